@@ -1,0 +1,1 @@
+//! Types and attributes that forbid write barriers (placeholder; see barrier-lint's own work).
