@@ -1,1 +1,2 @@
-//! (placeholder)
+//! gc-core (under construction)
+pub mod sync;

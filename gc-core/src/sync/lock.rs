@@ -1,0 +1,160 @@
+//! The runtime's own lock: one word and a futex.
+//!
+//! Code inside the runtime may not take a std or malloc lock (their holder may be suspended), and a lock that is
+//! taken without a P may not allocate, use thread-locals or call function pointers. States: 0 free, 1 held, 2 held
+//! and somebody may sleep. `unlock` swaps 0 in with Release, which pairs with the Acquire of the next `lock`.
+
+use super::{AtomicU32, Ordering};
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+
+/// A lock without data, for code that must not run drop glue.
+pub struct RawLock {
+    state: AtomicU32,
+}
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const CONTENDED: u32 = 2;
+
+/// How often a waiter looks before it sleeps; a critical section here is some tens of instructions.
+#[cfg(not(loom))]
+const SPINS: u32 = 100;
+
+impl RawLock {
+    /// A free lock.
+    #[cfg(not(loom))]
+    pub const fn new() -> RawLock {
+        RawLock { state: AtomicU32::new(FREE) }
+    }
+
+    /// A free lock.
+    #[cfg(loom)]
+    pub fn new() -> RawLock {
+        RawLock { state: AtomicU32::new(FREE) }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> bool {
+        self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes the lock; may run without a P.
+    #[inline]
+    pub fn lock(&self) {
+        if !self.try_lock() {
+            self.lock_slow();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self) {
+        #[cfg(loom)]
+        while !self.try_lock() {
+            super::yield_now();
+        }
+        #[cfg(not(loom))]
+        {
+            for _ in 0..SPINS {
+                core::hint::spin_loop();
+                if self.try_lock() {
+                    return;
+                }
+            }
+            // From here on this thread may sleep, so it holds the lock as CONTENDED: the next unlock wakes.
+            while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
+                super::note::futex_wait(&self.state, CONTENDED, None);
+            }
+        }
+    }
+
+    /// Gives the lock back.
+    ///
+    /// The caller holds it.
+    #[inline]
+    pub fn unlock(&self) {
+        let old = self.state.swap(FREE, Ordering::Release);
+        debug_assert_ne!(old, FREE, "unlock of a lock that nobody holds");
+        #[cfg(not(loom))]
+        if old == CONTENDED {
+            super::note::futex_wake(&self.state, 1);
+        }
+        #[cfg(loom)]
+        let _ = (old, CONTENDED);
+    }
+}
+
+impl Default for RawLock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A [`RawLock`] with the data that it guards.
+pub struct Lock<T> {
+    raw: RawLock,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: `raw` lets one thread at a time at `data`.
+unsafe impl<T: Send> Send for Lock<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Lock<T> {}
+
+impl<T> Lock<T> {
+    /// A free lock around `data`.
+    #[cfg(not(loom))]
+    pub const fn new(data: T) -> Lock<T> {
+        Lock { raw: RawLock::new(), data: UnsafeCell::new(data) }
+    }
+
+    /// A free lock around `data`.
+    #[cfg(loom)]
+    pub fn new(data: T) -> Lock<T> {
+        Lock { raw: RawLock::new(), data: UnsafeCell::new(data) }
+    }
+
+    /// Takes the lock until the guard goes.
+    #[inline]
+    pub fn lock(&self) -> Guard<'_, T> {
+        self.raw.lock();
+        Guard { lock: self }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.raw.try_lock().then_some(Guard { lock: self })
+    }
+}
+
+/// Holds a [`Lock`].
+pub struct Guard<'a, T> {
+    lock: &'a Lock<T>,
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard exists, so this thread holds the lock.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard exists, so this thread alone holds the lock.
+        unsafe { &mut *self.lock.data.get() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.raw.unlock();
+    }
+}

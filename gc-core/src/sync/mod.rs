@@ -1,0 +1,52 @@
+//! The one module that knows whether this is a production build or a loom model.
+//!
+//! Everything that threads share goes through here: atomics, locks, thread-local words, heap words and the
+//! tables of metadata. Loom changes what code may look like, so the rules are:
+//!
+//! - No static atomics: loom's have no `const` constructor. State hangs off `Heap` and the host's own struct.
+//! - Zeroed memory is not a fresh loom atomic, so a [`Table`] is a mapping in production and a boxed slice of
+//!   constructed atomics under loom and Miri.
+//! - All model threads share one OS thread, so what is per thread goes through [`current`].
+//! - A word inside the heap is reached by [`word::at`], which finds loom's twin of it.
+//! - Where one thread may `load` a word that another thread loads and then stores, the observer's read goes
+//!   through [`observe`]: loom 0.7 forgets interleavings of a plain load there (tokio-rs/loom#166).
+
+pub mod current;
+mod lock;
+mod note;
+mod table;
+pub mod word;
+
+pub use lock::{Guard, Lock, RawLock};
+pub use note::Note;
+pub use table::{MapError, Table, Zeroed};
+
+#[cfg(not(loom))]
+pub use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+#[cfg(loom)]
+pub use loom::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+
+/// Lets another thread run, and tells loom that this thread only spins.
+pub fn yield_now() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    std::thread::yield_now();
+}
+
+/// Reads a word that its writers load before they store: a plain load in production, a read-modify-write under
+/// loom, so that the models see the interleavings which a plain load would hide.
+#[inline(always)]
+pub fn observe(word: &AtomicUsize, order: Ordering) -> usize {
+    #[cfg(loom)]
+    {
+        let _ = order;
+        word.fetch_add(0, Ordering::AcqRel)
+    }
+    #[cfg(not(loom))]
+    word.load(order)
+}

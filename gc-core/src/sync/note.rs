@@ -1,0 +1,115 @@
+//! A one-shot event, as Go's `note`: one thread sleeps until another one wakes it.
+//!
+//! `clear` comes before the sleeper announces itself, `wakeup` happens once, `sleep` returns after it. The store of
+//! `wakeup` is Release and pairs with the Acquire of `sleep`, so what the waker wrote is seen by the sleeper.
+
+use super::{AtomicU32, Ordering};
+use core::time::Duration;
+
+/// A one-shot event between a sleeper and a waker.
+pub struct Note {
+    key: AtomicU32,
+}
+
+impl Note {
+    /// A note that has not been signalled.
+    #[cfg(not(loom))]
+    pub const fn new() -> Note {
+        Note { key: AtomicU32::new(0) }
+    }
+
+    /// A note that has not been signalled.
+    #[cfg(loom)]
+    pub fn new() -> Note {
+        Note { key: AtomicU32::new(0) }
+    }
+
+    /// Makes the note ready for another round. Only while nobody sleeps on it.
+    #[inline]
+    pub fn clear(&self) {
+        // Relaxed: the sleeper publishes itself (list, lock) after this, which orders it.
+        self.key.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether `wakeup` has happened since the last `clear`.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.key.load(Ordering::Acquire) != 0
+    }
+
+    /// Wakes the sleeper, now or when it comes. May run without a P.
+    #[inline]
+    pub fn wakeup(&self) {
+        self.key.store(1, Ordering::Release);
+        #[cfg(not(loom))]
+        futex_wake(&self.key, 1);
+    }
+
+    /// Sleeps until `wakeup`. May run without a P.
+    pub fn sleep(&self) {
+        while !self.is_set() {
+            #[cfg(not(loom))]
+            futex_wait(&self.key, 0, None);
+            #[cfg(loom)]
+            super::yield_now();
+        }
+    }
+
+    /// Sleeps until `wakeup` or for about `limit`; says whether the note was signalled. May run without a P.
+    pub fn sleep_for(&self, limit: Duration) -> bool {
+        #[cfg(not(loom))]
+        {
+            let until = std::time::Instant::now() + limit;
+            while !self.is_set() {
+                let now = std::time::Instant::now();
+                if now >= until {
+                    return false;
+                }
+                // The futex also returns on a signal (EINTR), hence the loop with the time that is left.
+                futex_wait(&self.key, 0, Some(until - now));
+            }
+            true
+        }
+        #[cfg(loom)]
+        {
+            let _ = limit;
+            self.sleep();
+            true
+        }
+    }
+}
+
+impl Default for Note {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Sleeps while `*word == expected`; returns on a wake-up, a signal, the limit, or for no reason.
+#[cfg(not(loom))]
+pub(super) fn futex_wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
+    let spec = limit.map(|d| libc::timespec {
+        tv_sec: d.as_secs() as libc::time_t,
+        tv_nsec: d.subsec_nanos() as libc::c_long,
+    });
+    let timeout = spec.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+    // SAFETY: `word` is a live, aligned u32 and `timeout` is null or a live timespec for the length of the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            expected,
+            timeout,
+        );
+    }
+}
+
+/// Wakes up to `count` sleepers on `word`.
+#[cfg(not(loom))]
+pub(super) fn futex_wake(word: &AtomicU32, count: i32) {
+    // SAFETY: the kernel only uses the address as a key.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count);
+    }
+}

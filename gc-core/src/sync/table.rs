@@ -1,0 +1,140 @@
+//! Metadata tables: lazily committed mappings in production, boxed slices under loom and Miri.
+
+use core::fmt;
+use core::ops::Index;
+use core::ptr::NonNull;
+
+/// Types for which all-zero memory is the initial value.
+///
+/// # Safety
+/// In a production build, zeroed memory is a valid value that means the same as [`Zeroed::zeroed`].
+pub unsafe trait Zeroed {
+    /// The initial value, built by hand where zeroed memory will not do (loom).
+    fn zeroed() -> Self;
+}
+
+macro_rules! zeroed {
+    ($($t:ty => $e:expr),* $(,)?) => {$(
+        // SAFETY: an integer, or an atomic one, whose zero bytes are the value zero.
+        unsafe impl Zeroed for $t {
+            fn zeroed() -> Self { $e }
+        }
+    )*};
+}
+zeroed! {
+    super::AtomicU8 => super::AtomicU8::new(0),
+    super::AtomicU32 => super::AtomicU32::new(0),
+    super::AtomicU64 => super::AtomicU64::new(0),
+    super::AtomicUsize => super::AtomicUsize::new(0),
+}
+
+/// The operating system gave no memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapError {
+    /// How many bytes were asked for.
+    pub bytes: usize,
+    /// The error number (`errno`).
+    pub errno: i32,
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = std::io::Error::from_raw_os_error(self.errno);
+        write!(f, "cannot map {} bytes of address space: {why}", self.bytes)
+    }
+}
+
+impl std::error::Error for MapError {}
+
+/// A fixed number of `T`, all initially zero, at a stable address; pages are committed when first written.
+pub struct Table<T> {
+    ptr: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: a table is a slice: shared access hands out `&T` only.
+unsafe impl<T: Sync> Sync for Table<T> {}
+// SAFETY: as for a boxed slice.
+unsafe impl<T: Send> Send for Table<T> {}
+
+impl<T: Zeroed> Table<T> {
+    /// `len` elements.
+    ///
+    /// # Errors
+    /// [`MapError`] where the address space or the overcommit policy does not allow it.
+    pub fn new(len: usize) -> Result<Table<T>, MapError> {
+        #[cfg(not(any(loom, miri)))]
+        {
+            let bytes = (len * size_of::<T>()).max(1);
+            let ptr = map_reserve(bytes)?.cast();
+            Ok(Table { ptr, len })
+        }
+        #[cfg(any(loom, miri))]
+        {
+            let boxed: Box<[T]> = (0..len).map(|_| T::zeroed()).collect();
+            Ok(Table { ptr: NonNull::from(Box::leak(boxed)).cast(), len })
+        }
+    }
+}
+
+impl<T> Table<T> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All elements; those never written cost no memory until they are.
+    pub fn as_slice(&self) -> &[T] {
+        // SAFETY: the constructor mapped `len` elements, valid when zero (`Zeroed`), for as long as `self` lives.
+        unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+    }
+}
+
+impl<T> Index<usize> for Table<T> {
+    type Output = T;
+    #[inline(always)]
+    fn index(&self, i: usize) -> &T {
+        debug_assert!(i < self.len);
+        // SAFETY: every index is derived from an address inside the reservation or from a count that the table
+        // was sized for; debug builds check it.
+        unsafe { self.ptr.add(i).as_ref() }
+    }
+}
+
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        #[cfg(not(any(loom, miri)))]
+        // SAFETY: mapped by `new` with this size; the borrow checker ended all uses.
+        unsafe {
+            libc::munmap(self.ptr.as_ptr().cast(), (self.len * size_of::<T>()).max(1));
+        }
+        #[cfg(any(loom, miri))]
+        // SAFETY: leaked by `new` as a boxed slice of `len` elements.
+        drop(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(self.ptr.as_ptr(), self.len)) });
+    }
+}
+
+/// Readable, writable, zeroed address space that costs memory only where it is touched.
+#[cfg(not(any(loom, miri)))]
+pub(crate) fn map_reserve(bytes: usize) -> Result<NonNull<u8>, MapError> {
+    // SAFETY: a fresh anonymous mapping; no existing memory is touched.
+    let p = unsafe {
+        libc::mmap(
+            core::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    match NonNull::new(p) {
+        Some(p) if p.as_ptr() != libc::MAP_FAILED => Ok(p.cast()),
+        _ => Err(MapError { bytes, errno: std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }),
+    }
+}

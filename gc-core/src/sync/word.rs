@@ -1,0 +1,68 @@
+//! Words inside the heap, by address.
+//!
+//! In production a heap word *is* an atomic. Under loom memory is only bytes, so each word of the (tiny) heap has a
+//! twin in a table that belongs to the execution; [`adopt`] copies freshly written plain memory into it.
+
+use super::AtomicUsize;
+
+/// The shared word at `addr`.
+///
+/// # Safety
+/// `addr` is word-aligned, inside the heap, and no plain access to it runs concurrently.
+#[inline(always)]
+pub unsafe fn at<'a>(addr: usize) -> &'a AtomicUsize {
+    #[cfg(not(loom))]
+    // SAFETY: the caller's contract.
+    unsafe {
+        AtomicUsize::from_ptr(core::ptr::with_exposed_provenance_mut(addr))
+    }
+    #[cfg(loom)]
+    model::at(addr)
+}
+
+/// Makes plain stores to `[addr, addr + bytes)` visible as words. Costs nothing in production.
+///
+/// # Safety
+/// The range is inside the heap, initialised, and not yet published.
+#[inline(always)]
+pub unsafe fn adopt(addr: usize, bytes: usize) {
+    #[cfg(loom)]
+    // SAFETY: the caller's contract.
+    unsafe {
+        model::adopt(addr, bytes)
+    };
+    #[cfg(not(loom))]
+    let _ = (addr, bytes);
+}
+
+#[cfg(loom)]
+pub(crate) mod model {
+    use super::AtomicUsize;
+    use crate::sync::Ordering;
+    use core::cell::Cell;
+
+    std::thread_local! {
+        /// Start of this execution's heap, and its words. All model threads share the OS thread.
+        static WORDS: Cell<(usize, &'static [AtomicUsize])> = const { Cell::new((0, &[])) };
+    }
+
+    /// Starts a new execution: fresh words for the heap at `start`.
+    pub(crate) fn install(start: usize, bytes: usize) {
+        let words: Box<[AtomicUsize]> = (0..bytes / size_of::<usize>()).map(|_| AtomicUsize::new(0)).collect();
+        WORDS.set((start, Box::leak(words)));
+    }
+
+    pub(super) fn at<'a>(addr: usize) -> &'a AtomicUsize {
+        let (start, words) = WORDS.get();
+        &words[(addr - start) / size_of::<usize>()]
+    }
+
+    pub(super) unsafe fn adopt(addr: usize, bytes: usize) {
+        for a in (addr..addr + bytes).step_by(size_of::<usize>()) {
+            // SAFETY: the caller's contract: initialised, private memory.
+            let value = unsafe { core::ptr::with_exposed_provenance::<usize>(a).read() };
+            // Relaxed: the object is published afterwards, with Release.
+            at(a).store(value, Ordering::Relaxed);
+        }
+    }
+}
