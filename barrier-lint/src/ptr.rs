@@ -1,0 +1,82 @@
+//! The pointer field without any barriered store.
+
+use core::ptr::null_mut;
+#[cfg(not(loom))]
+use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::Ordering::{Acquire, Release};
+#[cfg(loom)]
+use loom::sync::atomic::AtomicPtr;
+
+use crate::{NotInHeap, nowritebarrierrec};
+
+/// An atomic pointer *field* that is always written without a write barrier.
+///
+/// A word is never sometimes barriered: what the scheduler links (G, M, P, mcache) has this type, and what the
+/// collector must see has another. Each such field documents the root that keeps its referent alive.
+///
+/// `Send` and `Sync` like a raw pointer in an atomic: the field hands out addresses, not access; whoever dereferences
+/// one answers for it.
+///
+/// ```
+/// use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
+/// struct M { /// Kept alive by `allps`.
+///            p: NoBarrierPtr<u32> }
+/// #[nowritebarrierrec]
+/// fn set_p_no_write_barrier(m: &M, p: *mut u32) {
+///     // SAFETY: `allps` keeps every P.
+///     unsafe { m.p.set_no_write_barrier(p) }
+/// }
+/// let mut p = 1;
+/// let m = M { p: NoBarrierPtr::null() };
+/// set_p_no_write_barrier(&m, &mut p);
+/// assert_eq!(m.p.get(), &raw mut p);
+/// ```
+#[repr(transparent)]
+pub struct NoBarrierPtr<T>(AtomicPtr<T>);
+
+#[nowritebarrierrec]
+impl<T> NoBarrierPtr<T> {
+    /// A field that holds `p`.
+    #[cfg(not(loom))]
+    #[inline]
+    pub const fn new(p: *mut T) -> Self {
+        NoBarrierPtr(AtomicPtr::new(p))
+    }
+
+    /// A field that holds `p`.
+    #[cfg(loom)]
+    pub fn new(p: *mut T) -> Self {
+        NoBarrierPtr(AtomicPtr::new(p))
+    }
+
+    /// A field that holds nil.
+    #[cfg(not(loom))]
+    #[inline]
+    pub const fn null() -> Self {
+        Self::new(null_mut())
+    }
+
+    /// A field that holds nil.
+    #[cfg(loom)]
+    pub fn null() -> Self {
+        Self::new(null_mut())
+    }
+
+    /// Loads the pointer (`Acquire`, pairs with the setter's `Release`).
+    #[inline]
+    pub fn get(&self) -> *mut T {
+        self.0.load(Acquire)
+    }
+
+    /// Stores the pointer (`Release`), never with a write barrier.
+    ///
+    /// # Safety
+    /// As long as the field holds `p`, another root keeps `*p` alive. The call site must name that root.
+    #[inline]
+    pub unsafe fn set_no_write_barrier(&self, p: *mut T) {
+        self.0.store(p, Release)
+    }
+}
+
+// SAFETY: the field is an address that the collector never has to follow.
+unsafe impl<T> NotInHeap for NoBarrierPtr<T> {}
