@@ -211,7 +211,7 @@ fn miri(workspace: &Workspace) -> Plan {
     };
     workspace.needs(
         nightly(&["--version"]),
-        "Miri (rustup component add --toolchain nightly miri)",
+        "Miri, a component of the nightly toolchain,",
     )?;
     let mut command = nightly(&["test", "--package", "gc-core", "--lib", "--target-dir"]);
     command.arg(workspace.target.join("miri"));
