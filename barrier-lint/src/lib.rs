@@ -1,30 +1,242 @@
-//! Types and attributes that forbid write barriers.
+//! "No write barrier runs here", as a property that the compiler checks.
+//!
+//! A concurrent collector's write barrier needs per-processor state. Code that runs without a processor (in the
+//! scheduler, in a signal handler, between marking an object and queueing it) must not execute one, not even through
+//! a callee five files away. Go's compiler stops the build over that; this crate does it in stable Rust:
+//!
+//! * **Types** carry the permission: a barriered store takes a [`Wb`], and who was not handed one cannot store.
+//!   [`NoBarrierPtr`] is a field without any barriered store, [`NotInHeap`] keeps types out of the heap.
+//! * **Attributes** check bodies: [`macro@nowritebarrierrec`] accepts only calls of functions that are marked too.
+//!   [`macro@yeswritebarrierrec`] ends the flood, [`macro@nowritebarrier`] looks at one function only.
+//! * [`certify!`] lists, with a reason, what no attribute can stand on.
+//!
+//! ```
+//! use barrier_lint::{NoBarrierPtr, Wb, nowritebarrierrec, yeswritebarrierrec};
+//!
+//! struct M { /** Kept alive by `allgs`. */ curg: NoBarrierPtr<u64> }
+//!
+//! #[nowritebarrierrec]
+//! fn park(m: &M) {
+//!     if m.curg.get().is_null() {
+//!         wake();
+//!     }
+//! }
+//!
+//! #[yeswritebarrierrec(wb = "wake() has acquired a P above")]
+//! fn wake() {
+//!     barriered_store(wb);
+//! }
+//!
+//! fn barriered_store(_: Wb<'_>) { /* .. */ }
+//! # park(&M { curg: NoBarrierPtr::null() });
+//! ```
+//!
+//! Calling `barriered_store` from `park` does not compile, with or without a token:
+//!
+//! ```compile_fail,E0573
+//! # use barrier_lint::nowritebarrierrec;
+//! fn unmarked() {}
+//! #[nowritebarrierrec]
+//! fn park() { unmarked() }
+//! ```
+//!
+//! # What is checked, and how
+//!
+//! A marked free function leaves behind a type of the same name, a marked method a sibling method
+//! `nowritebarrierrec__name`; each call in a `#[nowritebarrierrec]` body asserts, in code that never runs, that its
+//! callee has left one. Hence a marked function cannot stand in one module with a type or module of the same name.
+//! Under `--cfg loom` bodies are not checked; the ordinary build checks the same source.
+//!
+//! Not seen here: drop glue, overloaded operators, `Index` and explicit `*` of a smart pointer, what closures drop,
+//! glob imports that a local function shadows, upper-case functions passed as values, the bodies of `asm!` and foreign
+//! functions.
 #![deny(missing_docs)]
 
 extern crate self as barrier_lint;
 
+#[doc(hidden)]
+pub mod certified;
 mod place;
 mod ptr;
 mod token;
+mod witness;
 
-pub use barrier_lint_macros::{
-    NotInHeap, nowritebarrier, nowritebarrierrec, writebarrier, yeswritebarrierrec,
-};
 pub use place::{NotInHeap, OffHeap, OnHeap, Place};
 pub use ptr::NoBarrierPtr;
 pub use token::{SystemStack, Wb};
+pub use witness::NoWb;
+#[doc(hidden)]
+pub use witness::{
+    Certified, Direct, MayBarrier, NoStore, Of, Plain, Prim, UnlessStore, direct, no_store, prim,
+    same, same_type,
+};
 
-/// The witness of a certified function: the type of the same name implements it.
+/// No write barrier runs in this function, nor in any that it calls.
 ///
-/// # Safety
-/// The function of the same name executes no write barrier, or does so behind a `#[yeswritebarrierrec]` function.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` may execute a write barrier: it is not marked #[nowritebarrierrec] or #[yeswritebarrierrec]",
-    label = "called from a #[nowritebarrierrec] function",
-    note = "mark `{Self}` #[nowritebarrierrec] (its body is then checked too), or split the caller at a \
-            #[yeswritebarrierrec] function that holds a P"
-)]
-pub unsafe trait NoWb {
-    /// Named by the expansion of a certified caller.
-    const CERTIFIED: () = ();
-}
+/// Stands on a function, on a method, on a whole `impl` block, on a trait or on a trait's method without a body.
+///
+/// ```
+/// use barrier_lint::nowritebarrierrec;
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+///
+/// struct Sched { idle: AtomicU32 }
+///
+/// #[nowritebarrierrec]
+/// impl Sched {
+///     fn new() -> Self { Sched { idle: AtomicU32::new(0) } }
+///     fn stop_one(&self) -> u32 { self.idle.fetch_add(1, Relaxed) + two() }
+/// }
+///
+/// #[nowritebarrierrec]
+/// fn two() -> u32 { 2 }
+/// # assert_eq!(Sched::new().stop_one(), 2);
+/// ```
+///
+/// # What a body may do
+///
+/// * Call marked functions and methods, constructors, and the listed parts of `core`: integers, atomics, raw pointers,
+///   `NonNull`, `Option`, `Result`, slices, cells, `ptr::…`, `mem::…`, `hint::…`, fences.
+/// * Name marked functions as values, and write closures, whose bodies are checked where they stand.
+/// * Use `assert!` and its kin, `panic!`, `unreachable!`, `matches!`, `addr_of!`, `offset_of!`, `const { }`.
+/// * Loop with `while`, `loop`, and `for` over a range (or its `rev()`).
+///
+/// Refused, each with a message of its own: calling a value (a parameter, a field, a `let`), any other macro, `for` over
+/// an iterator, `?`, `.await`, `async`, a [`Wb`] parameter. The body of a `const fn` is left to the compiler, which is
+/// stricter.
+///
+/// # Arguments
+///
+/// * `assoc`: the function stands in an `impl`, but has no `self`. Automatic if the attribute is on the `impl`.
+/// * `tr_impl`: it stands in the impl of a trait that is marked itself. Automatic likewise.
+/// * `foreign_trait`: it stands in the impl of a trait that is not marked (`GlobalAlloc`, `Drop`): the body is checked,
+///   but marked functions cannot call it.
+/// * `asm = "reason"`: the body's `asm!` holds no barrier.
+/// * `indirect = "reason"`: what the body calls through values holds none.
+///
+/// ```
+/// use barrier_lint::nowritebarrierrec;
+/// #[nowritebarrierrec(indirect = "the table holds only marked functions")]
+/// fn dispatch(table: &[fn(u32) -> u32; 2], n: usize) -> u32 { (table[n])(1) }
+/// # assert_eq!(dispatch(&[|x| x, |x| x + 1], 1), 2);
+/// ```
+pub use barrier_lint_macros::nowritebarrierrec;
+
+/// No write barrier stands in this function itself; what it calls is its own affair.
+///
+/// Refuses a [`Wb`] parameter, [`Wb::conjure`], and methods marked [`macro@writebarrier`] with the name of a store
+/// (`set`, `swap`, `replace`, `compare_exchange` and the like).
+///
+/// ```
+/// use barrier_lint::nowritebarrier;
+/// #[nowritebarrier]
+/// fn allocate() -> Vec<u32> { vec![1, 2] }
+/// # allocate();
+/// ```
+///
+/// ```compile_fail,E0277
+/// use barrier_lint::{nowritebarrier, writebarrier};
+/// struct GcCell;
+/// impl GcCell {
+///     #[writebarrier]
+///     fn set(&self, _: usize) {}
+/// }
+/// #[nowritebarrier]
+/// fn f(c: &GcCell) { c.set(1) }
+/// ```
+pub use barrier_lint_macros::nowritebarrier;
+
+/// Write barriers are allowed here, although a [`macro@nowritebarrierrec`] function may call this one.
+///
+/// Where the flood stops: the function has made sure that this M holds a P. It is never inlined, its body is not
+/// checked. With `wb = "reason"` it binds `wb`, a [`Wb`] that cannot leave the body; the reason says why there is a P.
+///
+/// ```
+/// use barrier_lint::{Wb, nowritebarrierrec, yeswritebarrierrec};
+/// fn store(_: Wb<'_>, slot: &mut u32, v: u32) { *slot = v }
+///
+/// #[yeswritebarrierrec(wb = "the caller has just wired a P")]
+/// fn start(slot: &mut u32) { store(wb, slot, 1) }
+///
+/// #[nowritebarrierrec]
+/// fn schedule(slot: &mut u32) { start(slot) }
+/// # let mut n = 0; schedule(&mut n); assert_eq!(n, 1);
+/// ```
+///
+/// Also takes `assoc` and `tr_impl`, as [`macro@nowritebarrierrec`] does.
+pub use barrier_lint_macros::yeswritebarrierrec;
+
+/// This function may execute a write barrier.
+///
+/// Changes nothing about the function; gives those who call it where they must not a better message, and names the
+/// stores for [`macro@nowritebarrier`].
+///
+/// ```compile_fail,E0277
+/// use barrier_lint::{nowritebarrierrec, writebarrier};
+/// #[writebarrier]
+/// fn grow() {}
+/// #[nowritebarrierrec]
+/// fn f() { grow() }
+/// ```
+///
+/// ```
+/// # use barrier_lint::writebarrier;
+/// #[writebarrier]
+/// fn grow() {}
+/// fn f() { grow() }
+/// # f();
+/// ```
+pub use barrier_lint_macros::writebarrier;
+
+/// Certifies, each with a reason, what no attribute can stand on.
+///
+/// ```
+/// use barrier_lint::{certify, nowritebarrierrec};
+///
+/// certify! {
+///     // A function of this module, for instance one in assembly or from another macro.
+///     pub fn switch: "assembly; touches registers only";
+///     // A function from elsewhere: imports it here, and callers use this name.
+///     use std::process::id as pid: "a system call";
+///     // Methods of a type of this crate; `fn` stands before those without `self`.
+///     impl Task { run, fn idle }: "generated from the table";
+///     // Methods of types from elsewhere. The trait must be in scope at the call.
+///     trait Threads { id } for std::thread::Thread: "reads a field";
+///     trait Lists { len, fn new } for [T] Vec<T>: "reads a field; allocates nothing";
+/// }
+/// # pub extern "C" fn switch() {}
+/// # pub struct Task; impl Task { fn run(&self) {} fn idle() -> Task { Task } }
+/// #[nowritebarrierrec]
+/// fn f(t: &std::thread::Thread, v: &Vec<u32>) -> usize {
+///     switch();
+///     Task::idle().run();
+///     t.id();
+///     v.len() + pid() as usize
+/// }
+/// # f(&std::thread::current(), &Vec::new());
+/// ```
+///
+/// A reason must be there, and say something:
+///
+/// ```compile_fail
+/// # fn switch() {}
+/// barrier_lint::certify! { fn switch: ""; }
+/// ```
+pub use barrier_lint_macros::certify;
+
+/// Places a type outside the heap: implements [`trait@NotInHeap`] and [`Place`] at [`OffHeap`].
+///
+/// Every field must be [`trait@NotInHeap`] itself. A type cannot be placed in the heap as well.
+///
+/// ```
+/// use barrier_lint::{NoBarrierPtr, NotInHeap};
+/// #[derive(NotInHeap)]
+/// struct Span { start: usize, next: NoBarrierPtr<Span> }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use barrier_lint::NotInHeap;
+/// struct Gc(*mut u8);
+/// #[derive(NotInHeap)]
+/// struct Span { object: Gc }
+/// ```
+pub use barrier_lint_macros::NotInHeap;

@@ -1,60 +1,68 @@
-//! The attributes of `barrier-lint`; use them through that crate.
+//! The attributes of `barrier-lint`; they are documented where that crate exports them.
+//!
+//! `item` finds the functions under an attribute, `body` and `call` walk through them and assert that each callee is
+//! certified, `witness` leaves behind what such an assertion asks for.
+#![deny(missing_docs)]
 
+mod args;
+mod bindings;
+mod body;
+mod call;
+mod certify;
+mod item;
+mod known;
+mod krate;
+mod place;
+mod witness;
+
+use args::{Args, Kind};
 use proc_macro::TokenStream;
-use quote::quote;
+use syn::{DeriveInput, parse_macro_input};
 
-/// See `barrier_lint`.
-#[proc_macro_attribute]
-pub fn nowritebarrier(_: TokenStream, item: TokenStream) -> TokenStream {
-    item
+fn attribute(kind: Kind, attr: TokenStream, item: TokenStream) -> TokenStream {
+    let fallback = item.clone();
+    let args = parse_macro_input!(attr as Args);
+    let marked = parse_macro_input!(item as item::Marked);
+    match item::expand(kind, &args, marked) {
+        Ok(tokens) => tokens.into(),
+        Err(e) => [TokenStream::from(e.to_compile_error()), fallback]
+            .into_iter()
+            .collect(),
+    }
 }
 
-/// See `barrier_lint`.
+/// No write barrier in this function itself.
 #[proc_macro_attribute]
-pub fn nowritebarrierrec(_: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn nowritebarrier(attr: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(Kind::No, attr, item)
 }
 
-/// See `barrier_lint`.
+/// No write barrier in this function, nor in any that it calls.
 #[proc_macro_attribute]
-pub fn writebarrier(_: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn nowritebarrierrec(attr: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(Kind::NoRec, attr, item)
 }
 
-/// See `barrier_lint`.
+/// Write barriers are allowed, although a `#[nowritebarrierrec]` function may call this one.
 #[proc_macro_attribute]
 pub fn yeswritebarrierrec(attr: TokenStream, item: TokenStream) -> TokenStream {
-    if attr.is_empty() {
-        return item;
-    }
-    let mut f = syn::parse_macro_input!(item as syn::ImplItemFn);
-    let wb = syn::Ident::new("wb", proc_macro2::Span::call_site());
-    f.block.stmts.splice(
-        0..0,
-        syn::parse2::<syn::Block>(quote! {{
-            let anchor = ();
-            #[allow(unused_variables, clippy::undocumented_unsafe_blocks)]
-            let #wb = unsafe { ::barrier_lint::Wb::conjure_within(&anchor) };
-        }})
-        .map(|b| b.stmts)
-        .unwrap_or_default(),
-    );
-    quote!(#f).into()
+    attribute(Kind::Yes, attr, item)
 }
 
-/// See `barrier_lint::NotInHeap`.
+/// This function may execute a write barrier.
+#[proc_macro_attribute]
+pub fn writebarrier(attr: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(Kind::May, attr, item)
+}
+
+/// Certifies, with a reason, what no attribute can stand on.
+#[proc_macro]
+pub fn certify(input: TokenStream) -> TokenStream {
+    certify::expand(parse_macro_input!(input as certify::Certify)).into()
+}
+
+/// Values of this type live outside the heap.
 #[proc_macro_derive(NotInHeap)]
-pub fn not_in_heap(item: TokenStream) -> TokenStream {
-    let d = syn::parse_macro_input!(item as syn::DeriveInput);
-    let name = d.ident;
-    let (ig, tg, wc) = d.generics.split_for_impl();
-    quote! {
-        #[automatically_derived]
-        #[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
-        unsafe impl #ig ::barrier_lint::NotInHeap for #name #tg #wc {}
-        #[automatically_derived]
-        #[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
-        unsafe impl #ig ::barrier_lint::Place for #name #tg #wc { type At = ::barrier_lint::OffHeap; }
-    }
-    .into()
+pub fn not_in_heap(input: TokenStream) -> TokenStream {
+    place::not_in_heap(parse_macro_input!(input as DeriveInput)).into()
 }

@@ -1,0 +1,150 @@
+//! Calls of paths, and functions named as values.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::visit_mut::VisitMut;
+use syn::{Expr, ExprCall, ExprPath, Path, PathArguments};
+
+use crate::body::Walk;
+use crate::{known, witness};
+
+/// `path`, whose last segment has lost its arguments: they are the function's, not its shadow type's.
+fn bare(path: &Path) -> Path {
+    let mut path = path.clone();
+    if let Some(last) = path.segments.last_mut() {
+        last.arguments = PathArguments::None;
+    }
+    path
+}
+
+/// A call; `None` if it was rewritten in place.
+pub fn rewrite(walk: &mut Walk, call: &mut ExprCall) -> Option<Expr> {
+    let mut func = &mut *call.func;
+    while let Expr::Paren(p) = func {
+        func = &mut *p.expr;
+    }
+    match func {
+        Expr::Path(p) if p.qself.is_none() => {
+            let last = p.path.segments.last()?;
+            if let Some(local) = p
+                .path
+                .get_ident()
+                .filter(|i| walk.bound.contains(i))
+                .cloned()
+            {
+                indirect(walk, local.span(), &format!("`{local}` is a local binding"));
+            } else if known::is_upper(&last.ident.to_string()) || last.ident == "Self" {
+                return Some(constructor(walk, p, &mut call.args));
+            } else if is_primitive_from(&p.path) {
+                let krate = walk.krate.clone();
+                let span = p.span();
+                call.args.iter_mut().for_each(|a| {
+                    walk.visit_expr_mut(a);
+                    *a = Expr::Verbatim(quote_spanned!(span=> #krate::prim(#a)));
+                });
+                return None;
+            } else if let Some(new) = value(walk, p) {
+                *call.func = new;
+            }
+        }
+        Expr::Path(p) => {
+            if let Some(new) = value(walk, p) {
+                *call.func = new;
+            }
+        }
+        Expr::Closure(c) => walk.visit_expr_mut(&mut c.body),
+        other => {
+            let span = other.span();
+            walk.visit_expr_mut(other);
+            indirect(walk, span, "this calls a value");
+        }
+    }
+    call.args.iter_mut().for_each(|a| walk.visit_expr_mut(a));
+    None
+}
+
+fn indirect(walk: &mut Walk, span: proc_macro2::Span, what: &str) {
+    if walk.args.indirect.is_none() {
+        let text = format!(
+            "{what}: indirect calls cannot be certified; call a marked function by name, or state why it is safe with \
+             `indirect = \"reason\"`"
+        );
+        walk.error(span, &text);
+    }
+}
+
+/// `Foo(a, b)` is `Foo { 0: a, 1: b }`, which resolves only if `Foo` is a constructor.
+fn constructor(
+    walk: &mut Walk,
+    p: &ExprPath,
+    args: &mut syn::punctuated::Punctuated<Expr, syn::Token![,]>,
+) -> Expr {
+    let path = &p.path;
+    let fields = args.iter_mut().enumerate().map(|(i, a)| {
+        walk.visit_expr_mut(a);
+        let i = syn::Index {
+            index: i as u32,
+            span: a.span(),
+        };
+        quote!(#i: #a)
+    });
+    let fields: Vec<TokenStream> = fields.collect();
+    Expr::Verbatim(quote_spanned!(path.span()=> (#path { #(#fields),* })))
+}
+
+/// `u64::from(x)`, whose argument must be primitive too, or the conversion is the user's.
+fn is_primitive_from(path: &Path) -> bool {
+    path.segments.len() == 2
+        && path.segments[1].ident == "from"
+        && known::is_primitive(&path.segments[0].ident.to_string())
+}
+
+/// A path in value position: a function item must be certified before it may be named.
+pub fn value(walk: &mut Walk, p: &ExprPath) -> Option<Expr> {
+    let path = &p.path;
+    let last = path.segments.last()?;
+    let span = last.ident.span();
+    let krate = &walk.krate;
+    let is_bound = path.get_ident().is_some_and(|i| walk.bound.contains(i));
+    if is_bound || known::is_upper(&last.ident.to_string()) {
+        return None;
+    }
+    let type_of_assoc = match path.segments.len() {
+        1 => false,
+        n => {
+            let name = path.segments[n - 2].ident.to_string();
+            known::is_upper(&name) || known::is_primitive(&name)
+        }
+    };
+    let assertion = if p.qself.is_none()
+        && let Some((listed, args)) = known::core_function(path)
+    {
+        let bare = bare(path);
+        quote_spanned!(span=> if false { #krate::same(#listed, #bare #args); })
+    } else if p.qself.is_none()
+        && let Some(listed) = known::core_constructor(path)
+    {
+        let mut ty = path.clone();
+        ty.segments.pop();
+        ty.segments.pop_punct();
+        let ty = bare(&ty);
+        quote_spanned!(span=> if false { #krate::same_type::<#listed>(::core::marker::PhantomData::<#ty<u8>>); })
+    } else if p.qself.is_some() || type_of_assoc {
+        let mut w = ExprPath {
+            path: bare(path),
+            ..p.clone()
+        };
+        if let Some(last) = w.path.segments.last_mut() {
+            last.ident = witness::method_name(&last.ident);
+        }
+        quote_spanned!(span=> if false { let _ = #w; })
+    } else {
+        let bare = bare(path);
+        quote_spanned!(span=> let _: () = <#bare as #krate::NoWb>::CERTIFIED;)
+    };
+    if type_of_assoc || p.qself.is_some() {
+        walk.use_methods();
+    }
+    Some(Expr::Verbatim(quote_spanned!(span=> ({ #assertion #p }))))
+}

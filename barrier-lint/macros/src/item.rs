@@ -1,0 +1,243 @@
+//! Functions, `impl` blocks and traits under one of the attributes.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Block, Error, FnArg, ImplItem, ImplItemFn, ItemImpl, ItemTrait, Meta, Result,
+    Signature, Token, TraitItem, Type, Visibility, parse_quote,
+};
+
+use crate::args::{Args, Kind};
+use crate::{body, krate, witness};
+
+/// What an attribute can stand on.
+pub enum Marked {
+    Fn(Box<ImplItemFn>),
+    /// A trait's method without a body.
+    Required(Vec<Attribute>, Box<Signature>),
+    Impl(Box<ItemImpl>),
+    Trait(Box<ItemTrait>),
+}
+
+impl Parse for Marked {
+    fn parse(input: ParseStream) -> Result<Self> {
+        let mut attrs = input.call(Attribute::parse_outer)?;
+        let vis: Visibility = input.parse()?;
+        let ahead = |a: bool, b: bool| a || (input.peek(Token![unsafe]) && b);
+        if ahead(input.peek(Token![impl]), input.peek2(Token![impl])) {
+            let mut item: ItemImpl = input.parse()?;
+            item.attrs.splice(0..0, attrs);
+            return Ok(Marked::Impl(Box::new(item)));
+        }
+        if ahead(input.peek(Token![trait]), input.peek2(Token![trait])) {
+            let mut item: ItemTrait = input.parse()?;
+            item.attrs.splice(0..0, attrs);
+            item.vis = vis;
+            return Ok(Marked::Trait(Box::new(item)));
+        }
+        let sig: Signature = input.parse().map_err(|mut e| {
+            e.combine(Error::new(
+                e.span(),
+                "this attribute belongs on a function, an `impl` or a trait",
+            ));
+            e
+        })?;
+        if input.parse::<Option<Token![;]>>()?.is_some() {
+            return Ok(Marked::Required(attrs, Box::new(sig)));
+        }
+        let content;
+        let brace_token = syn::braced!(content in input);
+        attrs.extend(content.call(Attribute::parse_inner)?);
+        let block = Block {
+            brace_token,
+            stmts: content.call(Block::parse_within)?,
+        };
+        Ok(Marked::Fn(Box::new(ImplItemFn {
+            attrs,
+            vis,
+            defaultness: None,
+            sig,
+            block,
+        })))
+    }
+}
+
+pub fn expand(kind: Kind, args: &Args, marked: Marked) -> Result<TokenStream> {
+    args.check(kind)?;
+    match marked {
+        Marked::Fn(f) => Ok(function(kind, args, *f)),
+        Marked::Required(attrs, sig) => {
+            let witness = required(kind, &attrs, &sig);
+            Ok(quote!(#(#attrs)* #sig; #witness))
+        }
+        Marked::Impl(item) => Ok(impl_block(kind, args, *item)),
+        Marked::Trait(item) => Ok(trait_block(kind, *item)),
+    }
+}
+
+/// One function with a body, together with its witness and the errors found in it.
+fn function(kind: Kind, args: &Args, mut f: ImplItemFn) -> TokenStream {
+    let mut errors = Vec::new();
+    if let Some(other) = f.attrs.iter().find(|a| Kind::of(a.path()).is_some()) {
+        errors.push(Error::new(
+            other.span(),
+            format!("{}: contradicts this attribute; keep one", kind.name()),
+        ));
+    }
+    signature(kind, &f.sig, &mut errors);
+    let witness = witness::of(kind, args, &f.attrs, &f.vis, &f.sig);
+    match kind {
+        Kind::Yes => gate(args, &mut f, &mut errors),
+        // The compiler is a stricter checker of `const fn` than any macro: no drops, no calls of other functions.
+        Kind::NoRec | Kind::No if f.sig.constness.is_none() && f.sig.asyncness.is_none() => {
+            body::check(kind, args, &f.sig, &mut f.block, &mut errors)
+        }
+        _ => {}
+    }
+    let errors = errors.iter().map(Error::to_compile_error);
+    quote!(#(#errors)* #f #witness)
+}
+
+fn signature(kind: Kind, sig: &Signature, errors: &mut Vec<Error>) {
+    if !matches!(kind, Kind::No | Kind::NoRec) {
+        return;
+    }
+    let name = kind.name();
+    if let Some(a) = &sig.asyncness {
+        errors.push(Error::new(
+            a.span(),
+            format!("{name}: an `async fn` runs its body later, in a poll that no attribute covers; write a plain fn"),
+        ));
+    }
+    for arg in &sig.inputs {
+        if let FnArg::Typed(arg) = arg
+            && is_wb(&arg.ty)
+        {
+            errors.push(Error::new(
+                arg.ty.span(),
+                format!(
+                    "{name}: a `Wb` is the permission to execute write barriers, which this function promises not to \
+                     do: remove the parameter, or mark the function #[yeswritebarrierrec]"
+                ),
+            ));
+        }
+    }
+}
+
+fn is_wb(ty: &Type) -> bool {
+    match ty {
+        Type::Path(p) => p.path.segments.last().is_some_and(|s| s.ident == "Wb"),
+        Type::Reference(r) => is_wb(&r.elem),
+        Type::Paren(p) => is_wb(&p.elem),
+        Type::Group(g) => is_wb(&g.elem),
+        Type::Tuple(t) => t.elems.iter().any(is_wb),
+        _ => false,
+    }
+}
+
+/// A function where the flood stops: never inlined, and the only place that may bind a `wb` of its own.
+fn gate(args: &Args, f: &mut ImplItemFn, errors: &mut Vec<Error>) {
+    if let Some(inline) = f.attrs.iter().find(|a| a.path().is_ident("inline")) {
+        errors.push(Error::new(
+            inline.span(),
+            "yeswritebarrierrec: this function is never inlined, or its barriers would be its callers'; remove #[inline]",
+        ));
+        return;
+    }
+    f.attrs.push(parse_quote!(#[inline(never)]));
+    if args.wb.is_some() {
+        let krate = krate::path();
+        // The caller's hygiene for `wb`, the macro's for `anchor`: a token cannot outlive the body.
+        let wb = syn::Ident::new("wb", Span::call_site());
+        let bind: Block = parse_quote!({
+            #[allow(clippy::let_unit_value)]
+            let anchor: () = ();
+            #[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
+            let #wb: #krate::Wb<'_> = unsafe { #krate::Wb::conjure_within(&anchor) };
+        });
+        f.block.stmts.splice(0..0, bind.stmts);
+    }
+}
+
+/// Takes an attribute of ours off a function inside a marked block: it replaces the block's.
+fn own(kind: Kind, args: &Args, attrs: &mut Vec<Attribute>) -> Result<(Kind, Args)> {
+    let Some(at) = attrs.iter().position(|a| Kind::of(a.path()).is_some()) else {
+        return Ok((kind, args.clone()));
+    };
+    let attr = attrs.remove(at);
+    let own_kind = Kind::of(attr.path()).unwrap_or(kind);
+    let mut own: Args = match &attr.meta {
+        Meta::Path(_) => Args::default(),
+        _ => attr.parse_args()?,
+    };
+    own.check(own_kind)?;
+    (own.assoc, own.tr_impl, own.foreign_trait) = (args.assoc, args.tr_impl, args.foreign_trait);
+    Ok((own_kind, own))
+}
+
+fn impl_block(kind: Kind, args: &Args, mut item: ItemImpl) -> TokenStream {
+    let mut args = args.clone();
+    args.assoc = item.trait_.is_none();
+    args.tr_impl = item.trait_.is_some() && !args.foreign_trait;
+    let items = std::mem::take(&mut item.items);
+    for i in items {
+        let ImplItem::Fn(mut f) = i else {
+            item.items.push(i);
+            continue;
+        };
+        let tokens = match own(kind, &args, &mut f.attrs) {
+            Ok((kind, args)) => function(kind, &args, f),
+            Err(e) => {
+                let e = e.to_compile_error();
+                quote!(#e #f)
+            }
+        };
+        item.items.push(ImplItem::Verbatim(tokens));
+    }
+    item.into_token_stream()
+}
+
+fn trait_block(kind: Kind, mut item: ItemTrait) -> TokenStream {
+    let items = std::mem::take(&mut item.items);
+    for i in items {
+        let TraitItem::Fn(mut f) = i else {
+            item.items.push(i);
+            continue;
+        };
+        let tokens = match own(kind, &Args::default(), &mut f.attrs) {
+            Err(e) => {
+                let e = e.to_compile_error();
+                quote!(#e #f)
+            }
+            Ok((kind, _)) if f.default.is_none() => {
+                let witness = required(kind, &f.attrs, &f.sig);
+                quote!(#f #witness)
+            }
+            Ok((Kind::May, _)) => quote!(#f),
+            Ok((kind, _)) => {
+                let text = format!(
+                    "{}: an implementation could replace this default body by an unchecked one: make the method \
+                     required and let each implementation call a marked free function",
+                    kind.name()
+                );
+                let e = Error::new(f.sig.ident.span(), text).to_compile_error();
+                quote!(#e #f)
+            }
+        };
+        item.items.push(TraitItem::Verbatim(tokens));
+    }
+    item.into_token_stream()
+}
+
+fn required(kind: Kind, attrs: &[Attribute], sig: &Signature) -> TokenStream {
+    let mut errors = Vec::new();
+    signature(kind, sig, &mut errors);
+    let errors = errors.iter().map(Error::to_compile_error);
+    let witness = match kind {
+        Kind::NoRec | Kind::Yes => witness::required(attrs, sig),
+        Kind::No | Kind::May => TokenStream::new(),
+    };
+    quote!(#(#errors)* #witness)
+}

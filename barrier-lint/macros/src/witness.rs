@@ -1,0 +1,97 @@
+//! What a marked function leaves behind for its callers.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::{Attribute, Ident, Signature, Visibility};
+
+use crate::args::{Args, Kind};
+use crate::krate;
+
+/// The witness method of `method`. The name is part of the compiler's error text, so it says what is missing.
+pub fn method_name(method: &Ident) -> Ident {
+    format_ident!(
+        "nowritebarrierrec__{}",
+        method.unraw(),
+        span = method.span()
+    )
+}
+
+/// The method that answers whether `method` is a barriered store of its receiver.
+pub fn store_name(method: &Ident) -> Ident {
+    format_ident!("is_store__{}", method.unraw(), span = method.span())
+}
+
+/// Lints that generated items must not wake in the user's crate.
+pub fn quiet() -> TokenStream {
+    quote! {
+        #[doc(hidden)]
+        #[allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, unreachable_pub, unsafe_code)]
+        #[allow(missing_debug_implementations, missing_copy_implementations, private_interfaces)]
+        #[allow(clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
+    }
+}
+
+/// The witness of a function that has (or, in a trait, requires) a body.
+pub fn of(
+    kind: Kind,
+    args: &Args,
+    attrs: &[Attribute],
+    vis: &Visibility,
+    sig: &Signature,
+) -> TokenStream {
+    if kind == Kind::No || args.foreign_trait {
+        return TokenStream::new();
+    }
+    let cfg: Vec<_> = attrs.iter().filter(|a| a.path().is_ident("cfg")).collect();
+    let head = {
+        let quiet = quiet();
+        quote!(#(#cfg)* #quiet)
+    };
+    let has_self = sig.receiver().is_some();
+    let krate = krate::path();
+    let (name, span) = (&sig.ident, sig.ident.span());
+    let witness = method_name(name);
+
+    if args.tr_impl {
+        return match (kind, has_self) {
+            (Kind::May, _) => TokenStream::new(),
+            (_, true) => quote_spanned!(span=> #head #[inline(always)] fn #witness(&self) {}),
+            (_, false) => quote_spanned!(span=> #head #[inline(always)] fn #witness() {}),
+        };
+    }
+    match (has_self, kind) {
+        (true, Kind::May) => {
+            let store = store_name(name);
+            quote_spanned! {span=>
+                #head #[inline(always)] #vis const fn #witness(&self) -> #krate::MayBarrier<Self> { #krate::MayBarrier::NEW }
+                #head #[inline(always)] #vis const fn #store(&self) -> #krate::MayBarrier<Self> { #krate::MayBarrier::NEW }
+            }
+        }
+        (true, _) => quote_spanned! {span=>
+            #head #[inline(always)] #vis const fn #witness(&self) -> #krate::Of<Self> { #krate::Of::NEW }
+        },
+        (false, Kind::May) if args.assoc => TokenStream::new(),
+        (false, _) if args.assoc => {
+            quote_spanned!(span=> #head #[inline(always)] #vis const fn #witness() {})
+        }
+        (false, _) => {
+            // Same name, same visibility, the other namespace: every `use` of the function carries it along.
+            let certified = (kind != Kind::May)
+                .then(|| quote_spanned!(span=> #head unsafe impl #krate::NoWb for #name {}));
+            quote_spanned!(span=> #head #vis enum #name {} #certified)
+        }
+    }
+}
+
+/// The witness that a marked trait requires of its implementations. It returns nothing, since a trait's method must
+/// stay callable through `dyn`.
+pub fn required(attrs: &[Attribute], sig: &Signature) -> TokenStream {
+    let cfg = attrs.iter().filter(|a| a.path().is_ident("cfg"));
+    let quiet = quiet();
+    let witness = method_name(&sig.ident);
+    match sig.receiver() {
+        Some(_) => quote_spanned!(sig.ident.span()=> #(#cfg)* #quiet fn #witness(&self);),
+        None => quote_spanned!(sig.ident.span()=> #(#cfg)* #quiet fn #witness() where Self: Sized;),
+    }
+}

@@ -1,0 +1,160 @@
+//! What the attributes' expansions name. Nothing here is called at run time.
+
+use core::marker::PhantomData;
+use core::pin::Pin;
+
+/// The witness of a certified function: the type of the same name implements it.
+///
+/// # Safety
+/// The function of the same name executes no write barrier, or does so behind a `#[yeswritebarrierrec]` function.
+/// Written by the attributes and by [`certify!`](crate::certify!), never by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` may execute a write barrier: it is not marked #[nowritebarrierrec] or #[yeswritebarrierrec]",
+    label = "called from a #[nowritebarrierrec] function",
+    note = "mark `{Self}` #[nowritebarrierrec] (its body is then checked too), or split the caller at a \
+            #[yeswritebarrierrec] function that holds a P"
+)]
+pub unsafe trait NoWb {
+    /// Named by the expansion of a certified caller.
+    const CERTIFIED: () = ();
+}
+
+/// Answer of a certified method's witness: the type that the method was found on.
+#[doc(hidden)]
+pub struct Of<S: ?Sized>(PhantomData<*const S>);
+
+impl<S: ?Sized> Of<S> {
+    pub const NEW: Self = Of(PhantomData);
+}
+
+/// Answer of the witness of a method that may execute a barrier.
+#[doc(hidden)]
+pub struct MayBarrier<S: ?Sized>(PhantomData<*const S>);
+
+impl<S: ?Sized> MayBarrier<S> {
+    pub const NEW: Self = MayBarrier(PhantomData);
+}
+
+/// Answers of certified methods.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "this method may execute a write barrier: it is marked #[writebarrier]",
+    label = "called from a #[nowritebarrierrec] function",
+    note = "split the caller at a #[yeswritebarrierrec] function that holds a P"
+)]
+pub trait Certified {}
+impl<S: ?Sized> Certified for Of<S> {}
+impl Certified for () {}
+
+/// A receiver of type `T` reaches the certified type without running user code on the way.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a #[nowritebarrierrec] method is called on `{T}` through an overloaded Deref",
+    label = "the receiver is auto-dereferenced by user code, which is a hidden call",
+    note = "call a marked function that gives the inner value, and the method on that"
+)]
+pub trait Direct<T: ?Sized> {}
+
+impl<T: ?Sized> Direct<T> for () {}
+impl<T: ?Sized, S: ?Sized> Direct<T> for MayBarrier<S> {}
+
+macro_rules! direct {
+    ($([$($g:tt)*] $t:ty => $s:ty;)*) => {$(
+        impl<$($g)*> Direct<$t> for Of<$s> {}
+    )*};
+}
+direct! {
+    [S: ?Sized] S => S;
+    [S: ?Sized] &S => S;
+    [S: ?Sized] &mut S => S;
+    [S: ?Sized] &&S => S;
+    [S: ?Sized] &&mut S => S;
+    [S: ?Sized] &mut &S => S;
+    [S: ?Sized] &mut &mut S => S;
+    [S: ?Sized] &&&S => S;
+    [S: ?Sized] Box<S> => S;
+    [S: ?Sized] &Box<S> => S;
+    [S: ?Sized] &mut Box<S> => S;
+    [S: ?Sized] Pin<&S> => S;
+    [S: ?Sized] Pin<&mut S> => S;
+    [S, const N: usize] [S; N] => [S];
+    [S, const N: usize] &[S; N] => [S];
+    [S, const N: usize] &mut [S; N] => [S];
+    [S, const N: usize] &&[S; N] => [S];
+    [S, const N: usize] Box<[S; N]> => [S];
+    [S: ?Sized] *mut S => *const S;
+    [S: ?Sized] &*mut S => *const S;
+}
+
+/// Named by the expansion of a method call.
+#[doc(hidden)]
+pub const fn direct<T: ?Sized, W: Certified + Direct<T>>(_: &T, _: W) {
+    loop {}
+}
+
+/// Two names of one function.
+#[doc(hidden)]
+pub const fn same<F: Copy>(_: F, _: F) {}
+
+/// Two names of one type.
+#[doc(hidden)]
+pub const fn same_type<T>(_: PhantomData<T>) {}
+
+/// Numbers, `bool`, `char` and raw pointers: conversions and operators of theirs are the compiler's own.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a primitive type, so this conversion is a hidden call",
+    label = "only primitive arguments are allowed in a #[nowritebarrierrec] function"
+)]
+pub trait Prim {}
+macro_rules! prim {
+    ($($t:ty)*) => { $(impl Prim for $t {})* };
+}
+prim!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64 bool char);
+impl<T: ?Sized> Prim for *const T {}
+impl<T: ?Sized> Prim for *mut T {}
+
+/// Passes a primitive value through.
+#[doc(hidden)]
+#[inline(always)]
+pub const fn prim<T: Prim + Copy>(v: T) -> T {
+    v
+}
+
+/// What a `#[nowritebarrier]` function may call by the name of a store.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "this store executes a write barrier, in a #[nowritebarrier] function",
+    label = "barriered store",
+    note = "move it to a function that is handed a `Wb`, or make the field a `NoBarrierPtr`"
+)]
+pub trait NoStore {}
+
+/// Answer for a receiver whose method is not a barriered store.
+#[doc(hidden)]
+pub struct Plain;
+impl NoStore for Plain {}
+
+/// Named by the expansion of a method call in a `#[nowritebarrier]` function.
+#[doc(hidden)]
+pub const fn no_store<W: NoStore>(_: W) {
+    loop {}
+}
+
+macro_rules! unless_store {
+    ($($name:ident)*) => {
+        /// Answers for all types; the inherent answer of a `#[writebarrier]` method goes first.
+        #[doc(hidden)]
+        #[allow(non_snake_case)]
+        pub trait UnlessStore {
+            $(fn $name(&self) -> Plain { Plain })*
+        }
+        impl<T: ?Sized> UnlessStore for T {}
+    };
+}
+unless_store! {
+    is_store__set is_store__store is_store__swap is_store__replace is_store__take
+    is_store__write is_store__update is_store__fetch_update is_store__compare_exchange
+    is_store__compare_exchange_weak is_store__copy_from is_store__copy_from_slice
+    is_store__fill is_store__clear is_store__init
+}
