@@ -42,7 +42,7 @@ use verdict::Outcome;
 use workspace::Workspace;
 
 /// What the commit tier may take from nothing built, on two cores. The clock starts when this tool does: its own build,
-/// about half a minute, is not in the number.
+/// up to a minute, is not in the number.
 pub const COMMIT_BUDGET: Duration = Duration::from_secs(15 * 60);
 
 /// Runs every check of the workspace. The last line is `N passed, N failed, N skipped`.

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
+use anstream::adapter::strip_str;
 use anstream::println;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -92,7 +93,7 @@ fn tail(path: &Path, lines: usize) -> io::Result<Vec<String>> {
     file.seek(SeekFrom::Start(begin))?;
     let all: Vec<String> = BufReader::new(file)
         .split(b'\n')
-        .map(|line| Ok(String::from_utf8_lossy(&line?).into_owned()))
+        .map(|line| Ok(strip_str(&String::from_utf8_lossy(&line?)).to_string()))
         .collect::<io::Result<_>>()?;
     let end = all
         .iter()

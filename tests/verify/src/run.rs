@@ -7,6 +7,8 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use anstream::adapter::strip_str;
+
 use crate::count::Counts;
 use crate::process::{self, End};
 use crate::report::Progress;
@@ -108,7 +110,8 @@ fn read_from(path: &Path, begin: u64) -> std::io::Result<String> {
     file.seek(SeekFrom::Start(begin))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    // trybuild colours what it says even where there is no terminal.
+    Ok(strip_str(&String::from_utf8_lossy(&bytes)).to_string())
 }
 
 /// The command as one would type it, without the folder of its program.
@@ -187,6 +190,23 @@ mod tests {
                 .filter(|line| line.starts_with("$ sh -c "))
                 .count(),
             3
+        );
+    }
+
+    #[test]
+    fn colours_do_not_hide_a_case() {
+        let plan = |w: &Workspace| {
+            let script =
+                r"printf 'test \033[0m\033[1ma.rs\033[0m ... \033[0m\033[32mok\n\033[0m\n'";
+            Ok(vec![Step {
+                expect: Expect::Cases,
+                ..step(w, script)
+            }])
+        };
+        let (done, _) = run(plan, LONG);
+        assert_eq!(
+            (done.outcome, done.counts),
+            (Outcome::Passed, Counts::PASSED)
         );
     }
 

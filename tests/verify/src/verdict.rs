@@ -32,6 +32,9 @@ pub enum Outcome {
 /// What trybuild says, with success, when its pattern matches no file.
 const TRYBUILD_EMPTY: &str = "There are no trybuild tests enabled yet.";
 
+/// What libtest says, with success, when a test program has no test.
+const LIBTEST_EMPTY: &str = "running 0 tests";
+
 /// What the whole-program check says, with an error, as long as it does not exist.
 const CHECKER_MISSING: &str = "not built";
 
@@ -78,7 +81,11 @@ fn missing(expect: Expect, output: &str, counts: Counts) -> Option<String> {
         Expect::Success => return None,
         Expect::Line(line) if output.lines().any(|l| l == line) => return None,
         Expect::Line(line) => return Some(format!("did not print the line `{line}`")),
-        Expect::Cases if output.contains(TRYBUILD_EMPTY) => {
+        Expect::Cases
+            if output
+                .lines()
+                .any(|l| [TRYBUILD_EMPTY, LIBTEST_EMPTY].contains(&l)) =>
+        {
             return Some("a compile-fail suite is empty".to_owned());
         }
         Expect::Tests { at_least } => at_least,
@@ -221,12 +228,14 @@ mod tests {
 
     #[test]
     fn an_empty_suite_beside_a_full_one_is_a_failure() {
-        let script =
-            format!("echo 'test a.rs [should fail to compile] ... ok'; echo '{TRYBUILD_EMPTY}'");
-        assert_eq!(
-            judge_shell(&script, Expect::Cases).0,
-            failed("a compile-fail suite is empty")
-        );
+        for empty in [TRYBUILD_EMPTY, LIBTEST_EMPTY] {
+            let script =
+                format!("echo 'test a.rs [should fail to compile] ... ok'; echo '{empty}'");
+            assert_eq!(
+                judge_shell(&script, Expect::Cases).0,
+                failed("a compile-fail suite is empty")
+            );
+        }
     }
 
     #[test]
