@@ -19,16 +19,14 @@ pub mod word;
 
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
+#[cfg(not(any(loom, miri)))]
+pub(crate) use table::map_reserve;
 pub use table::{MapError, Table, Zeroed};
 
 #[cfg(not(loom))]
-pub use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
+pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 #[cfg(loom)]
-pub use loom::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
+pub use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// Lets another thread run, and tells loom that this thread only spins.
 pub fn yield_now() {

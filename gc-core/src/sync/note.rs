@@ -88,20 +88,12 @@ impl Default for Note {
 /// Sleeps while `*word == expected`; returns on a wake-up, a signal, the limit, or for no reason.
 #[cfg(not(loom))]
 pub(super) fn futex_wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
-    let spec = limit.map(|d| libc::timespec {
-        tv_sec: d.as_secs() as libc::time_t,
-        tv_nsec: d.subsec_nanos() as libc::c_long,
-    });
+    let spec = limit
+        .map(|d| libc::timespec { tv_sec: d.as_secs() as libc::time_t, tv_nsec: d.subsec_nanos() as libc::c_long });
     let timeout = spec.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
     // SAFETY: `word` is a live, aligned u32 and `timeout` is null or a live timespec for the length of the call.
     unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-            expected,
-            timeout,
-        );
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, expected, timeout);
     }
 }
 

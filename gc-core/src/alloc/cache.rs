@@ -1,0 +1,252 @@
+//! A P's cache (Go's `mcache`): for each class that the P allocates from, one span and the free run it is in.
+//!
+//! Only the holder of the P touches it. A cached span is in no list. After the flip that ends marking the cached
+//! spans are stale: `flush_if_stale` sweeps them and gives them back before the P claims another slot.
+
+use super::class::{List, Scan};
+use crate::heap::{Heap, PAGE_SIZE, Span};
+use crate::layout::{self, TypeDesc};
+use crate::sync::{AtomicUsize, Ordering};
+use core::ptr;
+
+/// Entries of the direct-mapped front; a power of two.
+const FRONT: usize = if cfg!(loom) { 4 } else { 256 };
+/// Classes by size of what has no type: data arrays, pointer arrays, conservative objects.
+const SIZED: usize = 3;
+
+/// Where a P allocates the objects of one class.
+pub(crate) struct Slots {
+    /// Where the next object goes.
+    pub next: usize,
+    /// End of the free run; equal to `next` when a refill is due.
+    pub end: usize,
+    /// Bytes of a slot.
+    pub slot: usize,
+    /// Where publication is stored: `Span::published` of the cached span, or null.
+    pub published: *const AtomicUsize,
+    span: *const Span,
+    class: u32,
+    /// Next of all slots of this P.
+    link: *mut Slots,
+}
+
+/// A P's slots, by descriptor and by size class.
+pub(crate) struct Cache {
+    front: [(*const TypeDesc, *mut Slots); FRONT],
+    sized: [[*mut Slots; layout::class_count() + 1]; SIZED],
+    /// All slots of this P.
+    all: *mut Slots,
+    /// The sweep generation for which the cached spans are good.
+    sweepgen: u32,
+    /// Bytes claimed since they were last added to the heap's count.
+    claimed: usize,
+}
+
+impl Cache {
+    pub fn new() -> Cache {
+        Cache {
+            front: [(ptr::null(), ptr::null_mut()); FRONT],
+            sized: [[ptr::null_mut(); layout::class_count() + 1]; SIZED],
+            all: ptr::null_mut(),
+            sweepgen: 0,
+            claimed: 0,
+        }
+    }
+
+    /// The slots for a type: one compare if the front has it.
+    #[inline(always)]
+    pub fn typed(&mut self, heap: &Heap, desc: &'static TypeDesc) -> *mut Slots {
+        let key = ptr::from_ref(desc);
+        let (k, slots) = self.front[Self::hash(key)];
+        if k == key { slots } else { self.typed_slow(heap, desc) }
+    }
+
+    fn hash(key: *const TypeDesc) -> usize {
+        // Descriptors are 8-byte aligned and some 64 bytes long.
+        ((key.addr() / 8) ^ (key.addr() / 2048)) % FRONT
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn typed_slow(&mut self, heap: &Heap, desc: &'static TypeDesc) -> *mut Slots {
+        let slots = self.of_class(heap, heap.classes.typed(desc));
+        let key = ptr::from_ref(desc);
+        self.front[Self::hash(key)] = (key, slots);
+        slots
+    }
+
+    /// The slots for `bytes` bytes that are read as `scan`.
+    #[inline]
+    pub fn sized(&mut self, heap: &Heap, scan: Scan, bytes: usize) -> *mut Slots {
+        let kind = match scan {
+            Scan::Data => 0,
+            Scan::Array => 1,
+            Scan::Conservative => 2,
+            Scan::Typed => unreachable!("typed objects go by descriptor"),
+        };
+        let class = if bytes > layout::SMALL_MAX { layout::class_count() } else { layout::class_of(bytes) };
+        let slots = self.sized[kind][class];
+        if !slots.is_null() {
+            return slots;
+        }
+        let slots = self.of_class(heap, heap.classes.sized(scan, bytes));
+        self.sized[kind][class] = slots;
+        slots
+    }
+
+    fn of_class(&mut self, heap: &Heap, class: u32) -> *mut Slots {
+        let mut s = self.all;
+        while !s.is_null() {
+            // SAFETY: a link of this P's list: slots live for ever, and only the P's holder is here.
+            unsafe {
+                if (*s).class == class {
+                    return s;
+                }
+                s = (*s).link;
+            }
+        }
+        let slots = Slots {
+            next: 0,
+            end: 0,
+            slot: heap.classes.get(class).slot.load(Ordering::Relaxed),
+            published: ptr::null(),
+            span: ptr::null(),
+            class,
+            link: self.all,
+        };
+        self.all = crate::offheap::persistent_new(slots).as_ptr();
+        self.all
+    }
+
+    /// Finds the next free run for `slots`. Sweeps, takes spans from the class's lists, or makes a new one.
+    pub fn refill(&mut self, heap: &Heap, slots: *mut Slots) {
+        self.flush_if_stale(heap);
+        // SAFETY: slots live for ever, and only the holder of the P is here.
+        let s = unsafe { &mut *slots };
+        debug_assert_eq!(s.next, s.end, "a refill with free slots left");
+        loop {
+            // SAFETY: null, or a span that this P owns; span entries live as long as the heap.
+            if let Some(span) = unsafe { s.span.as_ref() } {
+                if let Some((next, end)) = heap.next_run(span, s.end) {
+                    (s.next, s.end) = (next, end);
+                    break;
+                }
+                s.forget();
+                // Relaxed: the list's lock publishes it.
+                span.sweepgen.store(heap.sweepgen(), Ordering::Relaxed);
+                heap.push_swept(span, List::Full);
+            }
+            let span = heap.span_with_room(s.class);
+            span.sweepgen.store(heap.sweepgen() + 3, Ordering::Relaxed);
+            s.span = span;
+            s.published = &span.published;
+            s.end = span.published.load(Ordering::Relaxed);
+            s.next = s.end;
+        }
+        if heap.config.gc_every > 0 {
+            // Every allocation comes by here, to be counted.
+            s.end = s.next + s.slot;
+        }
+        self.claim(heap, s.end - s.next);
+    }
+
+    /// Counts bytes that this P may now allocate.
+    pub fn claim(&mut self, heap: &Heap, bytes: usize) {
+        self.claimed += bytes;
+        if self.claimed >= PAGE_SIZE {
+            heap.pacer.allocated(core::mem::take(&mut self.claimed));
+        }
+    }
+
+    /// Gives all spans back if a cycle ended since they were cached. Before the P's first claim after that.
+    pub fn flush_if_stale(&mut self, heap: &Heap) {
+        if self.sweepgen != heap.sweepgen() {
+            self.flush(heap);
+        }
+    }
+
+    /// Gives all spans back; stale ones are swept.
+    pub fn flush(&mut self, heap: &Heap) {
+        let now = heap.sweepgen();
+        let stale = self.sweepgen != now;
+        let mut at = self.all;
+        // SAFETY: a link of this P's list: slots live for ever, and only the P's holder is here.
+        while let Some(s) = unsafe { at.as_mut() } {
+            at = s.link;
+            let unused = s.end - s.next;
+            // SAFETY: null, or a span that this P owns.
+            let Some(span) = (unsafe { s.span.as_ref() }) else {
+                continue;
+            };
+            s.forget();
+            if stale {
+                debug_assert_eq!(span.sweepgen.load(Ordering::Relaxed), now + 1);
+                heap.sweep_owned(span, false);
+            } else {
+                self.claimed = self.claimed.wrapping_sub(unused);
+                span.sweepgen.store(now, Ordering::Relaxed);
+                heap.push_swept(span, List::Partial);
+            }
+        }
+        heap.pacer.allocated(core::mem::take(&mut self.claimed));
+        self.sweepgen = now;
+    }
+}
+
+impl Slots {
+    fn forget(&mut self) {
+        self.span = ptr::null();
+        self.published = ptr::null();
+        self.next = 0;
+        self.end = 0;
+    }
+}
+
+impl Heap {
+    /// The next run of free slots of a swept span at or behind `from`.
+    fn next_run(&self, span: &Span, from: usize) -> Option<(usize, usize)> {
+        let (slot, end) = (span.slot.load(Ordering::Relaxed), span.end());
+        let alive = self.alloc_map();
+        let mut first = from;
+        while first < end && alive.is_marked(self.granule_of(first)) {
+            first += slot;
+        }
+        if first >= end {
+            return None;
+        }
+        let mut behind = first + slot;
+        while behind < end && !alive.is_marked(self.granule_of(behind)) {
+            behind += slot;
+        }
+        Some((first, behind))
+    }
+
+    /// A swept span of `class` with at least one free slot, owned by the caller: swept before, swept now, or new.
+    fn span_with_room(&self, class: u32) -> &Span {
+        /// How many full spans to sweep in the hope of a free slot before taking new pages.
+        const TRIES: usize = 64;
+        let has_room = |span: &Span| self.next_run(span, span.published.load(Ordering::Relaxed)).is_some();
+        while let Some(span) = self.pop_span(class, true, List::Partial) {
+            if has_room(span) {
+                return span;
+            }
+            self.push_swept(span, List::Full);
+        }
+        for _ in 0..TRIES {
+            let unswept =
+                self.pop_span(class, false, List::Partial).or_else(|| self.pop_span(class, false, List::Full));
+            let Some(span) = unswept else { break };
+            self.sweep_owned(span, true);
+            if has_room(span) {
+                return span;
+            }
+            self.push_swept(span, List::Full);
+        }
+        // New pages: pay for them with some sweeping elsewhere, which may free pages for the next one.
+        self.sweep_one();
+        self.sweep_one();
+        let slot = self.classes.get(class).slot.load(Ordering::Relaxed);
+        let npages = layout::span_pages(slot);
+        self.publish_span(self.alloc_pages(npages), npages, class, slot, self.sweepgen())
+    }
+}

@@ -1,0 +1,18 @@
+//! Allocation.
+//!
+//! **The protocol.** From slot claim to publication is one region that no stop and no phase flip can fall into (today
+//! because it holds no safepoint; once signals suspend threads, because it is counted as no-preempt): claim the slot,
+//! write the value, and while marking shade its pointers and mark it black, then store the publication index with
+//! Release. Refill, assists and the trigger of a cycle come *before* the claim. So nothing needs zeroing, a
+//! conservative look-up never sees half an object, and flag, value, shading, mark and publication see one phase.
+//!
+//! What would break: a safepoint between claim and publication lets a cycle start that neither marks the object black
+//! nor finds it published, and the next sweep takes it.
+
+mod cache;
+mod class;
+mod new;
+
+pub(crate) use cache::Cache;
+pub(crate) use class::{Classes, List, Scan};
+pub(crate) use new::{ARRAY_HEADER, alloc_array, alloc_value};

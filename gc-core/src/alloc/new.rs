@@ -1,0 +1,193 @@
+//! The allocation path: current P, next free slot, write the value, publish. See the protocol in `alloc`.
+
+use super::cache::Slots;
+use super::class::{List, Scan};
+use crate::faults::{self, Fault};
+use crate::heap::{Heap, PAGE_SIZE};
+use crate::layout::{self, Kind, Trace, TypeDesc};
+use crate::p::GcP;
+use crate::sync::{Ordering, current, word};
+use core::ptr::NonNull;
+
+/// Bytes in front of an array's elements: the length, and the class of the element type (for pointer arrays).
+pub(crate) const ARRAY_HEADER: usize = 2 * size_of::<usize>();
+
+/// How objects of a type are read.
+fn scan_of(desc: &TypeDesc) -> Scan {
+    match desc.kind {
+        Kind::Data => Scan::Data,
+        Kind::Pointer | Kind::Struct => Scan::Typed,
+        Kind::Conservative => Scan::Conservative,
+    }
+}
+
+/// Puts `value` into a fresh object.
+#[inline]
+pub(crate) fn alloc_value<T: Trace>(value: T) -> NonNull<T> {
+    const {
+        assert!(align_of::<T>() <= 4096, "the heap aligns objects to 4096 bytes at most");
+        assert!(!core::mem::needs_drop::<T>(), "a heap object's type must not need drop: dead objects are not dropped");
+    }
+    let desc = T::DESC;
+    let scan = scan_of(desc);
+    // What has no type of its own shares spans by size.
+    let by_size = scan == Scan::Conservative && desc.align <= layout::GRANULE;
+    if size_of::<T>() > layout::SMALL_MAX {
+        let class = |heap: &Heap| {
+            if by_size { heap.classes.sized(scan, desc.size) } else { heap.classes.typed(desc) }
+        };
+        // SAFETY: the closure fills the whole object.
+        return unsafe { alloc_large(desc.size, class, |p: NonNull<T>| p.write(value)) };
+    }
+    loop {
+        let p = GcP::current();
+        let heap = p.heap();
+        // SAFETY: this thread holds `p`, and no other borrow of its cache is alive.
+        let cache = unsafe { p.cache() };
+        let slots = if by_size { cache.sized(heap, scan, desc.size.max(1)) } else { cache.typed(heap, desc) };
+        // SAFETY: this P's slots; they have a free one; the value fills the object.
+        unsafe {
+            if (*slots).next != (*slots).end {
+                return place(p, &mut *slots, desc.size, |at: NonNull<T>| at.write(value));
+            }
+        }
+        make_room(p, slots, desc.size);
+    }
+}
+
+/// Claims, fills and publishes the next slot.
+///
+/// # Safety
+/// `slots` has a free slot and belongs to `p`, which this thread holds; `fill` writes all `bytes` and runs no code
+/// that could reach a safepoint.
+#[inline(always)]
+unsafe fn place<T>(p: &GcP, slots: &mut Slots, bytes: usize, fill: impl FnOnce(NonNull<T>)) -> NonNull<T> {
+    let at = slots.next;
+    slots.next = at + slots.slot;
+    let object = NonNull::new(core::ptr::with_exposed_provenance_mut::<T>(at)).expect("a slot is not at 0");
+    fill(object);
+    // SAFETY: the object was just initialised and nobody else sees it.
+    unsafe { word::adopt(at, bytes) };
+    if current::state() & current::BARRIER != 0 {
+        p.heap().blacken_new(p, at);
+    }
+    // Release: pairs with the Acquire in `find_object`. From here on the slot is an object.
+    // SAFETY: a slot was free, so a span is cached and `published` is its word.
+    unsafe { (*slots.published).store(slots.next, Ordering::Release) };
+    object
+}
+
+/// The slow path: a safepoint, if one is due, then a refill by the P that the goroutine has afterwards.
+#[cold]
+#[inline(never)]
+fn make_room(p: &'static GcP, slots: *mut Slots, bytes: usize) {
+    let heap = p.heap();
+    heap.before_alloc(p, bytes);
+    let now = GcP::current();
+    if core::ptr::eq(now, p) {
+        // SAFETY: this thread holds `p`, and the caller's borrow of the cache is over.
+        let cache = unsafe { p.cache() };
+        // The safepoint may have refilled or flushed them.
+        // SAFETY: this P's slots live for ever.
+        if unsafe { (*slots).next == (*slots).end } {
+            cache.refill(heap, slots);
+        }
+    }
+    // Otherwise the goroutine came back on another P: the caller looks again, in that one's cache.
+}
+
+/// One object in a span of its own.
+///
+/// # Safety
+/// `fill` writes all `bytes` and runs no code that could reach a safepoint.
+#[cold]
+unsafe fn alloc_large<T>(bytes: usize, class: impl FnOnce(&Heap) -> u32, fill: impl FnOnce(NonNull<T>)) -> NonNull<T> {
+    let heap = GcP::current().heap();
+    heap.before_alloc(GcP::current(), bytes);
+    let p = GcP::current();
+    let slot = bytes.next_multiple_of(PAGE_SIZE);
+    heap.sweep_for_pages(slot / PAGE_SIZE);
+    // SAFETY: this thread holds `p`; no other borrow of its cache is alive.
+    unsafe { p.cache() }.claim(heap, slot);
+    let class = class(heap);
+    let first = heap.alloc_pages(slot / PAGE_SIZE);
+    let span = heap.publish_span(first, slot / PAGE_SIZE, class, slot, heap.sweepgen());
+    let at = span.base.load(Ordering::Relaxed);
+    let object = NonNull::new(core::ptr::with_exposed_provenance_mut::<T>(at)).expect("a span is not at 0");
+    fill(object);
+    // SAFETY: initialised by `fill`, seen by nobody.
+    unsafe { word::adopt(at, bytes) };
+    if current::state() & current::BARRIER != 0 {
+        heap.blacken_new(p, at);
+    }
+    // Release: as in `place`.
+    span.published.store(at + slot, Ordering::Release);
+    heap.push_swept(span, List::Full);
+    object
+}
+
+/// An array object: header, then `len` elements that `fill` writes.
+///
+/// # Safety
+/// `fill` writes `len` elements from the address it gets and runs no code that could reach a safepoint.
+pub(crate) unsafe fn alloc_array<T: Trace>(len: usize, fill: impl FnOnce(NonNull<T>)) -> NonNull<()> {
+    const {
+        assert!(align_of::<T>() <= layout::GRANULE, "array elements are aligned to 16 bytes at most");
+        assert!(!core::mem::needs_drop::<T>(), "a heap object's type must not need drop");
+    }
+    let bytes = size_of::<T>()
+        .checked_mul(len)
+        .and_then(|b| b.checked_add(ARRAY_HEADER))
+        .filter(|b| *b <= isize::MAX as usize)
+        .unwrap_or_else(|| crate::throw!("an array of {len} elements of {} bytes is too large", size_of::<T>()));
+    let scan = if T::DESC.has_pointers() { Scan::Array } else { Scan::Data };
+    let element = |heap: &Heap| {
+        if scan == Scan::Array { heap.classes.typed(T::DESC) } else { 0 }
+    };
+    let fill = |heap: &Heap, at: NonNull<()>| {
+        let header: NonNull<usize> = at.cast();
+        // SAFETY: the object has room for the header and the elements.
+        unsafe {
+            header.write(len);
+            header.add(1).write(element(heap) as usize);
+            fill(header.add(2).cast());
+        }
+    };
+    if bytes > layout::SMALL_MAX {
+        // SAFETY: `fill` writes the header and all elements.
+        return unsafe {
+            alloc_large(bytes, |heap| heap.classes.sized(scan, bytes), |at| fill(GcP::current().heap(), at))
+        };
+    }
+    loop {
+        let p = GcP::current();
+        let heap = p.heap();
+        // SAFETY: as in `alloc_value`.
+        let slots = unsafe { p.cache() }.sized(heap, scan, bytes);
+        // SAFETY: as in `alloc_value`.
+        unsafe {
+            if (*slots).next != (*slots).end {
+                return place(p, &mut *slots, bytes, |at| fill(heap, at));
+            }
+        }
+        make_room(p, slots, bytes);
+    }
+}
+
+impl Heap {
+    /// A new object, not yet published, while marking: black, with all it points to shaded.
+    #[cold]
+    #[inline(never)]
+    fn blacken_new(&self, p: &GcP, at: usize) {
+        if !faults::active(Fault::AllocWhite) {
+            self.mark_map().set(self.granule_of(at));
+            let span = self.span_of_object(at);
+            // SAFETY: this thread holds `p`; no other borrow of its work is alive.
+            unsafe { p.gcw() }.marked(span.slot.load(Ordering::Relaxed));
+        }
+        if !faults::active(Fault::InitUnshaded) {
+            // SAFETY: as above; the object is initialised.
+            unsafe { self.scan_object(p.gcw(), at) };
+        }
+    }
+}

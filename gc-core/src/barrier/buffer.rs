@@ -1,0 +1,42 @@
+//! The per-P barrier buffer (Go's `wbBuf`): pointers to shade, so that the barrier itself stays short.
+
+use crate::faults::{self, Fault};
+use crate::heap::Heap;
+use crate::mark::GcWork;
+
+/// Entries; a store needs two.
+const CAPACITY: usize = if cfg!(loom) { 2 } else { 512 };
+
+pub(crate) struct WbBuf {
+    len: usize,
+    pointers: [usize; CAPACITY],
+}
+
+impl WbBuf {
+    pub fn new() -> WbBuf {
+        WbBuf { len: 0, pointers: [0; CAPACITY] }
+    }
+
+    /// Records what a store overwrites and what it stores. The caller stores next, with no safepoint in between.
+    #[inline]
+    pub fn record(&mut self, heap: &Heap, gcw: &mut GcWork, old: usize, new: usize) {
+        if self.len + 2 > CAPACITY {
+            self.flush(heap, gcw);
+        }
+        // Pointers outside the heap (null) are dropped at the flush.
+        self.pointers[self.len] = if faults::active(Fault::NoDeletionBarrier) { 0 } else { old };
+        self.pointers[self.len + 1] = if faults::active(Fault::NoInsertionBarrier) { 0 } else { new };
+        self.len += 2;
+    }
+
+    /// Shades all that was recorded. Says whether there was anything.
+    pub fn flush(&mut self, heap: &Heap, gcw: &mut GcWork) -> bool {
+        let len = core::mem::take(&mut self.len);
+        if !faults::active(Fault::SkipFlush) {
+            for i in 0..len {
+                heap.shade(gcw, self.pointers[i]);
+            }
+        }
+        len > 0
+    }
+}

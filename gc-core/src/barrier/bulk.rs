@@ -1,0 +1,41 @@
+//! The bulk barrier: for values that the runtime copies in and out of conservative objects.
+
+use crate::faults::{self, Fault};
+use crate::heap::Heap;
+use crate::p::GcP;
+use crate::sync::current;
+
+impl Heap {
+    /// Shades whatever the `n` words at `words` may point to, if marking is on. Call it before copying a value out of
+    /// a heap object (deletion) and before copying one in (insertion), with no safepoint between it and the copy.
+    /// Needs a P.
+    ///
+    /// # Safety
+    /// `n` readable words, which nobody writes meanwhile.
+    pub unsafe fn shade_words(&self, words: *const usize, n: usize) {
+        let state = current::state();
+        if state == 0 || faults::active(Fault::SkipBulkBarrier) {
+            return;
+        }
+        let p = GcP::current();
+        // SAFETY: this thread holds `p` and borrows its work only here.
+        let gcw = unsafe { p.gcw() };
+        for i in 0..n {
+            // SAFETY: the caller's contract. Volatile: the value may have padding and niches that are not integers.
+            let word = unsafe { words.add(i).read_volatile() };
+            self.shade_conservatively(gcw, word);
+        }
+    }
+
+    /// [`shade_words`](Heap::shade_words) over a value: all its aligned words.
+    ///
+    /// # Safety
+    /// `value` points to memory of a `T`, initialised or not, that nobody writes meanwhile.
+    pub unsafe fn shade_value<T>(&self, value: *const T) {
+        if align_of::<T>() >= align_of::<usize>() {
+            // SAFETY: the caller's contract; a type aligned like a word is a whole number of words.
+            unsafe { self.shade_words(value.cast(), size_of::<T>() / size_of::<usize>()) }
+        }
+        // A type with a smaller alignment holds no pointer (packed types with a `Gc` are refused by the derive).
+    }
+}

@@ -1,0 +1,22 @@
+//! The write barrier: hybrid, as in Go's proposal 17503.
+//!
+//! On `*slot = new` while marking: shade the old `*slot` (deletion, Yuasa) and shade `new` (insertion, Dijkstra). The
+//! first keeps what a goroutine has yet to find reachable from where the marker will still look; the second keeps a
+//! black object from being the only one that points to a white one. Together no stack needs to be scanned twice.
+//!
+//! **Fast path.** One test of the thread's state word, which says both "barrier on" and "no P" (`sync::current`); then
+//! one plain store. On x86_64 the test and the store are one assembly range, recorded in the section `wb_ranges`, so
+//! that a signal that falls into it can be sent back to its start.
+//!
+//! **Slow path.** Without a P it is fatal (I1). With one it records old and new in the P's buffer *and* does the
+//! store, with no safepoint in between; the buffer is flushed when full and at every transition of the P.
+//!
+//! **Orderings.** `set` releases, `get` acquires: who reads a pointer sees what its object was initialised with.
+
+mod buffer;
+mod bulk;
+mod cell;
+mod store;
+
+pub(crate) use buffer::WbBuf;
+pub use cell::{CellValue, GcCell};

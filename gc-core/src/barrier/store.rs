@@ -1,0 +1,95 @@
+//! Barriered stores on words.
+
+use crate::faults::{self, Fault};
+use crate::p::{GcP, no_p};
+use crate::sync::{Ordering, current, word};
+
+/// `*slot = new`, with the barrier.
+///
+/// # Safety
+/// `slot` is a pointer word of a live heap object; `new` is null or the base of a live object.
+#[inline(always)]
+pub(super) unsafe fn store(slot: usize, new: usize) {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+    // SAFETY: the asm reads this thread's state word and, if it is zero (P held, barrier off), does the one store that
+    // the caller vouches for; else it leaves for the slow path, having stored nothing.
+    unsafe {
+        core::arch::asm!(
+            "2: cmp dword ptr fs:[tricolor_current@TPOFF], 0",
+            "jne {slow}",
+            "mov qword ptr [{slot}], {new}",
+            "3:",
+            ".pushsection wb_ranges,\"aR\",@progbits",
+            ".balign 4",
+            ".long 2b - .",
+            ".long 3b - .",
+            ".popsection",
+            slot = in(reg) slot,
+            new = in(reg) new,
+            // SAFETY: the caller's contract.
+            slow = label { unsafe { gc_write_barrier(slot, new) } },
+            options(nostack),
+        );
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
+    // SAFETY: the caller's contract.
+    unsafe {
+        store_twin(slot, new);
+    }
+}
+
+/// The Rust twin of the assembly in `store`.
+///
+/// # Safety
+/// As `store`.
+#[allow(dead_code)] // one of the two is used by each build; a test compares them
+pub(super) unsafe fn store_twin(slot: usize, new: usize) {
+    if current::state() == 0 {
+        // Release: pairs with the Acquire of `get` and of the marker.
+        // SAFETY: the caller's contract.
+        unsafe { word::at(slot) }.store(new, Ordering::Release);
+    } else {
+        // SAFETY: the caller's contract.
+        unsafe { gc_write_barrier(slot, new) };
+    }
+}
+
+/// The slow path of a barriered store: the symbol that the whole-program check forbids below no-barrier roots.
+///
+/// # Safety
+/// As `store`.
+#[cold]
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn gc_write_barrier(slot: usize, new: usize) {
+    // SAFETY: the caller's contract.
+    let slot_word = unsafe { word::at(slot) };
+    before_store(slot, || slot_word.load(Ordering::Relaxed), new);
+    // Release: as in `store`.
+    slot_word.store(new, Ordering::Release);
+}
+
+/// The barrier of one store that the caller does next, with no safepoint in between.
+#[inline]
+pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize) {
+    let state = current::state();
+    if state & current::NO_P != 0 {
+        if !faults::active(Fault::ShadeWithoutP) {
+            no_p_store(slot);
+        }
+        return;
+    }
+    if state & current::BARRIER != 0 {
+        let p = GcP::current();
+        // Relaxed: only the value, to mark it; what it points to was published before it was stored here.
+        let old = old();
+        // SAFETY: this thread holds `p`; the borrows end here.
+        unsafe { p.wb().record(p.heap(), p.gcw(), old, new) };
+    }
+}
+
+#[cold]
+fn no_p_store(slot: usize) -> ! {
+    let _ = slot;
+    no_p("a pointer is stored into the heap")
+}

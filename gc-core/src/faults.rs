@@ -1,0 +1,82 @@
+//! Planted faults: known ways to break the collector, one of which can be switched on by name at run time, so that
+//! tests, models and the stress tool can show that they notice.
+//!
+//! Compiled in only with the feature `faults` (or under loom); otherwise [`active`] is the constant `false`.
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A planted fault.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        pub enum Fault {
+            $($(#[$doc])* $variant,)*
+        }
+
+        /// All faults, by the name under which they are chosen.
+        pub const ALL: &[(&str, Fault)] = &[$(($name, Fault::$variant)),*];
+    };
+}
+faults! {
+    /// A pointer store does not shade what it overwrites.
+    NoDeletionBarrier = "no-deletion-barrier",
+    /// A pointer store does not shade what it stores.
+    NoInsertionBarrier = "no-insertion-barrier",
+    /// Objects allocated while marking are white.
+    AllocWhite = "alloc-white",
+    /// The pointers in objects allocated while marking are not shaded.
+    InitUnshaded = "init-unshaded",
+    /// The barrier buffer is thrown away instead of flushed.
+    SkipFlush = "skip-flush",
+    /// A thread without a P shades what it stores (the race of 2015).
+    ShadeWithoutP = "shade-without-p",
+    /// The verifier's walk sees an object that does not exist in the marker's eyes: it unmarks one.
+    VerifierDisagrees = "verifier-disagrees",
+    /// Stacks are not scanned.
+    SkipStacks = "skip-stacks",
+    /// Values that pass through channels, joins and locks are copied without shading.
+    SkipBulkBarrier = "skip-bulk-barrier",
+}
+
+#[cfg(any(feature = "faults", loom))]
+mod on {
+    use super::{ALL, Fault};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// The chosen fault + 1. A std atomic also under loom: it is configuration, not modelled state.
+    static CHOSEN: AtomicU32 = AtomicU32::new(0);
+
+    /// Whether this fault is switched on.
+    #[inline]
+    pub fn active(fault: Fault) -> bool {
+        // Relaxed: chosen before the threads that look at it start.
+        CHOSEN.load(Ordering::Relaxed) == fault as u32 + 1
+    }
+
+    /// Switches one fault on, by name, or all off.
+    ///
+    /// # Errors
+    /// The name, if there is no such fault.
+    pub fn choose(name: Option<&str>) -> Result<(), String> {
+        let value = match name {
+            None => 0,
+            Some(name) => match ALL.iter().find(|(n, _)| *n == name) {
+                Some((_, fault)) => *fault as u32 + 1,
+                None => {
+                    let names: Vec<&str> = ALL.iter().map(|(n, _)| *n).collect();
+                    return Err(format!("no fault is called `{name}`: {}", names.join(", ")));
+                }
+            },
+        };
+        CHOSEN.store(value, Ordering::SeqCst);
+        Ok(())
+    }
+}
+#[cfg(any(feature = "faults", loom))]
+pub use on::{active, choose};
+
+/// Whether this fault is switched on: never, in this build.
+#[cfg(not(any(feature = "faults", loom)))]
+#[inline(always)]
+pub const fn active(_: Fault) -> bool {
+    false
+}

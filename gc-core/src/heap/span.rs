@@ -1,0 +1,150 @@
+//! Spans: runs of pages that hold slots of one size, or one large object.
+//!
+//! **Life.** The page heap hands out pages; `publish` fills the span's fields and then stores the page map with
+//! Release, from where on conservative look-ups see it. A span is owned by whoever popped it from its class's lists
+//! (a P's cache, a sweeper); only the owner moves `published` or sweeps.
+//!
+//! **Allocated slots.** A slot is allocated if it lies below `published`, or if the last cycle's marks (the *alloc
+//! map*) have its bit. The owner walks upwards through the free runs; storing `published` with Release is what makes
+//! a slot an object.
+//!
+//! **`sweepgen`**, against the heap's `g`, which grows by 2 at every flip that ends marking:
+//! ```text
+//! g      swept, in a list, ready to use           g + 3  swept, and in a P's cache
+//! g - 2  needs sweeping                           g + 1  was cached when the flip came: its P sweeps it first
+//! ```
+
+use super::{Heap, PAGE_SIZE};
+use crate::layout;
+use crate::sync::{AtomicU32, AtomicUsize, MapError, Ordering, Table, Zeroed};
+use core::ops::Index;
+
+/// See the module's text. All fields are written by the owner, before publication unless noted.
+#[cfg_attr(not(loom), repr(align(64)))]
+pub(crate) struct Span {
+    /// Address of the first slot.
+    pub base: AtomicUsize,
+    /// Bytes of a slot.
+    pub slot: AtomicUsize,
+    /// All slots below this address are allocated. Moves while the span is in use.
+    pub published: AtomicUsize,
+    /// Index of the allocation class.
+    pub class: AtomicU32,
+    pub npages: AtomicU32,
+    pub nelems: AtomicU32,
+    magic: AtomicU32,
+    /// See the module's text. Moves while the span is in use.
+    pub sweepgen: AtomicU32,
+    /// Next in a list of spans or of free runs (first page + 1; 0 ends).
+    pub next: AtomicU32,
+    /// Previous in a list of free runs.
+    pub prev: AtomicU32,
+}
+
+// SAFETY: integers.
+unsafe impl Zeroed for Span {
+    fn zeroed() -> Self {
+        Span {
+            base: AtomicUsize::new(0),
+            slot: AtomicUsize::new(0),
+            published: AtomicUsize::new(0),
+            class: AtomicU32::new(0),
+            npages: AtomicU32::new(0),
+            nelems: AtomicU32::new(0),
+            magic: AtomicU32::new(0),
+            sweepgen: AtomicU32::new(0),
+            next: AtomicU32::new(0),
+            prev: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Span {
+    /// The slot that `addr` points into; `None` in the tail behind the last one. `addr` is in this span's pages.
+    #[inline(always)]
+    pub fn slot_of(&self, addr: usize) -> Option<usize> {
+        // Relaxed (here and below): constant from publication on, which the caller has acquired.
+        let base = self.base.load(Ordering::Relaxed);
+        let index = layout::index_of(addr - base, self.magic.load(Ordering::Relaxed));
+        if index >= self.nelems.load(Ordering::Relaxed) as usize {
+            return None;
+        }
+        Some(base + index * self.slot.load(Ordering::Relaxed))
+    }
+
+    /// Address behind the last slot.
+    #[inline]
+    pub fn end(&self) -> usize {
+        self.base.load(Ordering::Relaxed)
+            + self.slot.load(Ordering::Relaxed) * self.nelems.load(Ordering::Relaxed) as usize
+    }
+
+    /// Pages of the span in bytes.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.npages.load(Ordering::Relaxed) as usize * PAGE_SIZE
+    }
+}
+
+/// All spans, by their first page.
+pub(crate) struct Spans(Table<Span>);
+
+impl Index<usize> for Spans {
+    type Output = Span;
+    #[inline(always)]
+    fn index(&self, page: usize) -> &Span {
+        &self.0[page]
+    }
+}
+
+impl Spans {
+    pub fn new(npages: usize) -> Result<Spans, MapError> {
+        Ok(Spans(Table::new(npages)?))
+    }
+}
+
+impl Heap {
+    /// Turns `npages` fresh pages at `first` into a span of `class` and lets the look-up see it. The span is in
+    /// nobody's list: the caller owns it.
+    pub(crate) fn publish_span(&self, first: usize, npages: usize, class: u32, slot: usize, sweepgen: u32) -> &Span {
+        let span = &self.spans[first];
+        let base = self.base + first * PAGE_SIZE;
+        let large = slot > layout::SMALL_MAX;
+        let nelems = if large { 1 } else { npages * PAGE_SIZE / slot };
+        // Relaxed: the Release of the page map below publishes them.
+        span.base.store(base, Ordering::Relaxed);
+        span.slot.store(slot, Ordering::Relaxed);
+        span.published.store(base, Ordering::Relaxed);
+        span.class.store(class, Ordering::Relaxed);
+        span.npages.store(npages as u32, Ordering::Relaxed);
+        span.nelems.store(nelems as u32, Ordering::Relaxed);
+        span.magic.store(layout::div_magic(slot), Ordering::Relaxed);
+        span.sweepgen.store(sweepgen, Ordering::Relaxed);
+        for page in first..first + npages {
+            // Release: pairs with the Acquire in `find_object`.
+            self.page_map[page].store(first as u32 + 1, Ordering::Release);
+        }
+        span
+    }
+
+    /// Gives an empty span's pages back. The caller owns the span, and marking is off, so no look-up runs.
+    pub(crate) fn free_span(&self, span: &Span) {
+        let first = self.page_of(span.base.load(Ordering::Relaxed));
+        let npages = span.npages.load(Ordering::Relaxed) as usize;
+        for page in first..first + npages {
+            // Relaxed: conservative look-ups happen while marking, and a flip orders this before them.
+            self.page_map[page].store(0, Ordering::Relaxed);
+        }
+        self.pages.free(self, first, npages);
+    }
+
+    /// The number by which lists name a span.
+    pub(crate) fn span_id(&self, span: &Span) -> u32 {
+        self.page_of(span.base.load(Ordering::Relaxed)) as u32 + 1
+    }
+
+    /// The span that a list names.
+    pub(crate) fn span_by_id(&self, id: u32) -> &Span {
+        &self.spans[id as usize - 1]
+    }
+}

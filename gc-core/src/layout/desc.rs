@@ -1,0 +1,203 @@
+//! Type descriptors: const data that `derive(Trace)` (or a compiler, through C) writes, and the bitmap that a heap
+//! makes of one at first use.
+
+use crate::offheap;
+use core::ptr::NonNull;
+
+/// What the words of a type are to the collector.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// No pointers: never scanned.
+    Data = 0,
+    /// One word: null, or the base of an object.
+    Pointer = 1,
+    /// The parts say it: see [`TypeDesc::fields`].
+    Struct = 2,
+    /// Every aligned word may or may not be a pointer (enum payloads, foreign types): goes through the
+    /// conservative look-up.
+    Conservative = 3,
+}
+
+/// `count` values of type `desc`, one after the other, from `offset` on.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Field {
+    /// Bytes from the start of the struct.
+    pub offset: usize,
+    /// The type of each element.
+    pub desc: &'static TypeDesc,
+    /// How many (arrays).
+    pub count: usize,
+}
+
+/// Describes one type to the collector. Plain const data with a C layout.
+///
+/// Two descriptors of one type (two copies of the same constant) are allowed; they only cost a span each.
+#[repr(C)]
+pub struct TypeDesc {
+    /// Size in bytes.
+    pub size: usize,
+    /// Alignment in bytes, a power of two.
+    pub align: usize,
+    /// What the words are.
+    pub kind: Kind,
+    /// The parts of a [`Kind::Struct`]; parts without pointers may be left out.
+    pub fields: &'static [Field],
+    /// For people: dumps, census, errors.
+    pub name: &'static str,
+}
+
+impl TypeDesc {
+    /// A type without pointers.
+    pub const fn data<T>(name: &'static str) -> TypeDesc {
+        TypeDesc { size: size_of::<T>(), align: align_of::<T>(), kind: Kind::Data, fields: &[], name }
+    }
+
+    /// A type any of whose words may be a pointer.
+    pub const fn conservative<T>(name: &'static str) -> TypeDesc {
+        TypeDesc { size: size_of::<T>(), align: align_of::<T>(), kind: Kind::Conservative, fields: &[], name }
+    }
+
+    /// A struct with these parts.
+    pub const fn of_fields<T>(name: &'static str, fields: &'static [Field]) -> TypeDesc {
+        let mut kind = Kind::Data;
+        let mut i = 0;
+        while i < fields.len() {
+            if fields[i].desc.has_pointers() && fields[i].count > 0 {
+                kind = Kind::Struct;
+            }
+            i += 1;
+        }
+        TypeDesc { size: size_of::<T>(), align: align_of::<T>(), kind, fields, name }
+    }
+
+    /// An enum with these payload types: pointers in one variant may be data in another, so its words are ambiguous.
+    pub const fn of_enum<T>(name: &'static str, payload: &[&'static TypeDesc]) -> TypeDesc {
+        let mut i = 0;
+        while i < payload.len() {
+            if payload[i].has_pointers() {
+                return TypeDesc::conservative::<T>(name);
+            }
+            i += 1;
+        }
+        TypeDesc::data::<T>(name)
+    }
+
+    /// Whether the collector has to look inside.
+    pub const fn has_pointers(&self) -> bool {
+        !matches!(self.kind, Kind::Data)
+    }
+
+    /// Calls `f(offset, ambiguous)` for each word that is or may be a pointer.
+    pub fn each_word(&self, at: usize, f: &mut dyn FnMut(usize, bool)) {
+        match self.kind {
+            Kind::Data => {}
+            Kind::Pointer => f(at, false),
+            Kind::Conservative => {
+                let first = at.next_multiple_of(size_of::<usize>());
+                for o in (first..).step_by(size_of::<usize>()).take_while(|o| o + size_of::<usize>() <= at + self.size)
+                {
+                    f(o, true);
+                }
+            }
+            Kind::Struct => {
+                for field in self.fields {
+                    for i in 0..field.count {
+                        field.desc.each_word(at + field.offset + i * field.desc.size, f);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A descriptor flattened: for each word of the type, whether it is a pointer and whether it is ambiguous.
+/// Off heap and never freed, so a `Copy` view.
+#[derive(Clone, Copy)]
+pub struct Mask {
+    /// Words up to and including the last one that can be a pointer.
+    pub words: u32,
+    /// Words of the type: the stride in arrays.
+    pub stride: u32,
+    pub(crate) bits: NonNull<u64>,
+}
+
+impl Mask {
+    /// Two bits for each word: 0 data, 1 pointer, 2 ambiguous.
+    pub(crate) const PER_WORD: usize = u64::BITS as usize / 2;
+
+    /// Flattens `desc`.
+    ///
+    /// # Panics
+    /// If a field lies outside its type or is not aligned: a wrong descriptor.
+    pub fn flatten(desc: &'static TypeDesc) -> Mask {
+        let stride = desc.size.div_ceil(size_of::<usize>());
+        let groups = stride.div_ceil(Self::PER_WORD).max(1);
+        let bits = offheap::persistent_words(groups);
+        let mut words = 0;
+        desc.each_word(0, &mut |offset, ambiguous| {
+            let word = offset / size_of::<usize>();
+            assert!(
+                offset % size_of::<usize>() == 0 && word < stride,
+                "descriptor of `{}`: a pointer at byte {offset} of {} does not fit",
+                desc.name,
+                desc.size
+            );
+            words = words.max(word + 1);
+            let code = if ambiguous { 2 } else { 1 };
+            // SAFETY: `word < stride`, so the group is one of those just allocated; nobody else sees them yet.
+            unsafe { *bits.as_ptr().add(word / Self::PER_WORD) |= code << (word % Self::PER_WORD * 2) };
+        });
+        Mask { words: words as u32, stride: stride as u32, bits }
+    }
+
+    /// The codes of words `32 * group ..`, two bits each.
+    #[inline(always)]
+    pub(crate) fn group(&self, group: usize) -> u64 {
+        debug_assert!(group * Self::PER_WORD < self.stride.max(1) as usize);
+        // SAFETY: `flatten` allocated one group for every 32 words of the stride; never freed.
+        unsafe { *self.bits.as_ptr().add(group) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static PTR: TypeDesc = TypeDesc { size: 8, align: 8, kind: Kind::Pointer, fields: &[], name: "ptr" };
+    static NUM: TypeDesc = TypeDesc::data::<u64>("u64");
+
+    #[test]
+    fn flattening_finds_each_pointer_once() {
+        static DESC: TypeDesc = TypeDesc {
+            size: 8 * 70,
+            align: 8,
+            kind: Kind::Struct,
+            fields: &[
+                Field { offset: 0, desc: &NUM, count: 1 },
+                Field { offset: 8, desc: &PTR, count: 2 },
+                Field { offset: 8 * 40, desc: &PTR, count: 1 },
+            ],
+            name: "S",
+        };
+        let mask = Mask::flatten(&DESC);
+        assert_eq!((mask.words, mask.stride), (41, 70));
+        assert_eq!(mask.group(0), 0b01_01_00);
+        assert_eq!(mask.group(1), 1 << (8 * 2));
+        assert_eq!(mask.group(2), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "does not fit")]
+    fn a_field_outside_its_type_is_refused() {
+        static BAD: TypeDesc = TypeDesc {
+            size: 8,
+            align: 8,
+            kind: Kind::Struct,
+            fields: &[Field { offset: 8, desc: &PTR, count: 1 }],
+            name: "Bad",
+        };
+        Mask::flatten(&BAD);
+    }
+}

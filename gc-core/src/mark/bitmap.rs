@@ -1,0 +1,102 @@
+//! One bit per 16-byte granule of the reservation, beside the heap: 1/128 of it, so the hot part stays in cache.
+//!
+//! Two of these exist. In the cycle with number `n`, `maps[n % 2]` takes the marks; the other one says which slots the
+//! cycle before left alive (the *alloc map*). When marking ends, the fresh marks become the alloc map, and the
+//! sweeper clears the old one span by span, so it is clear when the next cycle needs it for marks.
+
+use crate::sync::{AtomicUsize, MapError, Ordering, Table, observe};
+
+const BITS: usize = usize::BITS as usize;
+
+pub(crate) struct MarkMap {
+    words: Table<AtomicUsize>,
+}
+
+impl MarkMap {
+    pub fn new(granules: usize) -> Result<MarkMap, MapError> {
+        Ok(MarkMap { words: Table::new(granules.div_ceil(BITS))? })
+    }
+
+    /// Whether the bit is set.
+    #[inline(always)]
+    pub fn is_marked(&self, granule: usize) -> bool {
+        // Relaxed: a mark carries no data; what an object holds is ordered by the pointer to it.
+        observe(&self.words[granule / BITS], Ordering::Relaxed) >> (granule % BITS) & 1 != 0
+    }
+
+    /// Sets the bit; true for exactly one of all that try.
+    #[inline(always)]
+    pub fn try_mark(&self, granule: usize) -> bool {
+        let bit = 1 << (granule % BITS);
+        let word = &self.words[granule / BITS];
+        // Most finds are of marked objects: look before the locked instruction.
+        if observe(word, Ordering::Relaxed) & bit != 0 {
+            return false;
+        }
+        // Relaxed: see `is_marked`; uniqueness needs only atomicity.
+        word.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    /// Sets the bit.
+    #[inline]
+    pub fn set(&self, granule: usize) {
+        // Relaxed: see `is_marked`.
+        self.words[granule / BITS].fetch_or(1 << (granule % BITS), Ordering::Relaxed);
+    }
+
+    /// Clears the bit (a fault's work only).
+    pub fn unset(&self, granule: usize) {
+        self.words[granule / BITS].fetch_and(!(1 << (granule % BITS)), Ordering::Relaxed);
+    }
+
+    /// How many bits are set in `[first, first + n)`.
+    pub fn count(&self, first: usize, n: usize) -> usize {
+        let mut sum = 0;
+        for_words(first, n, |i, mask| sum += (self.words[i].load(Ordering::Relaxed) & mask).count_ones() as usize);
+        sum
+    }
+
+    /// Clears `[first, first + n)`. The caller owns the span that these stand for.
+    pub fn clear(&self, first: usize, n: usize) {
+        for_words(first, n, |i, mask| {
+            // Relaxed: the sweep state of the span publishes it.
+            if mask == usize::MAX {
+                if self.words[i].load(Ordering::Relaxed) != 0 {
+                    self.words[i].store(0, Ordering::Relaxed);
+                }
+            } else {
+                self.words[i].fetch_and(!mask, Ordering::Relaxed);
+            }
+        });
+    }
+}
+
+/// Calls `f(word index, mask)` for the words that hold bits `[first, first + n)`.
+fn for_words(first: usize, n: usize, mut f: impl FnMut(usize, usize)) {
+    let mut at = first;
+    while at < first + n {
+        let low = at % BITS;
+        let take = (BITS - low).min(first + n - at);
+        let mask = if take == BITS { usize::MAX } else { ((1 << take) - 1) << low };
+        f(at / BITS, mask);
+        at += take;
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_count_and_clear_exactly() {
+        for (first, n) in [(0, 64), (3, 5), (60, 10), (1, 200), (64, 128), (127, 1)] {
+            let map = MarkMap::new(512).unwrap();
+            (0..512).for_each(|g| assert!(map.try_mark(g)));
+            assert!(!map.try_mark(first));
+            assert_eq!(map.count(first, n), n);
+            map.clear(first, n);
+            assert_eq!(map.count(first, n), 0);
+            assert_eq!(map.count(0, 512), 512 - n);
+        }
+    }
+}

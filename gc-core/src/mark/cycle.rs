@@ -1,0 +1,344 @@
+//! A cycle, from trigger to sweep.
+//!
+//! ```text
+//!  Off ──start_cycle──► Mark ──terminate──► Off
+//! ```
+//! 1. **Start** (by a mutator in its allocation slow path, or `collect`): sweep what is left, so that both maps are
+//!    what they should be; stop the world; swap the maps, turn the barrier on, hand out the root jobs; go on.
+//! 2. **Mark**, concurrently, in slices of at most a millisecond: by workers (a quarter of the Ps' time), by idle Ps,
+//!    and by mutators that allocate fast (assists).
+//! 3. **Terminate** (by a marker that finds no work): a ragged barrier makes every P hand out its barrier buffer and
+//!    its work. If that brought anything to light, marking goes on; else the world is stopped, and everything is
+//!    looked at once more, since a P may have recorded a pointer after its turn. If nothing is left, marking is done:
+//!    barrier off, maps swapped, everything unswept.
+//!
+//! Both flips happen with every P stopped, so a store, an allocation or a scan sees one phase only. What would break
+//! without the second look: a store between a P's turn in the ragged barrier and the stop shades an object that
+//! nobody scans.
+
+use super::MarkMap;
+use crate::heap::{Heap, Phase};
+use crate::p::GcP;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, current};
+use crate::world::StopReason;
+use std::time::{Duration, Instant};
+
+/// The longest time a marker works before it looks for others.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// On whose account marking is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WorkKind {
+    /// A worker's share: a quarter of the Ps.
+    Dedicated,
+    /// A P that has nothing else to do.
+    Idle,
+    /// A mutator that allocates, or that waits for the cycle.
+    Assist,
+}
+
+/// The state of the current cycle.
+pub(crate) struct Cycle {
+    /// Number of the last cycle that started.
+    number: AtomicU32,
+    /// Number of the last cycle whose marking ended.
+    completed: AtomicU32,
+    phase: AtomicU32,
+    /// Grows by 2 when marking ends; see `heap::span`.
+    sweepgen: AtomicU32,
+    /// Which of the two maps says what is alive; while marking, the other one takes the marks.
+    alive: AtomicUsize,
+    /// Somebody is starting a cycle.
+    starting: AtomicBool,
+    /// Somebody is trying to end marking.
+    terminating: AtomicBool,
+    marked_bytes: AtomicUsize,
+    marked_objects: AtomicUsize,
+    /// Nanoseconds of marking in this cycle, by [`WorkKind`].
+    pub(crate) worked: [AtomicU64; 3],
+    /// When marking began, nanoseconds since the heap was made.
+    began: AtomicU64,
+}
+
+impl Cycle {
+    pub fn new() -> Cycle {
+        Cycle {
+            number: AtomicU32::new(0),
+            completed: AtomicU32::new(0),
+            phase: AtomicU32::new(Phase::Off as u32),
+            sweepgen: AtomicU32::new(0),
+            alive: AtomicUsize::new(0),
+            starting: AtomicBool::new(false),
+            terminating: AtomicBool::new(false),
+            marked_bytes: AtomicUsize::new(0),
+            marked_objects: AtomicUsize::new(0),
+            worked: std::array::from_fn(|_| AtomicU64::new(0)),
+            began: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds to what was marked in this cycle.
+    pub fn count_marked(&self, bytes: usize, objects: usize) {
+        // Relaxed: summed up in the stop that ends marking.
+        self.marked_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.marked_objects.fetch_add(objects, Ordering::Relaxed);
+    }
+
+    /// Bytes and objects marked by the last cycle (or so far by this one).
+    pub fn marked(&self) -> (usize, usize) {
+        (self.marked_bytes.load(Ordering::Relaxed), self.marked_objects.load(Ordering::Relaxed))
+    }
+
+    /// Number of the last cycle whose marking ended.
+    pub fn completed(&self) -> u32 {
+        // Acquire: pairs with the Release in `finish_mark`: the cycle's results are there.
+        self.completed.load(Ordering::Acquire)
+    }
+}
+
+impl Heap {
+    // Relaxed loads of the three below: they change only while the world is stopped, and every reader holds a P (or
+    // was stopped in between).
+
+    /// The number of the last cycle that started; 0 before the first.
+    pub fn cycle(&self) -> u32 {
+        self.cycle.number.load(Ordering::Relaxed)
+    }
+
+    /// Whether marking is on.
+    #[inline]
+    pub fn marking(&self) -> bool {
+        self.cycle.phase.load(Ordering::Relaxed) == Phase::Mark as u32
+    }
+
+    /// What the collector is doing.
+    pub fn phase(&self) -> Phase {
+        if self.marking() { Phase::Mark } else { Phase::Off }
+    }
+
+    /// The state word of a thread that holds a P.
+    pub(crate) fn phase_bits(&self) -> u32 {
+        if self.marking() { current::BARRIER } else { 0 }
+    }
+
+    pub(crate) fn sweepgen(&self) -> u32 {
+        self.cycle.sweepgen.load(Ordering::Relaxed)
+    }
+
+    /// The map that says which slots were alive when the last cycle ended.
+    #[inline(always)]
+    pub(crate) fn alloc_map(&self) -> &MarkMap {
+        &self.maps[self.cycle.alive.load(Ordering::Relaxed)]
+    }
+
+    /// The map that takes the marks; between cycles, the one that the sweeper clears.
+    #[inline(always)]
+    pub(crate) fn mark_map(&self) -> &MarkMap {
+        &self.maps[self.cycle.alive.load(Ordering::Relaxed) ^ 1]
+    }
+
+    /// Starts a cycle, unless one runs or somebody else is about to. The caller holds a P, on a stack that is no
+    /// root. Says whether it did.
+    pub(crate) fn start_cycle(&self) -> bool {
+        // Acquire and Release: the starters take turns.
+        if self.marking() || self.cycle.starting.swap(true, Ordering::Acquire) {
+            return false;
+        }
+        let before = self.cycle();
+        self.finish_sweep();
+        let t0 = Instant::now();
+        self.world.stop_the_world(StopReason::GcStart);
+        let t1 = Instant::now();
+        // The stop may have waited for another one, in which a cycle started and even ended.
+        let mine = !self.marking() && self.cycle() == before;
+        if mine {
+            self.begin_mark();
+        }
+        self.world.start_the_world();
+        self.counters.stopped(StopReason::GcStart, t1 - t0, t1.elapsed());
+        self.cycle.starting.store(false, Ordering::Release);
+        if mine {
+            self.world.wake_workers();
+        }
+        mine
+    }
+
+    /// The flip that starts marking. The world is stopped.
+    fn begin_mark(&self) {
+        let c = &self.cycle;
+        // Relaxed throughout: the stop orders them.
+        let number = c.number.load(Ordering::Relaxed).wrapping_add(1);
+        c.number.store(number, Ordering::Relaxed);
+        c.marked_bytes.store(0, Ordering::Relaxed);
+        c.marked_objects.store(0, Ordering::Relaxed);
+        c.worked.iter().for_each(|w| w.store(0, Ordering::Relaxed));
+        c.began.store(self.counters.now(), Ordering::Relaxed);
+        let stacks = self.world.begin_mark(number);
+        self.work.jobs.start(self.roots.pieces(), stacks);
+        self.pacer.begin(self);
+        c.phase.store(Phase::Mark as u32, Ordering::Relaxed);
+        for q in self.ps() {
+            q.worked.store(0, Ordering::Relaxed);
+            q.write_state(current::BARRIER);
+        }
+    }
+
+    /// Marks for at most a millisecond. The caller holds `p`, on a stack that is no root and with no goroutine. May
+    /// stop the world, to end marking. `false`: found nothing to do.
+    pub fn mark_slice(&self, p: &'static GcP, kind: WorkKind) -> bool {
+        self.mark_some(p, kind, usize::MAX)
+    }
+
+    /// As [`mark_slice`](Heap::mark_slice), until about `bytes` bytes are scanned.
+    pub(crate) fn mark_some(&self, p: &'static GcP, kind: WorkKind, bytes: usize) -> bool {
+        if !self.marking() {
+            return false;
+        }
+        let begin = Instant::now();
+        let (mut scanned, mut did) = (0, false);
+        loop {
+            let now = self.drain(p, &mut |n| scanned + n >= bytes || begin.elapsed() >= SLICE);
+            scanned += now;
+            did |= now > 0;
+            // Relaxed: a hint.
+            if scanned >= bytes || begin.elapsed() >= SLICE || p.preempt.load(Ordering::Relaxed) {
+                break;
+            }
+            if self.work.any_full() {
+                continue;
+            }
+            if self.root_job(p) {
+                did = true;
+                continue;
+            }
+            break;
+        }
+        let spent = begin.elapsed().as_nanos() as u64;
+        // Relaxed: statistics.
+        self.cycle.worked[kind as usize].fetch_add(spent, Ordering::Relaxed);
+        if kind == WorkKind::Dedicated {
+            p.worked.fetch_add(spent, Ordering::Relaxed);
+        }
+        if kind != WorkKind::Assist {
+            self.pacer.earn(scanned);
+        }
+        if !did { self.terminate(p) } else { true }
+    }
+
+    /// Whether `p` owes the collector a slice: a quarter of its time since marking began.
+    pub fn worker_due(&self, p: &GcP) -> bool {
+        if !self.marking() {
+            return false;
+        }
+        // Relaxed: statistics.
+        let since = self.counters.now().saturating_sub(self.cycle.began.load(Ordering::Relaxed));
+        p.worked.load(Ordering::Relaxed) * 4 <= since
+    }
+
+    /// Tries to end marking. The caller holds `p` and found no work. `true`: something happened, look again.
+    fn terminate(&self, p: &'static GcP) -> bool {
+        let may_be_done = || self.work.jobs.done() && !self.work.any_full();
+        // Acquire and Release: those who try take turns.
+        if !may_be_done() || self.cycle.terminating.swap(true, Ordering::Acquire) {
+            return false;
+        }
+        let number = self.cycle();
+        let found = AtomicBool::new(false);
+        self.world.for_each_p(&|q| {
+            // SAFETY: the host runs this where nobody else uses that P (`World::for_each_p`).
+            if unsafe { q.flush() } {
+                found.store(true, Ordering::Relaxed);
+            }
+        });
+        if self.marking() && self.cycle() == number && !found.load(Ordering::Relaxed) && may_be_done() {
+            self.finish_mark(p, number);
+        }
+        self.cycle.terminating.store(false, Ordering::Release);
+        true
+    }
+
+    /// Stops the world, looks once more, and ends marking if nothing is left.
+    fn finish_mark(&self, p: &'static GcP, number: u32) {
+        let t0 = Instant::now();
+        self.world.stop_the_world(StopReason::MarkTermination);
+        let t1 = Instant::now();
+        let mut found = false;
+        if self.marking() && self.cycle() == number {
+            for q in self.ps() {
+                // SAFETY: the world is stopped: the stopper acts for every P.
+                found |= unsafe { q.flush() };
+            }
+            if !found && self.work.jobs.done() && !self.work.any_full() {
+                self.end_mark(p);
+            }
+        }
+        let stopped = t1.elapsed();
+        self.world.start_the_world();
+        // The cached spans of this P are stale; the others' Ps find that when they are acquired.
+        // SAFETY: this thread holds `p`.
+        unsafe { p.cache() }.flush_if_stale(self);
+        self.counters.stopped(StopReason::MarkTermination, t1 - t0, stopped);
+        if self.cycle.completed() == number {
+            self.counters.trace(self, number);
+        }
+    }
+
+    /// The flip that ends marking. The world is stopped, and there is no grey object.
+    fn end_mark(&self, p: &'static GcP) {
+        if self.config.verify {
+            self.verify(p);
+        }
+        let c = &self.cycle;
+        // Relaxed throughout: the stop orders them.
+        c.phase.store(Phase::Off as u32, Ordering::Relaxed);
+        c.alive.fetch_xor(1, Ordering::Relaxed);
+        c.sweepgen.fetch_add(2, Ordering::Relaxed);
+        self.classes.sweep_at.store(0, Ordering::Relaxed);
+        self.pacer.end(self);
+        self.counters.cycle_ended(self, c.began.load(Ordering::Relaxed));
+        for q in self.ps() {
+            q.write_state(0);
+        }
+        // Release: pairs with the Acquire in `completed`.
+        c.completed.store(c.number.load(Ordering::Relaxed), Ordering::Release);
+    }
+
+    /// Runs a whole cycle, sweep included, that starts after the call. A safepoint; needs a P.
+    pub fn collect(&self) {
+        let want = self.cycle().wrapping_add(1);
+        while (self.cycle.completed().wrapping_sub(want) as i32) < 0 {
+            let mut did = false;
+            self.world.at_safepoint(&mut || {
+                let p = GcP::current();
+                did = if self.marking() { self.mark_slice(p, WorkKind::Assist) } else { self.start_cycle() };
+            });
+            if !did {
+                self.world.pause();
+            }
+        }
+        self.world.at_safepoint(&mut || self.finish_sweep());
+    }
+
+    /// Before an allocation of about `bytes`: starts a cycle, assists, or only lets others stop us, if that is due. A
+    /// safepoint: the goroutine may come back on another P.
+    pub(crate) fn before_alloc(&self, p: &'static GcP, bytes: usize) {
+        if self.config.gc_every > 0 && self.counters.count_alloc().is_multiple_of(u64::from(self.config.gc_every)) {
+            self.collect();
+            return;
+        }
+        let marking = self.marking();
+        let start = !marking && self.pacer.triggered();
+        let owed = if marking { self.pacer.debt(bytes) } else { 0 };
+        // Relaxed: a hint; what it leads to synchronises.
+        if start || owed > 0 || p.preempt.load(Ordering::Relaxed) {
+            self.world.at_safepoint(&mut || {
+                let p = GcP::current();
+                if start {
+                    self.start_cycle();
+                } else if owed > 0 {
+                    self.mark_some(p, WorkKind::Assist, owed);
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `greyobject`: mark, then enqueue.
+//!
+//! Between the two steps the object is black in the eyes of everyone else: its mark bit is set, nobody else will
+//! enqueue it, and what it points to has not been looked at. That gap is the race of Go's 2015 commit 41dbcc19ef:
+//!
+//! 1. The collector stops the world by collecting all Ps.
+//! 2. A thread without a P (back from a system call) stores a pointer to X, and its barrier calls `greyobject(X)`.
+//! 3. It marks X and is interrupted before it enqueues X.
+//! 4. The collector finds X on another path: already marked, nothing to do.
+//! 5. The collector finishes.
+//! 6. The thread enqueues X, too late.
+//! 7. What only X points to is freed while it is in use.
+//!
+//! Hence I1 and I2: whoever calls this holds a P or is the stopper, and a stop waits until nobody is in the gap. The
+//! model `greyobject` shows both.
+
+use super::work::GcWork;
+use crate::heap::Heap;
+
+impl Heap {
+    /// Shades the object at `base`: if it is white it becomes grey. The caller holds the P that `gcw` belongs to.
+    #[inline]
+    pub(crate) fn greyobject(&self, gcw: &mut GcWork, base: usize) {
+        if !self.mark_map().try_mark(self.granule_of(base)) {
+            return;
+        }
+        // Here the object is marked and on no list: the gap.
+        gcw.put(self, base);
+    }
+
+    /// Shades what a pointer field holds: null, a pointer to something that is not in the heap, or an object's base.
+    #[inline]
+    pub(crate) fn shade(&self, gcw: &mut GcWork, pointer: usize) {
+        if self.contains(pointer) {
+            self.greyobject(gcw, pointer);
+        }
+    }
+
+    /// Shades what an arbitrary word points to, if it is an object.
+    #[inline]
+    pub(crate) fn shade_conservatively(&self, gcw: &mut GcWork, word: usize) {
+        if let Some(base) = self.find_object(word) {
+            self.greyobject(gcw, base);
+        }
+    }
+}

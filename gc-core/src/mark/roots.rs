@@ -1,0 +1,192 @@
+//! Roots: where marking starts, cut into jobs that markers take one by one.
+//!
+//! Job 0 is the host's own tables, then come pieces of the table of [`Root`](crate::Root) slots, then one job per
+//! stack. A stack is scanned once per cycle, in one atomic step for its goroutine (I4); a goroutine that runs scans
+//! itself at its next safepoint, and its job waits in a short list until somebody sees that this has happened. Marking
+//! cannot end before every job is done.
+
+use super::work::GcWork;
+use crate::faults::{self, Fault};
+use crate::heap::{Heap, MAX_PS};
+use crate::p::GcP;
+use crate::sync::{AtomicUsize, Lock, Ordering};
+
+/// The jobs of a cycle.
+pub(crate) struct Jobs {
+    /// Root-table pieces of this cycle.
+    pieces: AtomicUsize,
+    total: AtomicUsize,
+    next: AtomicUsize,
+    /// Jobs that are not done.
+    left: AtomicUsize,
+    /// Stacks whose goroutine was running: at most one per P.
+    retry: Lock<Retry>,
+}
+
+struct Retry {
+    len: usize,
+    stacks: [usize; MAX_PS + 8],
+}
+
+impl Jobs {
+    pub fn new() -> Jobs {
+        Jobs {
+            pieces: AtomicUsize::new(0),
+            total: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            retry: Lock::new(Retry { len: 0, stacks: [0; MAX_PS + 8] }),
+        }
+    }
+
+    /// Sets up a cycle's jobs. The world is stopped.
+    pub fn start(&self, pieces: usize, stacks: usize) {
+        // Relaxed: the stop orders them.
+        self.pieces.store(pieces, Ordering::Relaxed);
+        self.total.store(1 + pieces + stacks, Ordering::Relaxed);
+        self.next.store(0, Ordering::Relaxed);
+        self.left.store(1 + pieces + stacks, Ordering::Relaxed);
+        self.retry.lock().len = 0;
+    }
+
+    /// How many stacks this cycle has.
+    pub fn stacks(&self) -> usize {
+        self.total.load(Ordering::Relaxed) - 1 - self.pieces.load(Ordering::Relaxed)
+    }
+
+    /// Whether every job is done.
+    pub fn done(&self) -> bool {
+        // Acquire: pairs with the Release in `finish`: what the jobs shaded is seen.
+        self.left.load(Ordering::Acquire) == 0
+    }
+
+    fn finish(&self) {
+        self.left.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Feeds roots to the marker (or to the verifier). Handed to the host, which says what the roots are.
+pub struct Scanner<'a> {
+    heap: &'a Heap,
+    sink: Sink<'a>,
+}
+
+enum Sink<'a> {
+    Mark(&'a mut GcWork),
+    /// `(word, is a typed root)`
+    Verify(&'a mut dyn FnMut(usize, bool)),
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn verify(heap: &'a Heap, sink: &'a mut dyn FnMut(usize, bool)) -> Scanner<'a> {
+        Scanner { heap, sink: Sink::Verify(sink) }
+    }
+
+    /// The number of the current cycle, with which a goroutine's stamp is compared.
+    pub fn cycle(&self) -> u32 {
+        self.heap.cycle()
+    }
+
+    /// Whether this is the verifier's walk: the world is stopped, and every root is wanted again, stamps or not.
+    pub fn verifying(&self) -> bool {
+        matches!(self.sink, Sink::Verify(_))
+    }
+
+    /// A typed root: the base of an object, or null.
+    pub fn object<T: ?Sized>(&mut self, base: *const T) {
+        let base = base.cast::<()>().expose_provenance();
+        match &mut self.sink {
+            Sink::Mark(gcw) => self.heap.shade(gcw, base),
+            Sink::Verify(f) => f(base, true),
+        }
+    }
+
+    /// Memory any aligned word of which may be a pointer into the heap: a stack, spilled registers.
+    ///
+    /// # Safety
+    /// `lo..hi` is readable and word-aligned, and no thread writes it meanwhile.
+    pub unsafe fn conservative(&mut self, lo: *const usize, hi: *const usize) {
+        if faults::active(Fault::SkipStacks) {
+            return;
+        }
+        let mut at = lo;
+        while at < hi {
+            // SAFETY: the caller's contract. Volatile: the frames there are not this function's objects.
+            let word = unsafe { at.read_volatile() };
+            match &mut self.sink {
+                Sink::Mark(gcw) => self.heap.shade_conservatively(gcw, word),
+                Sink::Verify(f) => f(word, false),
+            }
+            // SAFETY: still inside the range.
+            at = unsafe { at.add(1) };
+        }
+    }
+}
+
+impl Heap {
+    /// A scanner that shades into `p`'s work.
+    ///
+    /// # Safety
+    /// This thread holds `p`, marking is on, and nothing else borrows the work of `p` while the scanner lives.
+    pub unsafe fn scanner<'a>(&'a self, p: &'a GcP) -> Scanner<'a> {
+        // SAFETY: the caller's contract.
+        Scanner { heap: self, sink: Sink::Mark(unsafe { p.gcw() }) }
+    }
+
+    /// Does one root job. `false`: none is left that can be done now.
+    pub(crate) fn root_job(&self, p: &GcP) -> bool {
+        let jobs = &self.work.jobs;
+        // Relaxed: the counter only hands out numbers; `start` was ordered by the stop.
+        let (pieces, total) = (jobs.pieces.load(Ordering::Relaxed), jobs.total.load(Ordering::Relaxed));
+        if jobs.next.load(Ordering::Relaxed) < total {
+            let job = jobs.next.fetch_add(1, Ordering::Relaxed);
+            if job < total {
+                match job {
+                    0 => {
+                        // SAFETY: this thread holds `p`, and marking is on.
+                        self.world.scan_roots(&mut unsafe { self.scanner(p) });
+                        jobs.finish();
+                    }
+                    j if j <= pieces => {
+                        // SAFETY: as above.
+                        self.roots.scan_piece(j - 1, &mut unsafe { self.scanner(p) });
+                        jobs.finish();
+                    }
+                    j => {
+                        self.stack_job(p, j - 1 - pieces);
+                    }
+                }
+                return true;
+            }
+        }
+        let stack = {
+            let mut retry = jobs.retry.lock();
+            if retry.len == 0 {
+                return false;
+            }
+            retry.len -= 1;
+            let first = retry.stacks[0];
+            let len = retry.len;
+            // First in, first out, so that one that keeps running does not hide the others.
+            retry.stacks.copy_within(1..=len, 0);
+            first
+        };
+        self.stack_job(p, stack)
+    }
+
+    /// Scans a stack, or puts it back if its goroutine runs. Says whether it is done.
+    fn stack_job(&self, p: &GcP, stack: usize) -> bool {
+        // SAFETY: this thread holds `p`, and marking is on.
+        let done = self.world.scan_stack(stack, &mut unsafe { self.scanner(p) });
+        if done {
+            self.work.jobs.finish();
+        } else {
+            let mut retry = self.work.jobs.retry.lock();
+            let len = retry.len;
+            assert!(len < retry.stacks.len(), "more goroutines run than there are Ps");
+            retry.stacks[len] = stack;
+            retry.len += 1;
+        }
+        done
+    }
+}

@@ -1,0 +1,251 @@
+//! Where grey objects wait: small buffers, two with each P, the rest in global lists that idle markers take from.
+//!
+//! The lists are Treiber stacks of buffer numbers with a tag in the upper half of the head, which grows at every
+//! push and pop: a buffer that was popped, used and pushed again in between (ABA) changes the tag, so the exchange
+//! fails. A buffer belongs to whoever popped it; its contents are published by the Release of the push and seen by
+//! the Acquire of the pop.
+
+use crate::heap::Heap;
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, MapError, Ordering, Table, Zeroed};
+use core::cell::UnsafeCell;
+
+/// Objects per buffer: with the header, 2 KiB.
+pub(crate) const CAPACITY: usize = if cfg!(loom) { 2 } else { 254 };
+const MAX_BUFFERS: usize = if cfg!(loom) { 8 } else { 1 << 20 };
+
+/// A buffer of grey objects.
+pub(crate) struct Buffer {
+    next: AtomicU32,
+    len: UnsafeCell<usize>,
+    objects: UnsafeCell<[usize; CAPACITY]>,
+}
+
+// SAFETY: the cells are touched only by the buffer's owner (the one that popped it).
+unsafe impl Sync for Buffer {}
+// SAFETY: integers.
+unsafe impl Zeroed for Buffer {
+    fn zeroed() -> Self {
+        Buffer { next: AtomicU32::new(0), len: UnsafeCell::new(0), objects: UnsafeCell::new([0; CAPACITY]) }
+    }
+}
+
+/// A lock-free stack of buffers (number + 1; 0: empty), tagged against ABA.
+struct Stack {
+    head: AtomicU64,
+}
+
+impl Stack {
+    fn new() -> Stack {
+        Stack { head: AtomicU64::new(0) }
+    }
+
+    fn is_empty(&self) -> bool {
+        // Acquire: who sees it empty also sees what led to that.
+        self.head.load(Ordering::Acquire) as u32 == 0
+    }
+
+    fn push(&self, buffers: &Table<Buffer>, id: u32) {
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // Relaxed: published by the exchange.
+            buffers[id as usize - 1].next.store(head as u32, Ordering::Relaxed);
+            let new = (head >> 32).wrapping_add(1) << 32 | u64::from(id);
+            // Release: pairs with the Acquire of `pop`.
+            match self.head.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    fn pop(&self, buffers: &Table<Buffer>) -> Option<u32> {
+        // Acquire: pairs with the Release of `push`, for `next` and for the contents.
+        let mut head = self.head.load(Ordering::Acquire);
+        loop {
+            let id = head as u32;
+            if id == 0 {
+                return None;
+            }
+            let next = buffers[id as usize - 1].next.load(Ordering::Relaxed);
+            let new = (head >> 32).wrapping_add(1) << 32 | u64::from(next);
+            match self.head.compare_exchange_weak(head, new, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return Some(id),
+                Err(now) => head = now,
+            }
+        }
+    }
+}
+
+/// The global side: all buffers, and the lists of full and empty ones.
+pub(crate) struct Work {
+    buffers: Table<Buffer>,
+    made: AtomicUsize,
+    full: Stack,
+    empty: Stack,
+    pub jobs: super::roots::Jobs,
+}
+
+impl Work {
+    pub fn new(_npages: usize) -> Result<Work, MapError> {
+        Ok(Work {
+            buffers: Table::new(MAX_BUFFERS)?,
+            made: AtomicUsize::new(0),
+            full: Stack::new(),
+            empty: Stack::new(),
+            jobs: super::roots::Jobs::new(),
+        })
+    }
+
+    /// Whether there is work for anyone.
+    pub fn any_full(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    fn take_empty(&self) -> u32 {
+        if let Some(id) = self.empty.pop(&self.buffers) {
+            return id;
+        }
+        let n = self.made.fetch_add(1, Ordering::Relaxed);
+        if n >= MAX_BUFFERS {
+            crate::throw!("more than {MAX_BUFFERS} mark work buffers");
+        }
+        n as u32 + 1
+    }
+}
+
+/// A P's side: the buffer in use and a spare, so that a marker at the edge of a buffer does not go to the global
+/// lists for every object. Also what this P has marked since it was last counted.
+pub(crate) struct GcWork {
+    /// Buffers by number + 1; 0: none.
+    now: u32,
+    spare: u32,
+    /// Bytes of objects marked here and not yet added up.
+    marked_bytes: usize,
+    marked_objects: usize,
+}
+
+impl GcWork {
+    pub fn new() -> GcWork {
+        GcWork { now: 0, spare: 0, marked_bytes: 0, marked_objects: 0 }
+    }
+
+    /// Enqueues a marked object.
+    #[inline]
+    pub fn put(&mut self, heap: &Heap, base: usize) {
+        let work = &heap.work;
+        if self.now == 0 || self.len(work) == CAPACITY {
+            self.put_slow(work);
+        }
+        let b = &work.buffers[self.now as usize - 1];
+        // SAFETY: `now` is this P's own buffer, and it has room.
+        unsafe {
+            (*b.objects.get())[*b.len.get()] = base;
+            *b.len.get() += 1;
+        }
+    }
+
+    #[cold]
+    fn put_slow(&mut self, work: &Work) {
+        core::mem::swap(&mut self.now, &mut self.spare);
+        if self.now != 0 && self.len(work) == CAPACITY {
+            work.full.push(&work.buffers, self.now);
+            self.now = 0;
+        }
+        if self.now == 0 {
+            self.now = work.take_empty();
+        }
+    }
+
+    /// Takes a grey object: from here, else from the global list.
+    #[inline]
+    pub fn get(&mut self, heap: &Heap) -> Option<usize> {
+        let work = &heap.work;
+        if (self.now == 0 || self.len(work) == 0) && !self.get_slow(work) {
+            return None;
+        }
+        let b = &work.buffers[self.now as usize - 1];
+        // SAFETY: `now` is this P's own buffer, and it is not empty.
+        unsafe {
+            *b.len.get() -= 1;
+            Some((*b.objects.get())[*b.len.get()])
+        }
+    }
+
+    #[cold]
+    fn get_slow(&mut self, work: &Work) -> bool {
+        core::mem::swap(&mut self.now, &mut self.spare);
+        if self.now != 0 && self.len(work) > 0 {
+            return true;
+        }
+        let Some(id) = work.full.pop(&work.buffers) else {
+            return false;
+        };
+        if self.now != 0 {
+            work.empty.push(&work.buffers, self.now);
+        }
+        self.now = id;
+        true
+    }
+
+    fn len(&self, work: &Work) -> usize {
+        // SAFETY: `now` is this P's own buffer.
+        unsafe { *work.buffers[self.now as usize - 1].len.get() }
+    }
+
+    /// Hands all work to everyone. Says whether there was any.
+    pub fn dispose(&mut self, heap: &Heap) -> bool {
+        let work = &heap.work;
+        let mut any = false;
+        for id in [core::mem::take(&mut self.now), core::mem::take(&mut self.spare)] {
+            if id == 0 {
+                continue;
+            }
+            // SAFETY: one of this P's own buffers.
+            if unsafe { *work.buffers[id as usize - 1].len.get() } > 0 {
+                work.full.push(&work.buffers, id);
+                any = true;
+            } else {
+                work.empty.push(&work.buffers, id);
+            }
+        }
+        if self.marked_objects > 0 {
+            heap.cycle.count_marked(core::mem::take(&mut self.marked_bytes), core::mem::take(&mut self.marked_objects));
+        }
+        any
+    }
+
+    /// Counts an object that was marked and scanned (or needs no scan).
+    #[inline]
+    pub fn marked(&mut self, bytes: usize) {
+        self.marked_bytes += bytes;
+        self.marked_objects += 1;
+    }
+
+    /// Gives away half of what there is when nobody else can have any, so that idle Ps find something.
+    pub fn share(&mut self, heap: &Heap) {
+        if self.spare != 0 && !heap.work.any_full() {
+            let work = &heap.work;
+            // SAFETY: one of this P's own buffers.
+            if unsafe { *work.buffers[self.spare as usize - 1].len.get() } > 0 {
+                work.full.push(&work.buffers, core::mem::take(&mut self.spare));
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stack_is_lifo_and_tags_grow() {
+        let buffers = Table::new(4).unwrap();
+        let s = Stack::new();
+        assert!(s.pop(&buffers).is_none());
+        (1..=3).for_each(|id| s.push(&buffers, id));
+        assert_eq!([s.pop(&buffers), s.pop(&buffers)], [Some(3), Some(2)]);
+        s.push(&buffers, 3);
+        assert_eq!([s.pop(&buffers), s.pop(&buffers), s.pop(&buffers)], [Some(3), Some(1), None]);
+        assert_eq!(s.head.load(Ordering::Relaxed) >> 32, 8);
+    }
+}

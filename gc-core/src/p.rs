@@ -1,0 +1,167 @@
+//! The collector's part of a P: cache, barrier buffer, work (Go's `mcache`, `wbBuf` and `gcw`).
+//!
+//! **Holding.** One thread at a time holds a P: the one that called `acquire_p`, until its `release_p`; or whoever
+//! the host lets act for an idle one (`World::for_each_p`, the stopper). Only the holder touches the cells below.
+//! `release_p` flushes, so a P that nobody holds has an empty barrier buffer and no work.
+
+use crate::alloc::Cache;
+use crate::barrier::WbBuf;
+use crate::heap::Heap;
+use crate::mark::GcWork;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, current};
+use core::cell::UnsafeCell;
+
+/// The collector's part of a P. Off heap, lives for ever.
+#[repr(C, align(64))]
+pub struct GcP {
+    /// The owner should come to a safepoint soon: set by the host (stop, time slice, `for_each_p`), cleared by it,
+    /// polled by the host's `poll` and by marking.
+    pub preempt: AtomicBool,
+    /// Number of this P in its heap.
+    pub id: u32,
+    heap: &'static Heap,
+    /// The state word of the thread that holds this P, for flips; null while nobody does.
+    state_word: AtomicPtr<AtomicU32>,
+    wb: UnsafeCell<WbBuf>,
+    gcw: UnsafeCell<GcWork>,
+    cache: UnsafeCell<Cache>,
+    /// Time that workers marked on this P in this cycle, nanoseconds.
+    pub(crate) worked: AtomicU64,
+}
+
+// SAFETY: the cells are touched by the holder only (see the module's text); the rest is atomic or constant.
+unsafe impl Sync for GcP {}
+
+impl GcP {
+    pub(crate) fn new(heap: &'static Heap, id: u32) -> &'static GcP {
+        let p = crate::offheap::persistent_new(GcP {
+            preempt: AtomicBool::new(false),
+            id,
+            heap,
+            state_word: AtomicPtr::new(core::ptr::null_mut()),
+            wb: UnsafeCell::new(WbBuf::new()),
+            gcw: UnsafeCell::new(GcWork::new()),
+            cache: UnsafeCell::new(Cache::new()),
+            worked: AtomicU64::new(0),
+        });
+        // SAFETY: persistent memory is never freed.
+        unsafe { p.as_ref() }
+    }
+
+    /// The P that this thread holds.
+    ///
+    /// A thread without a P that comes here is a fatal error (invariant I1): it may neither allocate nor touch the
+    /// heap.
+    #[inline(always)]
+    pub fn current() -> &'static GcP {
+        // SAFETY: null, or a P that lives for ever.
+        match unsafe { current::p().cast::<GcP>().as_ref() } {
+            Some(p) => p,
+            None => no_p("the heap is used"),
+        }
+    }
+
+    /// The P that this thread holds, if any. May run without a P.
+    pub fn try_current() -> Option<&'static GcP> {
+        // SAFETY: null, or a P that lives for ever.
+        unsafe { current::p().cast::<GcP>().as_ref() }
+    }
+
+    /// The heap that this P belongs to.
+    #[inline(always)]
+    pub fn heap(&self) -> &'static Heap {
+        self.heap
+    }
+
+    /// The barrier buffer.
+    ///
+    /// # Safety
+    /// The caller holds this P, and no other borrow of the buffer is alive.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn wb(&self) -> &mut WbBuf {
+        // SAFETY: the caller's contract.
+        unsafe { &mut *self.wb.get() }
+    }
+
+    /// The mark work of this P.
+    ///
+    /// # Safety
+    /// The caller holds this P, and no other borrow of its work is alive.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn gcw(&self) -> &mut GcWork {
+        // SAFETY: the caller's contract.
+        unsafe { &mut *self.gcw.get() }
+    }
+
+    /// The allocation cache.
+    ///
+    /// # Safety
+    /// The caller holds this P, and no other borrow of the cache is alive.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn cache(&self) -> &mut Cache {
+        // SAFETY: the caller's contract.
+        unsafe { &mut *self.cache.get() }
+    }
+
+    /// Empties the barrier buffer and hands all local work to everyone. Says whether there was any.
+    ///
+    /// # Safety
+    /// The caller holds this P, or acts for an idle one.
+    pub(crate) unsafe fn flush(&self) -> bool {
+        // SAFETY: the caller's contract; the borrows do not overlap with others.
+        unsafe {
+            let wb = self.wb();
+            let had = wb.flush(self.heap, self.gcw());
+            self.gcw().dispose(self.heap) | had
+        }
+    }
+
+    /// For flips: writes the state word of the thread that holds this P, if any. The world is stopped.
+    pub(crate) fn write_state(&self, bits: u32) {
+        // Relaxed: the stop orders it against the holder.
+        let word = self.state_word.load(Ordering::Relaxed);
+        // SAFETY: null, or the word of a thread that holds this P and therefore has not ended.
+        if let Some(word) = unsafe { word.as_ref() } {
+            word.store(bits, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Heap {
+    /// This thread now holds `p`: publishes it and loads the phase, which cannot change while a P is held and
+    /// running. The inverse of [`Heap::release_p`].
+    pub fn acquire_p(&self, p: &'static GcP) {
+        debug_assert!(current::p().is_null(), "acquire_p by a thread that holds a P");
+        current::set_p(core::ptr::from_ref(p).cast_mut().cast());
+        p.state_word.store(core::ptr::from_ref(current::state_word()).cast_mut(), Ordering::Relaxed);
+        // SAFETY: this thread holds `p` from now on.
+        unsafe { p.cache() }.flush_if_stale(self);
+        current::set_state(self.phase_bits());
+    }
+
+    /// This thread is about to give `p` up: flushes barrier buffer and work, and makes barriers fatal here.
+    pub fn release_p(&self, p: &'static GcP) {
+        debug_assert!(core::ptr::eq(GcP::current(), p), "release_p of a P that this thread does not hold");
+        if current::state() & current::BARRIER != 0 {
+            // SAFETY: this thread still holds `p`.
+            unsafe { p.flush() };
+        }
+        // Before the P is given up: from here on a pointer store of this thread is fatal.
+        current::set_state(current::NO_P);
+        current::set_p(core::ptr::null_mut());
+        p.state_word.store(core::ptr::null_mut(), Ordering::Relaxed);
+    }
+}
+
+/// Invariant I1 is broken.
+#[cold]
+#[inline(never)]
+pub(crate) fn no_p(what: &str) -> ! {
+    crate::throw!(
+        "{what} by a thread that holds no P: no pointer store, allocation or heap access may run there \
+         (in a `blocking` call, on a foreign thread, or inside the scheduler)"
+    )
+}

@@ -1,0 +1,180 @@
+//! `Root<T>`: keeps an object alive from where the collector does not look.
+//!
+//! A root is a slot in an off-heap table. Making one shades the object, as a pointer store does. Dropping one *only*
+//! links its slot into the deferred list, whatever the phase, without a P and without malloc; the slot keeps its
+//! value, so an object that was reachable when marking began is still found. Slots are taken from the deferred list
+//! and cleared only by a thread with a P that has seen that marking is off (no flip can come in between: no
+//! safepoint). What would break: a drop while marking that cleared the slot would hide an object whose `Gc` was
+//! copied to a stack that is black already.
+
+use crate::gc::Gc;
+use crate::heap::Heap;
+use crate::mark::Scanner;
+use crate::p::{GcP, no_p};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed, current};
+use core::fmt;
+use core::marker::PhantomData;
+
+const MAX_ROOTS: usize = if cfg!(loom) { 4 } else { 1 << 26 };
+/// Slots per root job.
+const PIECE: usize = 4096;
+
+struct Slot {
+    object: AtomicUsize,
+    /// Next in the deferred or the free list (index + 1).
+    next: AtomicU32,
+}
+
+// SAFETY: integers.
+unsafe impl Zeroed for Slot {
+    fn zeroed() -> Self {
+        Slot { object: AtomicUsize::new(0), next: AtomicU32::new(0) }
+    }
+}
+
+pub(crate) struct RootTable {
+    slots: Table<Slot>,
+    /// Slots ever used.
+    top: AtomicUsize,
+    /// Dropped roots, not cleared yet: index + 1, tagged in the upper half.
+    deferred: AtomicU64,
+    /// Cleared slots.
+    free: Lock<u32>,
+}
+
+impl RootTable {
+    pub fn new() -> Result<RootTable, MapError> {
+        Ok(RootTable {
+            slots: Table::new(MAX_ROOTS)?,
+            top: AtomicUsize::new(0),
+            deferred: AtomicU64::new(0),
+            free: Lock::new(0),
+        })
+    }
+
+    /// Root jobs of a cycle. Slots made later hold what was shaded when it was stored.
+    pub fn pieces(&self) -> usize {
+        self.top.load(Ordering::Acquire).min(MAX_ROOTS).div_ceil(PIECE)
+    }
+
+    pub fn scan_piece(&self, piece: usize, scanner: &mut Scanner<'_>) {
+        let end = ((piece + 1) * PIECE).min(self.top.load(Ordering::Acquire)).min(MAX_ROOTS);
+        for i in piece * PIECE..end {
+            // Acquire: pairs with the Release in `add`: what the object holds is seen.
+            let object = self.slots[i].object.load(Ordering::Acquire);
+            scanner.object(core::ptr::with_exposed_provenance::<()>(object));
+        }
+    }
+
+    /// A slot that holds `object`. The caller holds a P and has shaded the object if marking is on.
+    fn add(&self, heap: &Heap, object: usize) -> u32 {
+        let mut free = self.free.lock();
+        if *free == 0 && !heap.marking() {
+            self.reclaim(&mut free);
+        }
+        let index = match *free {
+            0 => {
+                let top = self.top.load(Ordering::Relaxed);
+                if top == MAX_ROOTS {
+                    crate::throw!("more than {MAX_ROOTS} roots are alive");
+                }
+                // Release: pairs with the Acquire in `pieces`.
+                self.top.store(top + 1, Ordering::Release);
+                top as u32
+            }
+            id => {
+                *free = self.slots[id as usize - 1].next.load(Ordering::Relaxed);
+                id - 1
+            }
+        };
+        drop(free);
+        // Release: pairs with the Acquire in `scan_piece`.
+        self.slots[index as usize].object.store(object, Ordering::Release);
+        index
+    }
+
+    /// Clears all dropped slots. Marking is off, and the caller holds a P.
+    fn reclaim(&self, free: &mut u32) {
+        // Acquire: pairs with the Release in `defer`, for the links.
+        let mut id = self.deferred.swap(0, Ordering::Acquire) as u32;
+        while id != 0 {
+            let slot = &self.slots[id as usize - 1];
+            let next = slot.next.load(Ordering::Relaxed);
+            slot.object.store(0, Ordering::Relaxed);
+            slot.next.store(*free, Ordering::Relaxed);
+            *free = id;
+            id = next;
+        }
+    }
+
+    /// Gives a slot back, to be cleared later. May run without a P.
+    fn defer(&self, index: u32) {
+        let mut head = self.deferred.load(Ordering::Relaxed);
+        loop {
+            self.slots[index as usize].next.store(head as u32, Ordering::Relaxed);
+            // Release: pairs with the Acquire in `reclaim`. Pushes only and take-all: no ABA.
+            match self.deferred.compare_exchange_weak(head, u64::from(index) + 1, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+}
+
+/// Keeps one object alive, from anywhere: malloc'd memory, statics, other threads.
+///
+/// Making, cloning and reading one needs a P; dropping one does not. Each costs a slot of 16 bytes.
+pub struct Root<T: ?Sized> {
+    heap: &'static Heap,
+    slot: u32,
+    target: PhantomData<*const T>,
+}
+
+// SAFETY: hands out a `Gc<T>`; the slot is atomic.
+unsafe impl<T: ?Sized + Send + Sync> Send for Root<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Send + Sync> Sync for Root<T> {}
+
+impl<T: ?Sized> Root<T> {
+    /// Roots `object`.
+    pub fn new(object: Gc<T>) -> Root<T> {
+        let p = GcP::current();
+        let heap = p.heap();
+        if heap.marking() {
+            // SAFETY: this thread holds `p` and borrows its work only here.
+            heap.shade(unsafe { p.gcw() }, object.addr());
+        }
+        Root { heap, slot: heap.roots.add(heap, object.addr()), target: PhantomData }
+    }
+
+    /// The object. Fatal on a thread without a P, in every build.
+    #[inline]
+    pub fn get(&self) -> Gc<T> {
+        if current::state() & current::NO_P != 0 {
+            no_p("a root is read");
+        }
+        // Acquire: pairs with the Release in `add`.
+        let addr = self.heap.roots.slots[self.slot as usize].object.load(Ordering::Acquire);
+        // SAFETY: the slot keeps the object alive; it holds what `new` was given.
+        unsafe { Gc::from_addr(addr) }
+    }
+}
+
+impl<T: ?Sized> Clone for Root<T> {
+    fn clone(&self) -> Self {
+        Root::new(self.get())
+    }
+}
+
+impl<T: ?Sized> Drop for Root<T> {
+    fn drop(&mut self) {
+        self.heap.roots.defer(self.slot);
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Root<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Root#{}", self.slot)
+    }
+}

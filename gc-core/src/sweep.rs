@@ -1,0 +1,94 @@
+//! Sweeping: lazily, when a P needs a span, and in the background.
+//!
+//! A span is swept once per cycle, by its owner (whoever popped it from the unswept list of its class, or the P that
+//! has it cached): clear its part of the old map, which will take the next cycle's marks, and reset the publication
+//! index, so that from now on the fresh marks alone say what is allocated. No marking starts before the last span is
+//! swept, and no object is allocated in an unswept one.
+
+use crate::alloc::List;
+use crate::heap::{Heap, Span};
+use crate::layout::GRANULE;
+use crate::p::GcP;
+use crate::sync::Ordering;
+
+/// Spans per background slice.
+const SLICE: usize = 64;
+
+impl Heap {
+    /// Sweeps a span that the caller owns. With `keep` the caller goes on owning it; else it goes to its class's
+    /// list, or its pages go back if nothing in it is alive.
+    pub(crate) fn sweep_owned(&self, span: &Span, keep: bool) {
+        debug_assert!(!self.marking(), "a span is swept while marking");
+        // Relaxed: the owner's fields; lists and page heap publish them by their locks.
+        let base = span.base.load(Ordering::Relaxed);
+        let (first, n) = (self.granule_of(base), span.bytes() / GRANULE);
+        let alive = self.alloc_map().count(first, n);
+        self.mark_map().clear(first, n);
+        span.published.store(base, Ordering::Relaxed);
+        span.sweepgen.store(self.sweepgen(), Ordering::Relaxed);
+        if keep {
+            return;
+        }
+        if alive == 0 {
+            self.free_span(span);
+        } else if alive == span.nelems.load(Ordering::Relaxed) as usize {
+            self.push_swept(span, List::Full);
+        } else {
+            self.push_swept(span, List::Partial);
+        }
+    }
+
+    /// Sweeps one span of any class; `false` when none is left. The caller holds a P, so no flip happens meanwhile.
+    pub(crate) fn sweep_one(&self) -> bool {
+        let at = &self.classes.sweep_at;
+        loop {
+            // Relaxed: a cursor; the lists decide.
+            let class = at.load(Ordering::Relaxed);
+            if class >= self.classes.len() {
+                return false;
+            }
+            let span = self
+                .pop_span(class as u32, false, List::Partial)
+                .or_else(|| self.pop_span(class as u32, false, List::Full));
+            if let Some(span) = span {
+                self.sweep_owned(span, false);
+                return true;
+            }
+            let _ = at.compare_exchange(class, class + 1, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Sweeps a while in the background. The caller holds `p`. `false`: nothing is left to sweep.
+    pub fn sweep_slice(&self, p: &GcP) -> bool {
+        for _ in 0..SLICE {
+            if !self.sweep_one() {
+                return false;
+            }
+            // Relaxed: a hint.
+            if p.preempt.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Before taking `npages` pages at once: sweeps about as much as may give them back.
+    pub(crate) fn sweep_for_pages(&self, npages: usize) {
+        for _ in 0..npages.clamp(2, 128) {
+            if !self.sweep_one() {
+                break;
+            }
+        }
+    }
+
+    /// Sweeps everything that is left, the spans in all Ps' caches included. The caller holds a P, on a stack that is
+    /// no root.
+    pub(crate) fn finish_sweep(&self) {
+        while self.sweep_one() {}
+        if self.cycle() == 0 {
+            return;
+        }
+        // SAFETY: the host runs the closure where nobody else uses that P (`World::for_each_p`).
+        self.world.for_each_p(&|q| unsafe { q.cache() }.flush_if_stale(self));
+    }
+}

@@ -1,0 +1,143 @@
+//! The verifier: a second walker with a map of its own, run in the stop that ends marking.
+//!
+//! It shares nothing with the marker but the roots: it reads descriptors, not flattened masks, keeps its own set and
+//! its own stack, and demands that *every object which it reaches is marked already*. Words of a stack are candidates
+//! only: one that lies in a slot which a frame has not written yet may be stale and point to what has died, which is
+//! no error; so an unmarked object found through such a word is counted and not followed, while everything below
+//! typed roots and marked objects must be marked.
+
+use crate::alloc::{ARRAY_HEADER, Scan};
+use crate::faults::{self, Fault};
+use crate::heap::Heap;
+use crate::layout::TypeDesc;
+use crate::mark::Scanner;
+use crate::p::GcP;
+use crate::sync::{Ordering, word};
+use std::collections::HashSet;
+
+/// How the verifier came to an object: through this word of that object (or a root).
+type Edge = (usize, usize);
+
+struct Walk<'a> {
+    heap: &'a Heap,
+    seen: HashSet<usize>,
+    todo: Vec<usize>,
+    wrong: Vec<(Edge, usize)>,
+    stale: usize,
+}
+
+impl Walk<'_> {
+    fn reach(&mut self, from: Edge, base: usize, must_be_marked: bool) {
+        if !self.heap.contains(base) || self.seen.contains(&base) {
+            return;
+        }
+        if !self.heap.mark_map().is_marked(self.heap.granule_of(base)) {
+            if must_be_marked {
+                self.wrong.push((from, base));
+            } else {
+                self.stale += 1;
+            }
+            return;
+        }
+        self.seen.insert(base);
+        self.todo.push(base);
+    }
+
+    fn words(&mut self, base: usize, at: usize, desc: &TypeDesc) {
+        desc.each_word(at, &mut |offset, ambiguous| {
+            // SAFETY: a word of a live object; the world is stopped.
+            let value = unsafe { word::at(base + offset) }.load(Ordering::Relaxed);
+            self.follow((base, offset), value, ambiguous);
+        });
+    }
+
+    fn follow(&mut self, from: Edge, value: usize, ambiguous: bool) {
+        if !ambiguous {
+            self.reach(from, value, true);
+        } else if let Some(base) = self.heap.find_object(value) {
+            self.reach(from, base, true);
+        }
+    }
+
+    fn visit(&mut self, base: usize) {
+        let span = self.heap.span_of_object(base);
+        let class = self.heap.classes.get(span.class.load(Ordering::Relaxed));
+        let word_at = |at: usize| {
+            // SAFETY: a word of a live object; the world is stopped.
+            unsafe { word::at(at) }.load(Ordering::Relaxed)
+        };
+        match class.scan() {
+            Scan::Data => {}
+            Scan::Typed => {
+                if let Some(desc) = class.desc() {
+                    self.words(base, 0, desc);
+                }
+            }
+            Scan::Array => {
+                let element = self.heap.classes.get(word_at(base + size_of::<usize>()) as u32);
+                if let Some(desc) = element.desc() {
+                    (0..word_at(base)).for_each(|i| self.words(base, ARRAY_HEADER + i * desc.size, desc));
+                }
+            }
+            Scan::Conservative => {
+                for offset in (0..span.slot.load(Ordering::Relaxed)).step_by(size_of::<usize>()) {
+                    self.follow((base, offset), word_at(base + offset), true);
+                }
+            }
+        }
+    }
+}
+
+impl Heap {
+    /// Compares the marks with a walk of its own; a difference is a fatal error that names the edge. The world is
+    /// stopped and nothing is grey.
+    pub(crate) fn verify(&self, _p: &GcP) {
+        let mut walk = Walk { heap: self, seen: HashSet::new(), todo: Vec::new(), wrong: Vec::new(), stale: 0 };
+        {
+            let mut roots = Vec::new();
+            let mut sink = |word: usize, typed: bool| roots.push((word, typed));
+            let mut scanner = Scanner::verify(self, &mut sink);
+            self.world.scan_roots(&mut scanner);
+            for piece in 0..self.roots.pieces() {
+                self.roots.scan_piece(piece, &mut scanner);
+            }
+            for stack in 0..self.work.jobs.stacks() {
+                self.world.scan_stack(stack, &mut scanner);
+            }
+            for (value, typed) in roots {
+                if typed {
+                    walk.reach((0, 0), value, true);
+                } else if let Some(base) = self.find_object(value) {
+                    walk.reach((0, 0), base, false);
+                }
+            }
+        }
+        if faults::active(Fault::VerifierDisagrees)
+            && let Some(base) = walk.todo.last()
+        {
+            // Unmark an object behind the walk's back: what points to it is now wrong.
+            self.mark_map().unset(self.granule_of(*base));
+            walk.seen.remove(base);
+            walk.reach((0, 0), *base, true);
+        }
+        while let Some(base) = walk.todo.pop() {
+            walk.visit(base);
+        }
+        if let Some(((from, offset), base)) = walk.wrong.first() {
+            let name = |base: usize| {
+                let class = self.classes.get(self.span_of_object(base).class.load(Ordering::Relaxed));
+                class.desc().map_or("object without a type", |d| d.name)
+            };
+            let holder = if *from == 0 { "a root" } else { name(*from) };
+            crate::throw!(
+                "verifier: cycle {}: {} objects are reachable and not marked; the first is {} at {base:#x}, pointed to \
+                 by byte {offset} of {holder} at {from:#x} ({} objects walked)",
+                self.cycle(),
+                walk.wrong.len(),
+                name(*base),
+                walk.seen.len(),
+            );
+        }
+        self.counters.verified(walk.seen.len(), walk.stale);
+    }
+}

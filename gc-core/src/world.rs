@@ -1,0 +1,57 @@
+//! What a host supplies: the only way in which the collector reaches the threads it serves.
+//!
+//! The runtime implements this with its scheduler, the tests of this crate with plain threads, the models with two or
+//! three loom threads.
+
+use crate::mark::Scanner;
+use crate::p::GcP;
+
+/// Why the world is stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// A cycle starts: the barrier goes on.
+    GcStart,
+    /// Marking ends: the barrier goes off.
+    MarkTermination,
+    /// The program asked.
+    User,
+}
+
+/// The threads that use a heap.
+///
+/// # Safety
+/// Every thread that uses the heap holds a P, taken with [`Heap::acquire_p`](crate::Heap::acquire_p) and given up with
+/// [`Heap::release_p`](crate::Heap::release_p); the methods keep what they promise.
+pub unsafe trait World: Sync {
+    /// Returns when no other thread runs with a P; each of them went through `release_p` or is held where it neither
+    /// allocates nor stores. The caller holds a P and is on a stack that is no root. Competing requests queue.
+    fn stop_the_world(&self, why: StopReason);
+
+    /// Ends the stop; threads take their Ps back with `acquire_p`.
+    fn start_the_world(&self);
+
+    /// The ragged barrier: runs `f` once for every P, on its own thread at a safepoint or by the caller for one that
+    /// nobody runs with. The caller holds a P and is on a stack that is no root.
+    fn for_each_p(&self, f: &(dyn Fn(&GcP) + Sync));
+
+    /// A safepoint of the calling mutator: honours a pending stop, lets others scan its stack, and runs `work` on a
+    /// stack that is no root. May come back on another P.
+    fn at_safepoint(&self, work: &mut dyn FnMut());
+
+    /// Marking is about to start, the world is stopped: how many stacks there are to scan. Constant time.
+    fn begin_mark(&self, cycle: u32) -> usize;
+
+    /// Scans stack `i` (below what `begin_mark` returned), unless that has happened in this cycle. `false`: its owner
+    /// is running now and will scan itself; ask again later.
+    fn scan_stack(&self, i: usize, scanner: &mut Scanner<'_>) -> bool;
+
+    /// Scans the host's own tables.
+    fn scan_roots(&self, scanner: &mut Scanner<'_>);
+
+    /// There is mark work: wakes idle Ps.
+    fn wake_workers(&self);
+
+    /// A mutator has nothing to do but wait for the collector: lets others run.
+    fn pause(&self);
+}
