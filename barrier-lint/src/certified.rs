@@ -8,6 +8,7 @@ use core::alloc::Layout;
 use core::cell::{Cell, UnsafeCell};
 use core::cmp::Ordering;
 use core::mem::MaybeUninit;
+use core::num::NonZero;
 use core::ops::{Range, RangeInclusive};
 use core::ptr::NonNull;
 use core::sync::atomic::{
@@ -113,6 +114,9 @@ certify! {
     pub trait Ranges { contains, is_empty, start, end }
         for Range<usize>, Range<u64>, Range<u32>, Range<isize>, RangeInclusive<usize>, RangeInclusive<u64>,
             RangeInclusive<u32>: "comparisons of integers";
+
+    pub trait NonZeros { get, fn new, fn new_unchecked } for NonZero<u8>, NonZero<u16>, NonZero<u32>, NonZero<u64>,
+        NonZero<usize>: "reads the number";
 
     pub trait Layouts { size, align, fn from_size_align, fn from_size_align_unchecked, fn new } for Layout: "arithmetic";
 

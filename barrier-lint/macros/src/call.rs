@@ -1,6 +1,6 @@
 //! Calls of paths, and functions named as values.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
@@ -64,7 +64,7 @@ pub fn rewrite(walk: &mut Walk, call: &mut ExprCall) -> Option<Expr> {
     None
 }
 
-fn indirect(walk: &mut Walk, span: proc_macro2::Span, what: &str) {
+fn indirect(walk: &mut Walk, span: Span, what: &str) {
     if walk.args.indirect.is_none() {
         let text = format!(
             "{what}: indirect calls cannot be certified; call a marked function by name, or state why it is safe with \
@@ -90,7 +90,9 @@ fn constructor(
         quote!(#i: #a)
     });
     let fields: Vec<TokenStream> = fields.collect();
-    Expr::Verbatim(quote_spanned!(path.span()=> (#path { #(#fields),* })))
+    // Parentheses for `if Foo(x) == ..`; at the macro's own span, or the compiler would call them unnecessary.
+    let span = Span::mixed_site().located_at(path.span());
+    Expr::Verbatim(quote_spanned!(span=> (#path { #(#fields),* })))
 }
 
 /// `u64::from(x)`, whose argument must be primitive too, or the conversion is the user's.

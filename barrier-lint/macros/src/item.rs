@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Block, Error, FnArg, ImplItem, ImplItemFn, ItemImpl, ItemTrait, Meta, Result,
+    Attribute, Block, Error, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, ItemTrait, Meta, Result,
     Signature, Token, TraitItem, Type, Visibility, parse_quote,
 };
 
@@ -150,7 +150,7 @@ fn gate(args: &Args, f: &mut ImplItemFn, errors: &mut Vec<Error>) {
     if args.wb.is_some() {
         let krate = krate::path();
         // The caller's hygiene for `wb`, the macro's for `anchor`: a token cannot outlive the body.
-        let wb = syn::Ident::new("wb", Span::call_site());
+        let wb = Ident::new("wb", Span::call_site());
         let bind: Block = parse_quote!({
             #[allow(clippy::let_unit_value)]
             let anchor: () = ();
@@ -161,74 +161,74 @@ fn gate(args: &Args, f: &mut ImplItemFn, errors: &mut Vec<Error>) {
     }
 }
 
-/// Takes an attribute of ours off a function inside a marked block: it replaces the block's.
-fn own(kind: Kind, args: &Args, attrs: &mut Vec<Attribute>) -> Result<(Kind, Args)> {
-    let Some(at) = attrs.iter().position(|a| Kind::of(a.path()).is_some()) else {
-        return Ok((kind, args.clone()));
+/// If a function inside a marked block bears an attribute of ours, that one counts. It stays where it is, and learns
+/// with `context` where it stands.
+fn has_own(attrs: &mut [Attribute], context: &str) -> Result<Option<Kind>> {
+    let Some(attr) = attrs.iter_mut().find(|a| Kind::of(a.path()).is_some()) else {
+        return Ok(None);
     };
-    let attr = attrs.remove(at);
-    let own_kind = Kind::of(attr.path()).unwrap_or(kind);
-    let mut own: Args = match &attr.meta {
-        Meta::Path(_) => Args::default(),
-        _ => attr.parse_args()?,
+    let path = attr.path().clone();
+    let context = Ident::new(context, Span::call_site());
+    let args = match &attr.meta {
+        Meta::Path(_) => quote!(#context),
+        meta => {
+            let tokens = &meta.require_list()?.tokens;
+            quote!(#context, #tokens)
+        }
     };
-    own.check(own_kind)?;
-    (own.assoc, own.tr_impl, own.foreign_trait) = (args.assoc, args.tr_impl, args.foreign_trait);
-    Ok((own_kind, own))
+    attr.meta = parse_quote!(#path(#args));
+    Ok(Kind::of(&path))
 }
 
 fn impl_block(kind: Kind, args: &Args, mut item: ItemImpl) -> TokenStream {
     let mut args = args.clone();
     args.assoc = item.trait_.is_none();
     args.tr_impl = item.trait_.is_some() && !args.foreign_trait;
-    let items = std::mem::take(&mut item.items);
-    for i in items {
-        let ImplItem::Fn(mut f) = i else {
-            item.items.push(i);
-            continue;
-        };
-        let tokens = match own(kind, &args, &mut f.attrs) {
-            Ok((kind, args)) => function(kind, &args, f),
-            Err(e) => {
-                let e = e.to_compile_error();
-                quote!(#e #f)
-            }
-        };
-        item.items.push(ImplItem::Verbatim(tokens));
+    let context = match (args.assoc, args.tr_impl) {
+        (true, _) => "assoc",
+        (_, true) => "tr_impl",
+        _ => "foreign_trait",
+    };
+    for i in &mut item.items {
+        let ImplItem::Fn(f) = i else { continue };
+        *i = ImplItem::Verbatim(match has_own(&mut f.attrs, context) {
+            Ok(None) => function(kind, &args, f.clone()),
+            Ok(Some(_)) => quote!(#f),
+            Err(e) => with_error(e, f),
+        });
     }
     item.into_token_stream()
 }
 
 fn trait_block(kind: Kind, mut item: ItemTrait) -> TokenStream {
-    let items = std::mem::take(&mut item.items);
-    for i in items {
-        let TraitItem::Fn(mut f) = i else {
-            item.items.push(i);
-            continue;
-        };
-        let tokens = match own(kind, &Args::default(), &mut f.attrs) {
-            Err(e) => {
-                let e = e.to_compile_error();
-                quote!(#e #f)
-            }
-            Ok((kind, _)) if f.default.is_none() => {
+    for i in &mut item.items {
+        let TraitItem::Fn(f) = i else { continue };
+        *i = TraitItem::Verbatim(match has_own(&mut f.attrs, "foreign_trait") {
+            Ok(Some(Kind::May)) => quote!(#f),
+            Ok(None) if f.default.is_none() => {
                 let witness = required(kind, &f.attrs, &f.sig);
                 quote!(#f #witness)
             }
-            Ok((Kind::May, _)) => quote!(#f),
-            Ok((kind, _)) => {
+            Ok(Some(_)) if f.default.is_none() => quote!(#f),
+            Ok(_) => {
                 let text = format!(
                     "{}: an implementation could replace this default body by an unchecked one: make the method \
-                     required and let each implementation call a marked free function",
+                     required and let each implementation call a marked free function, or exempt it with \
+                     #[writebarrier]",
                     kind.name()
                 );
-                let e = Error::new(f.sig.ident.span(), text).to_compile_error();
-                quote!(#e #f)
+                f.attrs.retain(|a| Kind::of(a.path()).is_none());
+                with_error(Error::new(f.sig.ident.span(), text), f)
             }
-        };
-        item.items.push(TraitItem::Verbatim(tokens));
+            Err(e) => with_error(e, f),
+        });
     }
     item.into_token_stream()
+}
+
+fn with_error(e: Error, f: &impl ToTokens) -> TokenStream {
+    let e = e.to_compile_error();
+    quote!(#e #f)
 }
 
 fn required(kind: Kind, attrs: &[Attribute], sig: &Signature) -> TokenStream {

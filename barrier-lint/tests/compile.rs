@@ -1,0 +1,8 @@
+//! What the attributes accept and refuse. `TRYBUILD=overwrite` writes the expected errors anew.
+
+#[test]
+fn pass_and_fail() {
+    let t = trybuild::TestCases::new();
+    t.pass("tests/pass/*.rs");
+    t.compile_fail("tests/fail/*.rs");
+}
