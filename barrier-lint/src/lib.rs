@@ -67,8 +67,7 @@ pub use token::{SystemStack, Wb};
 pub use witness::NoWb;
 #[doc(hidden)]
 pub use witness::{
-    Certified, Direct, MayBarrier, NoStore, Of, Plain, Prim, UnlessStore, direct, no_store, prim,
-    same, same_type,
+    Certified, Direct, MayBarrier, NoStore, Of, Plain, Prim, UnlessStore, direct, no_store, prim, same, same_type,
 };
 
 /// No write barrier runs in this function, nor in any that it calls.

@@ -43,7 +43,9 @@ impl<S: ?Sized> MayBarrier<S> {
     note = "split the caller at a #[yeswritebarrierrec] function that holds a P"
 )]
 pub trait Certified {}
+#[diagnostic::do_not_recommend]
 impl<S: ?Sized> Certified for Of<S> {}
+#[diagnostic::do_not_recommend]
 impl Certified for () {}
 
 /// A receiver of type `T` reaches the certified type without running user code on the way.
@@ -55,11 +57,14 @@ impl Certified for () {}
 )]
 pub trait Direct<T: ?Sized> {}
 
+#[diagnostic::do_not_recommend]
 impl<T: ?Sized> Direct<T> for () {}
+#[diagnostic::do_not_recommend]
 impl<T: ?Sized, S: ?Sized> Direct<T> for MayBarrier<S> {}
 
 macro_rules! direct {
     ($([$($g:tt)*] $t:ty => $s:ty;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<$($g)*> Direct<$t> for Of<$s> {}
     )*};
 }
@@ -88,8 +93,8 @@ direct! {
 
 /// Named by the expansion of a method call.
 #[doc(hidden)]
-pub const fn direct<T: ?Sized, W: Certified + Direct<T>>(_: &T, _: W) {
-    loop {}
+pub const fn direct<T: ?Sized, W: Certified + Direct<T>>(_: &T, _: W) -> ! {
+    panic!("a check ran")
 }
 
 /// Two names of one function.
@@ -106,18 +111,20 @@ pub const fn same_type<T>(_: PhantomData<T>) {}
     message = "`{Self}` is not a primitive type, so this conversion is a hidden call",
     label = "only primitive arguments are allowed in a #[nowritebarrierrec] function"
 )]
-pub trait Prim {}
+pub trait Prim: Copy {}
 macro_rules! prim {
-    ($($t:ty)*) => { $(impl Prim for $t {})* };
+    ($($t:ty)*) => { $(#[diagnostic::do_not_recommend] impl Prim for $t {})* };
 }
 prim!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64 bool char);
+#[diagnostic::do_not_recommend]
 impl<T: ?Sized> Prim for *const T {}
+#[diagnostic::do_not_recommend]
 impl<T: ?Sized> Prim for *mut T {}
 
 /// Passes a primitive value through.
 #[doc(hidden)]
 #[inline(always)]
-pub const fn prim<T: Prim + Copy>(v: T) -> T {
+pub const fn prim<T: Prim>(v: T) -> T {
     v
 }
 
@@ -137,8 +144,8 @@ impl NoStore for Plain {}
 
 /// Named by the expansion of a method call in a `#[nowritebarrier]` function.
 #[doc(hidden)]
-pub const fn no_store<W: NoStore>(_: W) {
-    loop {}
+pub const fn no_store<W: NoStore>(_: W) -> ! {
+    panic!("a check ran")
 }
 
 macro_rules! unless_store {

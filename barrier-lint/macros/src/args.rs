@@ -29,9 +29,7 @@ impl Kind {
     /// The kind that `#[path]` names, if it is one of ours.
     pub fn of(path: &syn::Path) -> Option<Kind> {
         let name = &path.segments.last()?.ident;
-        [Kind::No, Kind::NoRec, Kind::Yes, Kind::May]
-            .into_iter()
-            .find(|k| name == k.name())
+        [Kind::No, Kind::NoRec, Kind::Yes, Kind::May].into_iter().find(|k| name == k.name())
     }
 }
 
@@ -83,10 +81,7 @@ impl Parse for Args {
 /// `= "reason"`, where the reason says something.
 pub fn reason(name: &Ident, input: ParseStream) -> Result<LitStr> {
     if !input.peek(Token![=]) {
-        return Err(Error::new(
-            name.span(),
-            format!("`{name}` needs a reason: `{name} = \"why\"`"),
-        ));
+        return Err(Error::new(name.span(), format!("`{name}` needs a reason: `{name} = \"why\"`")));
     }
     input.parse::<Token![=]>()?;
     stated(input.parse()?)
@@ -103,21 +98,12 @@ pub fn stated(reason: LitStr) -> Result<LitStr> {
 impl Args {
     /// Says which arguments mean nothing for this attribute.
     pub fn check(&self, kind: Kind) -> Result<()> {
-        let misfit = |text: &str| {
-            Err(Error::new(
-                Span::call_site(),
-                format!("{}: {text}", kind.name()),
-            ))
-        };
+        let misfit = |text: &str| Err(Error::new(Span::call_site(), format!("{}: {text}", kind.name())));
         if self.wb.is_some() && kind != Kind::Yes {
-            return misfit(
-                "a `Wb` is obtained only in a #[yeswritebarrierrec(wb = \"reason\")] function",
-            );
+            return misfit("a `Wb` is obtained only in a #[yeswritebarrierrec(wb = \"reason\")] function");
         }
         if (self.asm.is_some() || self.indirect.is_some()) && kind != Kind::NoRec {
-            return misfit(
-                "`asm` and `indirect` belong to #[nowritebarrierrec]: no other body is checked that far",
-            );
+            return misfit("`asm` and `indirect` belong to #[nowritebarrierrec]: no other body is checked that far");
         }
         Ok(())
     }

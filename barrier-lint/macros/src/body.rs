@@ -1,9 +1,8 @@
 //! The walk over a marked body: each call gets an assertion that its callee is certified.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Block, Error, Expr, ExprMethodCall, Macro, Path, Signature, Stmt, Token, parse_quote};
 
@@ -17,14 +16,8 @@ pub fn check(kind: Kind, args: &Args, sig: &Signature, block: &mut Block, errors
     if cfg!(loom) {
         return;
     }
-    let mut walk = Walk {
-        kind,
-        args,
-        krate: krate::path(),
-        bound: Bindings::of(sig, &block.stmts),
-        errors,
-        methods: false,
-    };
+    let mut walk =
+        Walk { kind, args, krate: krate::path(), bound: Bindings::of(sig, &block.stmts), errors, methods: false };
     walk.visit_block_mut(block);
     if walk.methods {
         let krate = &walk.krate;
@@ -60,9 +53,8 @@ fn is_range(e: &Expr) -> bool {
 }
 
 impl Walk<'_> {
-    pub fn error(&mut self, span: Span, text: &str) {
-        self.errors
-            .push(Error::new(span, format!("{}: {text}", self.kind.name())));
+    pub fn error(&mut self, at: &impl ToTokens, text: &str) {
+        self.errors.push(Error::new_spanned(at, format!("{}: {text}", self.kind.name())));
     }
 
     pub fn use_methods(&mut self) {
@@ -73,7 +65,7 @@ impl Walk<'_> {
         self.kind == Kind::NoRec
     }
 
-    /// The assertion for one method call, on a copy of its receiver that is never evaluated. It diverges, or the
+    /// The assertion for one method call, on a copy of its receiver that is never evaluated. `direct` never returns, or the
     /// borrow checker would see the receiver moved twice.
     fn method_witness(&mut self, raw: &ExprMethodCall) -> Option<TokenStream> {
         let (receiver, method) = (&raw.receiver, &raw.method);
@@ -83,11 +75,11 @@ impl Walk<'_> {
             Kind::NoRec => {
                 let w = witness::method_name(method);
                 let r = syn::Ident::new("r", Span::mixed_site().located_at(span));
-                quote_spanned!(span=> let #r = &(#receiver); #krate::direct(#r, #r.#w()); loop {})
+                quote_spanned!(span=> let #r = &(#receiver); #krate::direct(#r, #r.#w());)
             }
             _ if known::may_be_store(&method.to_string()) => {
                 let w = witness::store_name(method);
-                quote_spanned!(span=> #krate::no_store((#receiver).#w()); loop {})
+                quote_spanned!(span=> #krate::no_store((#receiver).#w());)
             }
             _ => return None,
         };
@@ -105,27 +97,19 @@ impl Walk<'_> {
         {
             let text = "the callee calls this local value, which cannot be certified: pass a closure literal or a \
                         marked function by name, or state why it is safe with `indirect = \"reason\"`";
-            self.error(p.span(), text);
+            self.error(&p, text);
         }
         self.visit_expr_mut(&mut call.receiver);
         call.args.iter_mut().for_each(|a| self.visit_expr_mut(a));
     }
 
     fn macro_call(&mut self, mac: &mut Macro) {
-        let name = mac
-            .path
-            .segments
-            .last()
-            .map(|s| s.ident.to_string())
-            .unwrap_or_default();
+        let name = mac.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default();
         let known = match known::parse(mac) {
             Ok(known) => known,
             Err(_) if !self.strict() => return,
             Err(e) => {
-                return self.error(
-                    e.span(),
-                    &format!("cannot parse the arguments of `{name}!`: {e}"),
-                );
+                return self.error(&mac.path, &format!("cannot parse the arguments of `{name}!`: {e}"));
             }
         };
         match known {
@@ -134,20 +118,14 @@ impl Walk<'_> {
                 let condition = exprs.first().map(|c| quote!(#c).to_string());
                 exprs.iter_mut().for_each(|e| self.visit_expr_mut(e));
                 // Panics should quote what the user wrote, not what became of it.
-                if let ("assert" | "debug_assert", 1, Some(text)) =
-                    (name.as_str(), exprs.len(), condition)
-                {
+                if let ("assert" | "debug_assert", 1, Some(text)) = (name.as_str(), exprs.len(), condition) {
                     exprs.push(parse_quote!("assertion failed: {}"));
                     exprs.push(parse_quote!(#text));
                 }
                 let exprs: Punctuated<Expr, Token![,]> = exprs.into_iter().collect();
                 mac.tokens = quote!(#exprs);
             }
-            Known::Matches {
-                mut value,
-                pat,
-                mut guard,
-            } => {
+            Known::Matches { mut value, pat, mut guard } => {
                 self.visit_expr_mut(&mut value);
                 guard.iter_mut().for_each(|g| self.visit_expr_mut(g));
                 let guard = guard.map(|g| quote!(if #g));
@@ -160,13 +138,13 @@ impl Walk<'_> {
             Known::Asm if self.strict() && self.args.asm.is_none() => {
                 let text = "the checker cannot see into `asm!`: state why it holds no barrier, \
                             #[nowritebarrierrec(asm = \"reason\")]";
-                self.error(mac.path.span(), text);
+                self.error(&mac.path, text);
             }
             Known::Opaque if self.strict() => {
                 let text = format!(
                     "macro `{name}!` is opaque to the checker: expand it by hand, or move it to a marked function"
                 );
-                self.error(mac.path.span(), &text);
+                self.error(&mac.path, &text);
             }
             Known::Asm | Known::Opaque => {}
         }
@@ -181,12 +159,10 @@ impl Walk<'_> {
 
     fn conjures(&mut self, path: &Path) -> bool {
         let mut back = path.segments.iter().rev().map(|s| &s.ident);
-        let found =
-            back.next().is_some_and(|n| n == "conjure") && back.next().is_some_and(|t| t == "Wb");
+        let found = back.next().is_some_and(|n| n == "conjure") && back.next().is_some_and(|t| t == "Wb");
         if found {
-            let text =
-                "a `Wb` is obtained only in a #[yeswritebarrierrec(wb = \"reason\")] function";
-            self.error(path.span(), text);
+            let text = "a `Wb` is obtained only in a #[yeswritebarrierrec(wb = \"reason\")] function";
+            self.error(&path, text);
         }
         found
     }
@@ -201,10 +177,7 @@ impl VisitMut for Walk<'_> {
                 let attrs = std::mem::take(&mut call.attrs);
                 let dead = self.method_witness(&call.clone());
                 self.method_parts(call);
-                *stmt = Stmt::Expr(
-                    Expr::Verbatim(quote!(#(#attrs)* { #dead #call #semi })),
-                    None,
-                );
+                *stmt = Stmt::Expr(Expr::Verbatim(quote!(#(#attrs)* { #dead #call #semi })), None);
             }
             _ => visit_mut::visit_stmt_mut(self, stmt),
         }
@@ -244,10 +217,7 @@ impl VisitMut for Walk<'_> {
             Expr::Macro(m) => self.macro_call(&mut m.mac),
             Expr::RawAddr(r) => self.place(&mut r.expr),
             Expr::Struct(s) => {
-                s.fields
-                    .iter_mut()
-                    .filter(|f| f.colon_token.is_some())
-                    .for_each(|f| self.visit_expr_mut(&mut f.expr));
+                s.fields.iter_mut().filter(|f| f.colon_token.is_some()).for_each(|f| self.visit_expr_mut(&mut f.expr));
                 s.rest.iter_mut().for_each(|r| self.visit_expr_mut(r));
             }
             Expr::ForLoop(f) if self.strict() => {
@@ -256,35 +226,26 @@ impl VisitMut for Walk<'_> {
                 } else {
                     let text = "`for` calls `IntoIterator` and `Iterator::next`, which may be anything: loop over a \
                                 range, or use `while`";
-                    self.error(f.expr.span(), text);
+                    self.error(&f.expr, text);
                 }
                 self.visit_block_mut(&mut f.body);
             }
             Expr::Try(t) if self.strict() => {
                 let text = "`?` converts the error with `From`, a hidden call: use `match` or `let .. else`";
-                self.error(t.question_token.span(), text);
+                self.error(&t.question_token, text);
             }
             Expr::Await(a) if self.strict() => {
-                self.error(
-                    a.await_token.span(),
-                    "`.await` polls a future, which may be anything",
-                );
+                self.error(&a.await_token, "`.await` polls a future, which may be anything");
             }
             Expr::Async(a) if self.strict() => {
-                self.error(
-                    a.async_token.span(),
-                    "an `async` block runs later, in a poll that no attribute covers",
-                );
+                self.error(&a.async_token, "an `async` block runs later, in a poll that no attribute covers");
             }
             Expr::Closure(c) if self.strict() && c.asyncness.is_some() => {
-                self.error(
-                    c.asyncness.span(),
-                    "an `async` closure runs later, in a poll that no attribute covers",
-                );
+                self.error(&c.asyncness, "an `async` closure runs later, in a poll that no attribute covers");
             }
             Expr::Verbatim(v) if self.strict() => {
-                let span = v.span();
-                self.error(span, "syntax that the checker does not know");
+                let unknown = v.clone();
+                self.error(&unknown, "syntax that the checker does not know");
             }
             // Evaluated by the compiler.
             Expr::Const(_) => {}

@@ -1,7 +1,7 @@
 //! Calls of paths, and functions named as values.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
 use syn::{Expr, ExprCall, ExprPath, Path, PathArguments};
@@ -27,13 +27,8 @@ pub fn rewrite(walk: &mut Walk, call: &mut ExprCall) -> Option<Expr> {
     match func {
         Expr::Path(p) if p.qself.is_none() => {
             let last = p.path.segments.last()?;
-            if let Some(local) = p
-                .path
-                .get_ident()
-                .filter(|i| walk.bound.contains(i))
-                .cloned()
-            {
-                indirect(walk, local.span(), &format!("`{local}` is a local binding"));
+            if let Some(local) = p.path.get_ident().filter(|i| walk.bound.contains(i)).cloned() {
+                indirect(walk, &local, &format!("`{local}` is a local binding"));
             } else if known::is_upper(&last.ident.to_string()) || last.ident == "Self" {
                 return Some(constructor(walk, p, &mut call.args));
             } else if is_primitive_from(&p.path) {
@@ -55,38 +50,30 @@ pub fn rewrite(walk: &mut Walk, call: &mut ExprCall) -> Option<Expr> {
         }
         Expr::Closure(c) => walk.visit_expr_mut(&mut c.body),
         other => {
-            let span = other.span();
+            indirect(walk, other, "this calls a value");
             walk.visit_expr_mut(other);
-            indirect(walk, span, "this calls a value");
         }
     }
     call.args.iter_mut().for_each(|a| walk.visit_expr_mut(a));
     None
 }
 
-fn indirect(walk: &mut Walk, span: Span, what: &str) {
+fn indirect(walk: &mut Walk, callee: &impl ToTokens, what: &str) {
     if walk.args.indirect.is_none() {
         let text = format!(
             "{what}: indirect calls cannot be certified; call a marked function by name, or state why it is safe with \
              `indirect = \"reason\"`"
         );
-        walk.error(span, &text);
+        walk.error(callee, &text);
     }
 }
 
 /// `Foo(a, b)` is `Foo { 0: a, 1: b }`, which resolves only if `Foo` is a constructor.
-fn constructor(
-    walk: &mut Walk,
-    p: &ExprPath,
-    args: &mut syn::punctuated::Punctuated<Expr, syn::Token![,]>,
-) -> Expr {
+fn constructor(walk: &mut Walk, p: &ExprPath, args: &mut syn::punctuated::Punctuated<Expr, syn::Token![,]>) -> Expr {
     let path = &p.path;
     let fields = args.iter_mut().enumerate().map(|(i, a)| {
         walk.visit_expr_mut(a);
-        let i = syn::Index {
-            index: i as u32,
-            span: a.span(),
-        };
+        let i = syn::Index { index: i as u32, span: a.span() };
         quote!(#i: #a)
     });
     let fields: Vec<TokenStream> = fields.collect();
@@ -125,7 +112,7 @@ pub fn value(walk: &mut Walk, p: &ExprPath) -> Option<Expr> {
         let bare = bare(path);
         quote_spanned!(span=> if false { #krate::same(#listed, #bare #args); })
     } else if p.qself.is_none()
-        && let Some(listed) = known::core_constructor(path)
+        && let Some(listed) = known::core_constructor(path, krate)
     {
         let mut ty = path.clone();
         ty.segments.pop();
@@ -133,10 +120,7 @@ pub fn value(walk: &mut Walk, p: &ExprPath) -> Option<Expr> {
         let ty = bare(&ty);
         quote_spanned!(span=> if false { #krate::same_type::<#listed>(::core::marker::PhantomData::<#ty<u8>>); })
     } else if p.qself.is_some() || type_of_assoc {
-        let mut w = ExprPath {
-            path: bare(path),
-            ..p.clone()
-        };
+        let mut w = ExprPath { path: bare(path), ..p.clone() };
         if let Some(last) = w.path.segments.last_mut() {
             last.ident = witness::method_name(&last.ident);
         }

@@ -13,24 +13,11 @@ enum Entry {
     /// `pub fn name: "reason";` A function of this module.
     Fn { vis: Visibility, name: Ident },
     /// `pub use path as name: "reason";` A function from elsewhere, imported.
-    Use {
-        vis: Visibility,
-        path: Path,
-        name: Ident,
-    },
+    Use { vis: Visibility, path: Path, name: Ident },
     /// `impl[T] Type { method, fn assoc }: "reason";` A type of this crate.
-    Impl {
-        generics: Generics,
-        ty: Box<Type>,
-        methods: Vec<Method>,
-    },
+    Impl { generics: Generics, ty: Box<Type>, methods: Vec<Method> },
     /// `pub trait Name { method, fn assoc } for [T] Type, Type: "reason";` Types from elsewhere.
-    Trait {
-        vis: Visibility,
-        name: Ident,
-        methods: Vec<Method>,
-        types: Vec<(Generics, Type)>,
-    },
+    Trait { vis: Visibility, name: Ident, methods: Vec<Method>, types: Vec<(Generics, Type)> },
 }
 
 struct Method {
@@ -41,20 +28,14 @@ struct Method {
 impl Parse for Method {
     fn parse(input: ParseStream) -> Result<Self> {
         let has_self = input.parse::<Option<Token![fn]>>()?.is_none();
-        Ok(Method {
-            has_self,
-            name: input.call(<Ident as syn::ext::IdentExt>::parse_any)?,
-        })
+        Ok(Method { has_self, name: input.call(<Ident as syn::ext::IdentExt>::parse_any)? })
     }
 }
 
 fn methods(input: ParseStream) -> Result<Vec<Method>> {
     let content;
     braced!(content in input);
-    Ok(content
-        .parse_terminated(Method::parse, Token![,])?
-        .into_iter()
-        .collect())
+    Ok(content.parse_terminated(Method::parse, Token![,])?.into_iter().collect())
 }
 
 /// `[T: Bound]`, if there.
@@ -76,10 +57,7 @@ impl Parse for Certify {
             let ahead = input.lookahead1();
             entries.push(if ahead.peek(Token![fn]) {
                 input.parse::<Token![fn]>()?;
-                Entry::Fn {
-                    vis,
-                    name: input.parse()?,
-                }
+                Entry::Fn { vis, name: input.parse()? }
             } else if ahead.peek(Token![use]) {
                 input.parse::<Token![use]>()?;
                 let path = input.call(Path::parse_mod_style)?;
@@ -90,11 +68,7 @@ impl Parse for Certify {
                 Entry::Use { vis, path, name }
             } else if ahead.peek(Token![impl]) {
                 input.parse::<Token![impl]>()?;
-                Entry::Impl {
-                    generics: generics(input)?,
-                    ty: input.parse()?,
-                    methods: methods(input)?,
-                }
+                Entry::Impl { generics: generics(input)?, ty: input.parse()?, methods: methods(input)? }
             } else if ahead.peek(Token![trait]) {
                 input.parse::<Token![trait]>()?;
                 let (name, methods) = (input.parse()?, methods(input)?);
@@ -106,12 +80,7 @@ impl Parse for Certify {
                         input.parse::<Token![,]>()?;
                     }
                 }
-                Entry::Trait {
-                    vis,
-                    name,
-                    methods,
-                    types,
-                }
+                Entry::Trait { vis, name, methods, types }
             } else {
                 return Err(ahead.error());
             });

@@ -1,12 +1,11 @@
 //! Functions, `impl` blocks and traits under one of the attributes.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
-use syn::spanned::Spanned;
 use syn::{
-    Attribute, Block, Error, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, ItemTrait, Meta, Result,
-    Signature, Token, TraitItem, Type, Visibility, parse_quote,
+    Attribute, Block, Error, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, ItemTrait, Meta, Result, Signature, Token,
+    TraitItem, Type, Visibility, parse_quote,
 };
 
 use crate::args::{Args, Kind};
@@ -38,10 +37,7 @@ impl Parse for Marked {
             return Ok(Marked::Trait(Box::new(item)));
         }
         let sig: Signature = input.parse().map_err(|mut e| {
-            e.combine(Error::new(
-                e.span(),
-                "this attribute belongs on a function, an `impl` or a trait",
-            ));
+            e.combine(Error::new(e.span(), "this attribute belongs on a function, an `impl` or a trait"));
             e
         })?;
         if input.parse::<Option<Token![;]>>()?.is_some() {
@@ -50,17 +46,8 @@ impl Parse for Marked {
         let content;
         let brace_token = syn::braced!(content in input);
         attrs.extend(content.call(Attribute::parse_inner)?);
-        let block = Block {
-            brace_token,
-            stmts: content.call(Block::parse_within)?,
-        };
-        Ok(Marked::Fn(Box::new(ImplItemFn {
-            attrs,
-            vis,
-            defaultness: None,
-            sig,
-            block,
-        })))
+        let block = Block { brace_token, stmts: content.call(Block::parse_within)? };
+        Ok(Marked::Fn(Box::new(ImplItemFn { attrs, vis, defaultness: None, sig, block })))
     }
 }
 
@@ -80,11 +67,18 @@ pub fn expand(kind: Kind, args: &Args, marked: Marked) -> Result<TokenStream> {
 /// One function with a body, together with its witness and the errors found in it.
 fn function(kind: Kind, args: &Args, mut f: ImplItemFn) -> TokenStream {
     let mut errors = Vec::new();
-    if let Some(other) = f.attrs.iter().find(|a| Kind::of(a.path()).is_some()) {
-        errors.push(Error::new(
-            other.span(),
-            format!("{}: contradicts this attribute; keep one", kind.name()),
-        ));
+    if let Some(other) = f.attrs.iter().position(|a| Kind::of(a.path()).is_some()) {
+        let other = f.attrs.remove(other);
+        errors.push(Error::new_spanned(other, format!("{}: contradicts this attribute; keep one", kind.name())));
+    }
+    if !(args.assoc || args.tr_impl || args.foreign_trait) && f.sig.receiver().is_none() && names_self(&f.sig) {
+        let text = format!(
+            "a function without `self` in an impl needs #[{0}(assoc)], or (tr_impl) in the impl of a trait; or put \
+             the attribute on the whole impl",
+            kind.name()
+        );
+        let error = Error::new_spanned(&f.sig.ident, text).to_compile_error();
+        return quote!(#error #f);
     }
     signature(kind, &f.sig, &mut errors);
     let witness = witness::of(kind, args, &f.attrs, &f.vis, &f.sig);
@@ -100,14 +94,26 @@ fn function(kind: Kind, args: &Args, mut f: ImplItemFn) -> TokenStream {
     quote!(#(#errors)* #f #witness)
 }
 
+/// Whether a signature says `Self`, which only an impl or a trait gives a meaning.
+fn names_self(sig: &Signature) -> bool {
+    fn in_stream(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|t| match t {
+            TokenTree::Ident(i) => i == "Self",
+            TokenTree::Group(g) => in_stream(g.stream()),
+            _ => false,
+        })
+    }
+    in_stream(sig.to_token_stream())
+}
+
 fn signature(kind: Kind, sig: &Signature, errors: &mut Vec<Error>) {
     if !matches!(kind, Kind::No | Kind::NoRec) {
         return;
     }
     let name = kind.name();
     if let Some(a) = &sig.asyncness {
-        errors.push(Error::new(
-            a.span(),
+        errors.push(Error::new_spanned(
+            a,
             format!("{name}: an `async fn` runs its body later, in a poll that no attribute covers; write a plain fn"),
         ));
     }
@@ -115,8 +121,8 @@ fn signature(kind: Kind, sig: &Signature, errors: &mut Vec<Error>) {
         if let FnArg::Typed(arg) = arg
             && is_wb(&arg.ty)
         {
-            errors.push(Error::new(
-                arg.ty.span(),
+            errors.push(Error::new_spanned(
+                &arg.ty,
                 format!(
                     "{name}: a `Wb` is the permission to execute write barriers, which this function promises not to \
                      do: remove the parameter, or mark the function #[yeswritebarrierrec]"
@@ -140,8 +146,7 @@ fn is_wb(ty: &Type) -> bool {
 /// A function where the flood stops: never inlined, and the only place that may bind a `wb` of its own.
 fn gate(args: &Args, f: &mut ImplItemFn, errors: &mut Vec<Error>) {
     if let Some(inline) = f.attrs.iter().find(|a| a.path().is_ident("inline")) {
-        errors.push(Error::new(
-            inline.span(),
+        errors.push(Error::new_spanned(inline,
             "yeswritebarrierrec: this function is never inlined, or its barriers would be its callers'; remove #[inline]",
         ));
         return;

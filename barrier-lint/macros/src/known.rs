@@ -34,15 +34,12 @@ pub fn parse(mac: &Macro) -> Result<Known> {
         return Ok(Known::Opaque);
     };
     Ok(match name.as_str() {
-        "assert" | "assert_eq" | "assert_ne" | "debug_assert" | "debug_assert_eq"
-        | "debug_assert_ne" | "panic" | "unreachable" | "todo" | "unimplemented"
-        | "format_args" => Known::Exprs(exprs(tokens)?),
+        "assert" | "assert_eq" | "assert_ne" | "debug_assert" | "debug_assert_eq" | "debug_assert_ne" | "panic"
+        | "unreachable" | "todo" | "unimplemented" | "format_args" => Known::Exprs(exprs(tokens)?),
         "matches" => matches_args.parse2(tokens.clone())?,
         "addr_of" | "addr_of_mut" => Known::Place(syn::parse2(tokens.clone())?),
-        "offset_of" | "concat" | "stringify" | "line" | "column" | "file" | "module_path"
-        | "cfg" | "env" | "option_env" | "include_str" | "include_bytes" | "compile_error" => {
-            Known::Inert
-        }
+        "offset_of" | "concat" | "stringify" | "line" | "column" | "file" | "module_path" | "cfg" | "env"
+        | "option_env" | "include_str" | "include_bytes" | "compile_error" => Known::Inert,
         "asm" => Known::Asm,
         _ => Known::Opaque,
     })
@@ -51,10 +48,7 @@ pub fn parse(mac: &Macro) -> Result<Known> {
 /// The name of a macro that is called as the standard library's are: bare, or through `core::` and `std::`.
 fn std_name(path: &Path) -> Option<String> {
     let first = path.segments.first()?;
-    let std = path.segments.len() == 1
-        || ["core", "std", "ptr", "mem", "arch"]
-            .iter()
-            .any(|c| first.ident == c);
+    let std = path.segments.len() == 1 || ["core", "std", "ptr", "mem", "arch"].iter().any(|c| first.ident == c);
     std.then(|| path.segments.last().map(|s| s.ident.to_string()))?
 }
 
@@ -132,34 +126,11 @@ const FUNCTIONS: &[(&str, usize, &[&str])] = &[
     (
         "mem",
         1,
-        &[
-            "size_of",
-            "align_of",
-            "size_of_val",
-            "align_of_val",
-            "swap",
-            "replace",
-            "forget",
-            "needs_drop",
-            "zeroed",
-        ],
+        &["size_of", "align_of", "size_of_val", "align_of_val", "swap", "replace", "forget", "needs_drop", "zeroed"],
     ),
-    (
-        "hint",
-        0,
-        &["spin_loop", "unreachable_unchecked", "assert_unchecked"],
-    ),
+    ("hint", 0, &["spin_loop", "unreachable_unchecked", "assert_unchecked"]),
     ("hint", 1, &["black_box"]),
-    (
-        "slice",
-        1,
-        &[
-            "from_raw_parts",
-            "from_raw_parts_mut",
-            "from_ref",
-            "from_mut",
-        ],
-    ),
+    ("slice", 1, &["from_raw_parts", "from_raw_parts_mut", "from_ref", "from_mut"]),
     ("sync::atomic", 0, &["fence", "compiler_fence"]),
 ];
 
@@ -212,11 +183,7 @@ pub fn core_function(path: &Path) -> Option<(TokenStream, TokenStream)> {
 
 /// Generic types of `core` whose constructors are called without type arguments: home, name, constructors.
 const TYPES: &[(&str, &str, &[&str])] = &[
-    (
-        "ptr",
-        "NonNull",
-        &["new", "new_unchecked", "dangling", "slice_from_raw_parts"],
-    ),
+    ("ptr", "NonNull", &["new", "new_unchecked", "dangling", "slice_from_raw_parts"]),
     ("sync::atomic", "AtomicPtr", &["new"]),
     ("cell", "UnsafeCell", &["new", "raw_get"]),
     ("cell", "Cell", &["new"]),
@@ -225,13 +192,14 @@ const TYPES: &[(&str, &str, &[&str])] = &[
 ];
 
 /// As [`core_function`], for `Type::constructor`: the type in `core`. The expansion compares the two types.
-pub fn core_constructor(path: &Path) -> Option<TokenStream> {
+pub fn core_constructor(path: &Path, krate: &TokenStream) -> Option<TokenStream> {
     let mut back = path.segments.iter().rev();
     let name = back.next()?.ident.to_string();
     let ty = &back.next()?.ident;
-    let (home, ..) = TYPES
-        .iter()
-        .find(|(_, t, names)| ty == t && names.contains(&name.as_str()))?;
+    if ty == "NoBarrierPtr" && matches!(name.as_str(), "new" | "null") {
+        return Some(quote!(#krate::#ty<u8>));
+    }
+    let (home, ..) = TYPES.iter().find(|(_, t, names)| ty == t && names.contains(&name.as_str()))?;
     let home = home.split("::").map(|s| quote::format_ident!("{s}"));
     Some(quote!(::core #(::#home)* ::#ty<u8>))
 }

@@ -25,9 +25,7 @@ fn attribute(kind: Kind, attr: TokenStream, item: TokenStream) -> TokenStream {
     let marked = parse_macro_input!(item as item::Marked);
     match item::expand(kind, &args, marked) {
         Ok(tokens) => tokens.into(),
-        Err(e) => [TokenStream::from(e.to_compile_error()), fallback]
-            .into_iter()
-            .collect(),
+        Err(e) => [TokenStream::from(e.to_compile_error()), fallback].into_iter().collect(),
     }
 }
 

@@ -19,20 +19,14 @@ pub fn not_in_heap(mut input: DeriveInput) -> TokenStream {
         Data::Enum(e) => e.variants.iter().map(|v| &v.fields).collect(),
         Data::Union(_) => Vec::new(),
     };
-    let mut types: Vec<_> = fields
-        .iter()
-        .flat_map(|f| f.iter())
-        .map(|f| &f.ty)
-        .collect();
+    let mut types: Vec<_> = fields.iter().flat_map(|f| f.iter()).map(|f| &f.ty).collect();
     if let Data::Union(u) = &input.data {
         types.extend(u.fields.named.iter().map(|f| &f.ty));
     }
     // One check per type.
     let mut seen = std::collections::HashSet::new();
     types.retain(|t| seen.insert(t.to_token_stream().to_string()));
-    let checks = types
-        .iter()
-        .map(|t| quote_spanned!(t.span()=> off_heap::<#t>();));
+    let checks = types.iter().map(|t| quote_spanned!(t.span()=> off_heap::<#t>();));
     quote! {
         #[automatically_derived]
         #[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]

@@ -10,11 +10,7 @@ use crate::krate;
 
 /// The witness method of `method`. The name is part of the compiler's error text, so it says what is missing.
 pub fn method_name(method: &Ident) -> Ident {
-    format_ident!(
-        "nowritebarrierrec__{}",
-        method.unraw(),
-        span = method.span()
-    )
+    format_ident!("nowritebarrierrec__{}", method.unraw(), span = method.span())
 }
 
 /// The method that answers whether `method` is a barriered store of its receiver.
@@ -33,13 +29,7 @@ pub fn quiet() -> TokenStream {
 }
 
 /// The witness of a function that has (or, in a trait, requires) a body.
-pub fn of(
-    kind: Kind,
-    args: &Args,
-    attrs: &[Attribute],
-    vis: &Visibility,
-    sig: &Signature,
-) -> TokenStream {
+pub fn of(kind: Kind, args: &Args, attrs: &[Attribute], vis: &Visibility, sig: &Signature) -> TokenStream {
     if kind == Kind::No || args.foreign_trait {
         return TokenStream::new();
     }
@@ -77,8 +67,8 @@ pub fn of(
         }
         (false, _) => {
             // Same name, same visibility, the other namespace: every `use` of the function carries it along.
-            let certified = (kind != Kind::May)
-                .then(|| quote_spanned!(span=> #head unsafe impl #krate::NoWb for #name {}));
+            let certified =
+                (kind != Kind::May).then(|| quote_spanned!(span=> #head unsafe impl #krate::NoWb for #name {}));
             quote_spanned!(span=> #head #vis enum #name {} #certified)
         }
     }

@@ -1,5 +1,5 @@
 //! A function without `self` in an impl, marked by itself.
-use barrier_lint::nowritebarrierrec;
+use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 
 struct S;
 impl S {
@@ -7,6 +7,12 @@ impl S {
     fn new() -> Self {
         S
     }
+    #[yeswritebarrierrec]
+    fn get() -> Option<Box<Self>> {
+        None
+    }
+    #[nowritebarrierrec]
+    fn says_no_self() {}
 }
 
 fn main() {}

@@ -1,5 +1,5 @@
 //! Types of one place at the other.
-use barrier_lint::{NotInHeap, OffHeap, OnHeap, Place};
+use barrier_lint::{NotInHeap, OnHeap, Place};
 
 /// What a heap's own derive writes.
 unsafe trait Trace {}

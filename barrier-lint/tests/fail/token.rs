@@ -1,23 +1,11 @@
 //! Permission by type: who has no token cannot store.
-use barrier_lint::{SystemStack, Wb, yeswritebarrierrec};
-use std::marker::PhantomData;
+use barrier_lint::{SystemStack, Wb};
 
-struct P(PhantomData<u8>);
-impl P {
-    fn wb(&self) -> Wb<'_> {
-        // SAFETY: whoever has a P holds it.
-        unsafe { Wb::conjure() }
-    }
-}
-fn releasep(_: &mut P) {}
-fn handoffp(_: P) {}
 fn store(_: Wb<'_>, _: u32) {}
 trait Tr {
     fn m(&self);
 }
 struct S;
-fn on_system_stack<F: FnOnce() + 'static>(_: F) {}
-fn needs_system_stack(_: &SystemStack) {}
 
 fn none() {
     store(1)
@@ -32,10 +20,12 @@ impl Tr for S {
         store(1)
     }
 }
-fn to_thread(wb: Wb<'static>, on: SystemStack) {
-    std::thread::spawn(move || store(wb, 1));
-    std::thread::spawn(move || needs_system_stack(&on));
+fn to_thread(wb: Wb<'static>, on: SystemStack, by_ref: &SystemStack) {
+    send(wb);
+    send(on);
+    send(by_ref);
 }
+fn send<T: Send>(_: T) {}
 static STORED: Option<Wb<'static>> = None;
 
 fn main() {}

@@ -227,7 +227,7 @@ fn main() {
     attributes(1);
     temporaries(&LIST);
     let text = std::panic::catch_unwind(|| fails(3)).unwrap_err();
-    assert_eq!(text.downcast_ref::<String>().unwrap(), "assertion failed: x.is_power_of_two()");
+    assert_eq!(text.downcast_ref::<&str>(), Some(&"assertion failed: x.is_power_of_two()"));
 }
 
 #[nowritebarrierrec]

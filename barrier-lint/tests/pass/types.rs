@@ -49,7 +49,7 @@ fn set_p_no_write_barrier(m: &M, p: *mut u32) -> *mut u32 {
 
 #[nowritebarrierrec]
 fn fresh(p: *mut u32) -> M {
-    if p.is_null() { M { p: NoBarrierPtr::<u32>::null() } } else { M { p: NoBarrierPtr::<u32>::new(p) } }
+    if p.is_null() { M { p: NoBarrierPtr::null() } } else { M { p: NoBarrierPtr::new(p) } }
 }
 
 #[nowritebarrierrec]
