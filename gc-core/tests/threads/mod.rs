@@ -1,0 +1,221 @@
+//! A `World` of plain threads: the smallest host that is real. Stacks and registers are scanned conservatively.
+//!
+//! A thread is in one of three states. *Running*: it holds its P, and its stack may change. *At a safepoint*: it holds
+//! its P and works for the collector; its stack above `lo` is frozen. *Away*: it holds no P (it waits for a stop to
+//! end, or is in `World::away`); its stack is frozen too. A stop waits until every other thread is away.
+#![allow(dead_code)] // each test uses a part
+
+use gc_core::{Config, GcP, Heap, Scanner, StopReason, World};
+use std::cell::Cell;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+
+pub struct ThreadWorld {
+    heap: OnceLock<&'static Heap>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    threads: Vec<Arc<Mutator>>,
+    /// Somebody stops the world, or has.
+    stopping: bool,
+}
+
+struct Mutator {
+    p: &'static GcP,
+    /// Address behind the stack's first frame.
+    hi: usize,
+    stack: Mutex<Stack>,
+}
+
+struct Stack {
+    /// Everything from here to `hi` is frozen; 0 while the thread runs.
+    lo: usize,
+    /// The cycle in which it was scanned.
+    stamp: u32,
+    away: bool,
+    ended: bool,
+}
+
+std::thread_local! {
+    static ME: Cell<*const Mutator> = const { Cell::new(std::ptr::null()) };
+}
+
+fn me() -> &'static Mutator {
+    // SAFETY: set by `enter` for as long as the thread is inside; the list keeps the mutator for ever.
+    unsafe { &*ME.get() }
+}
+
+impl ThreadWorld {
+    pub fn start(config: Config) -> (&'static ThreadWorld, &'static Heap) {
+        let world: &'static ThreadWorld = Box::leak(Box::new(ThreadWorld {
+            heap: OnceLock::new(),
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+        }));
+        let heap = Heap::new(config, world).expect("a heap");
+        let _ = world.heap.set(heap);
+        (world, heap)
+    }
+
+    fn heap(&self) -> &'static Heap {
+        self.heap.get().expect("set by start")
+    }
+
+    /// Runs `f` as a mutator on this thread.
+    #[inline(never)]
+    pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        let mark = 0usize;
+        let hi = (&raw const mark).addr() + 256;
+        let p = self.heap().new_p();
+        let stack = Mutex::new(Stack { lo: 0, stamp: 0, away: true, ended: false });
+        let mutator = Arc::new(Mutator { p, hi: hi & !7, stack });
+        ME.set(Arc::as_ptr(&mutator));
+        self.state.lock().unwrap().threads.push(mutator);
+        self.come_back();
+        let result = f();
+        self.heap().release_p(p);
+        let mut stack = me().stack.lock().unwrap();
+        (stack.away, stack.ended) = (true, true);
+        drop(stack);
+        self.changed.notify_all();
+        ME.set(std::ptr::null());
+        result
+    }
+
+    /// Waits until the world is not stopped, then takes the P back.
+    fn come_back(&self) {
+        let state = self.changed.wait_while(self.state.lock().unwrap(), |s| s.stopping).unwrap();
+        let mut stack = me().stack.lock().unwrap();
+        stack.away = false;
+        if !self.heap().marking() {
+            // Born between cycles, or away over the end of one: nothing is owed to this one.
+        }
+        drop(stack);
+        self.heap().acquire_p(me().p);
+        drop(state);
+    }
+
+    fn go_away(&self) {
+        self.heap().release_p(me().p);
+        me().stack.lock().unwrap().away = true;
+        self.changed.notify_all();
+    }
+
+    /// Runs `f` with this thread's stack frozen above it and its registers in it.
+    #[inline(never)]
+    fn frozen<R>(&self, f: &mut dyn FnMut() -> R) -> R {
+        let mut registers = [0usize; 6];
+        // SAFETY: stores the callee-saved registers, which may hold the only copy of a pointer.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::asm!(
+                "mov [{0}], rbx", "mov [{0} + 8], rbp", "mov [{0} + 16], r12", "mov [{0} + 24], r13",
+                "mov [{0} + 32], r14", "mov [{0} + 40], r15", in(reg) registers.as_mut_ptr());
+        }
+        me().stack.lock().unwrap().lo = registers.as_ptr().addr();
+        let result = f();
+        // Waits for whoever scans.
+        me().stack.lock().unwrap().lo = 0;
+        std::hint::black_box(&registers);
+        result
+    }
+
+    /// A wait of the host's own (join, lock): the thread does not hold up stops.
+    pub fn away<R>(&self, f: impl FnOnce() -> R) -> R {
+        let mut f = Some(f);
+        self.frozen(&mut || {
+            self.go_away();
+            let result = f.take().unwrap()();
+            self.come_back();
+            result
+        })
+    }
+
+    /// A safepoint, if one is wanted.
+    pub fn poll(&self) {
+        if me().p.preempt.load(std::sync::atomic::Ordering::Relaxed) {
+            self.at_safepoint(&mut || {});
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+// SAFETY: a stop waits until every other thread is away, which it becomes through `release_p`; a thread comes back
+// through `acquire_p`, not while the world is stopped.
+unsafe impl World for ThreadWorld {
+    fn stop_the_world(&self, _: StopReason) {
+        let mut state = self.lock();
+        while state.stopping {
+            // Another stop: give way, as everyone else does.
+            drop(state);
+            self.go_away();
+            self.come_back();
+            state = self.lock();
+        }
+        state.stopping = true;
+        state.threads.iter().for_each(|t| t.p.preempt.store(true, std::sync::atomic::Ordering::SeqCst));
+        let all_away = |s: &State| s.threads.iter().all(|t| std::ptr::eq(&**t, me()) || t.stack.lock().unwrap().away);
+        drop(self.changed.wait_while(state, |s| !all_away(s)).unwrap());
+    }
+
+    fn start_the_world(&self) {
+        let mut state = self.lock();
+        state.stopping = false;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn for_each_p(&self, f: &(dyn Fn(&GcP) + Sync)) {
+        self.stop_the_world(StopReason::User);
+        self.heap().ps().for_each(f);
+        self.start_the_world();
+    }
+
+    fn at_safepoint(&self, work: &mut dyn FnMut()) {
+        self.frozen(&mut || {
+            me().p.preempt.store(false, std::sync::atomic::Ordering::SeqCst);
+            if self.lock().stopping {
+                self.go_away();
+                self.come_back();
+            }
+            work();
+        });
+    }
+
+    fn begin_mark(&self, _: u32) -> usize {
+        let state = self.lock();
+        // Everyone comes to a safepoint soon, where others can scan its stack.
+        state.threads.iter().for_each(|t| t.p.preempt.store(true, std::sync::atomic::Ordering::SeqCst));
+        state.threads.len()
+    }
+
+    fn scan_stack(&self, i: usize, scanner: &mut Scanner<'_>) -> bool {
+        let thread = self.lock().threads[i].clone();
+        let mut stack = thread.stack.lock().unwrap();
+        if stack.ended || (stack.stamp == scanner.cycle() && !scanner.verifying()) {
+            return true;
+        }
+        if stack.lo == 0 {
+            thread.p.preempt.store(true, std::sync::atomic::Ordering::SeqCst);
+            return false;
+        }
+        stack.stamp = scanner.cycle();
+        // SAFETY: frozen until the lock is released.
+        unsafe { scanner.conservative(stack.lo as *const usize, thread.hi as *const usize) };
+        true
+    }
+
+    fn scan_roots(&self, _: &mut Scanner<'_>) {}
+
+    fn wake_workers(&self) {}
+
+    fn pause(&self) {
+        self.at_safepoint(&mut || {});
+        std::thread::yield_now();
+    }
+}
