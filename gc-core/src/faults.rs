@@ -40,7 +40,9 @@ faults! {
 #[cfg(any(feature = "faults", loom))]
 mod on {
     use super::{ALL, Fault};
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use crate::heap::Heap;
+    use crate::mark::GcWork;
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
     /// The chosen fault + 1. A std atomic also under loom: it is configuration, not modelled state.
     static CHOSEN: AtomicU32 = AtomicU32::new(0);
@@ -50,6 +52,26 @@ mod on {
     pub fn active(fault: Fault) -> bool {
         // Relaxed: chosen before the threads that look at it start.
         CHOSEN.load(Ordering::Relaxed) == fault as u32 + 1
+    }
+
+    /// The heap that a planted fault without a P reaches for.
+    static HEAP: AtomicUsize = AtomicUsize::new(0);
+
+    pub(crate) fn remember(heap: &'static Heap) {
+        HEAP.store(core::ptr::from_ref(heap).expose_provenance(), Ordering::SeqCst);
+    }
+
+    /// What the write barrier of early 2015 did on a thread without a P: shade, with a work buffer of its own.
+    pub(crate) fn shade_without_p(new: usize) {
+        // SAFETY: null, or a heap of this process, which lives for ever (under loom: of this execution).
+        let heap = unsafe { core::ptr::with_exposed_provenance::<Heap>(HEAP.load(Ordering::SeqCst)).as_ref() };
+        if let Some(heap) = heap
+            && heap.marking()
+        {
+            let mut gcw = GcWork::new();
+            heap.shade(&mut gcw, new);
+            gcw.dispose(heap);
+        }
     }
 
     /// Switches one fault on, by name, or all off.
@@ -73,6 +95,8 @@ mod on {
 }
 #[cfg(any(feature = "faults", loom))]
 pub use on::{active, choose};
+#[cfg(any(feature = "faults", loom))]
+pub(crate) use on::{remember, shade_without_p};
 
 /// Whether this fault is switched on: never, in this build.
 #[cfg(not(any(feature = "faults", loom)))]

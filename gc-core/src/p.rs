@@ -57,7 +57,7 @@ impl GcP {
         // SAFETY: null, or a P that lives for ever.
         match unsafe { current::p().cast::<GcP>().as_ref() } {
             Some(p) => p,
-            None => no_p("the heap is used"),
+            None => no_p(format_args!("the heap is used")),
         }
     }
 
@@ -159,7 +159,7 @@ impl Heap {
 /// Invariant I1 is broken.
 #[cold]
 #[inline(never)]
-pub(crate) fn no_p(what: &str) -> ! {
+pub(crate) fn no_p(what: core::fmt::Arguments<'_>) -> ! {
     crate::throw!(
         "{what} by a thread that holds no P: no pointer store, allocation or heap access may run there \
          (in a `blocking` call, on a foreign thread, or inside the scheduler)"

@@ -152,7 +152,7 @@ impl<T: ?Sized> Root<T> {
     #[inline]
     pub fn get(&self) -> Gc<T> {
         if current::state() & current::NO_P != 0 {
-            no_p("a root is read");
+            no_p(format_args!("a root is read"));
         }
         // Acquire: pairs with the Release in `add`.
         let addr = self.heap.roots.slots[self.slot as usize].object.load(Ordering::Acquire);

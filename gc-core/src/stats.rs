@@ -1,10 +1,10 @@
 //! Counters, statistics and the `gctrace` line.
 
 use crate::heap::{Heap, PAGE_SIZE};
-use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, nanos};
 use crate::world::StopReason;
 use core::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 // Relaxed throughout: statistics.
 const O: Ordering = Ordering::Relaxed;
@@ -50,7 +50,8 @@ pub struct Stats {
 }
 
 pub(crate) struct Counters {
-    made: Instant,
+    /// When the heap was made ([`nanos`]).
+    made: u64,
     allocs: AtomicU64,
     stops: AtomicU64,
     stop_ns: AtomicU64,
@@ -78,7 +79,7 @@ impl Counters {
     pub fn new() -> Counters {
         let zero = || AtomicU64::new(0);
         Counters {
-            made: Instant::now(),
+            made: nanos(),
             allocs: zero(),
             stops: zero(),
             stop_ns: zero(),
@@ -93,11 +94,6 @@ impl Counters {
         }
     }
 
-    /// Nanoseconds since the heap was made.
-    pub fn now(&self) -> u64 {
-        self.made.elapsed().as_nanos() as u64
-    }
-
     /// Counts an allocation (only where every one comes by).
     pub fn count_alloc(&self) -> u64 {
         self.allocs.fetch_add(1, O)
@@ -108,15 +104,16 @@ impl Counters {
     }
 
     /// A stop by the collector: how long it took to come about, and how long it lasted.
-    pub fn stopped(&self, why: StopReason, to_stop: Duration, stopped: Duration) {
+    pub fn stopped(&self, why: StopReason, to_stop: u64, stopped: u64) {
         self.stops.fetch_add(1, O);
-        self.stop_ns.fetch_add(to_stop.as_nanos() as u64, O);
-        self.stopped_ns.fetch_add(stopped.as_nanos() as u64, O);
-        self.longest_ns.fetch_max(stopped.as_nanos() as u64, O);
+        self.stop_ns.fetch_add(to_stop, O);
+        self.stopped_ns.fetch_add(stopped, O);
+        self.longest_ns.fetch_max(stopped, O);
+        let times = (Duration::from_nanos(to_stop), Duration::from_nanos(stopped));
         let mut cycle = self.cycle.lock();
         match why {
-            StopReason::GcStart => cycle.start = (to_stop, stopped),
-            _ => cycle.end = (to_stop, stopped),
+            StopReason::GcStart => cycle.start = times,
+            _ => cycle.end = times,
         }
     }
 
@@ -132,7 +129,7 @@ impl Counters {
         self.live_after.store(bytes, O);
         self.objects_after.store(objects, O);
         let mut cycle = self.cycle.lock();
-        cycle.mark = Duration::from_nanos(self.now().saturating_sub(began));
+        cycle.mark = Duration::from_nanos(nanos().saturating_sub(began));
         for (i, w) in heap.cycle.worked.iter().enumerate() {
             cycle.worked[i] = w.load(O);
             self.worked_ns[i].fetch_add(cycle.worked[i], O);
@@ -145,7 +142,7 @@ impl Counters {
         if !heap.config.gctrace {
             return;
         }
-        let since = self.made.elapsed();
+        let since = Duration::from_nanos(nanos() - self.made);
         let cycle = self.cycle.lock();
         let all: u64 = self.worked_ns.iter().map(|w| w.load(O)).sum::<u64>() + self.stopped_ns.load(O);
         let share = all as f64 * 100.0 / (since.as_nanos() as f64 * heap.config.procs as f64);

@@ -1,5 +1,6 @@
 //! Barriered stores on words.
 
+#[cfg(any(feature = "faults", loom))]
 use crate::faults::{self, Fault};
 use crate::p::{GcP, no_p};
 use crate::sync::{Ordering, current, word};
@@ -61,7 +62,7 @@ pub(super) unsafe fn store_twin(slot: usize, new: usize) {
 #[cold]
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn gc_write_barrier(slot: usize, new: usize) {
+pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
     // SAFETY: the caller's contract.
     let slot_word = unsafe { word::at(slot) };
     before_store(slot, || slot_word.load(Ordering::Relaxed), new);
@@ -74,10 +75,11 @@ pub(super) unsafe extern "C" fn gc_write_barrier(slot: usize, new: usize) {
 pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize) {
     let state = current::state();
     if state & current::NO_P != 0 {
-        if !faults::active(Fault::ShadeWithoutP) {
-            no_p_store(slot);
+        #[cfg(any(feature = "faults", loom))]
+        if faults::active(Fault::ShadeWithoutP) {
+            return faults::shade_without_p(new);
         }
-        return;
+        no_p_store(slot);
     }
     if state & current::BARRIER != 0 {
         let p = GcP::current();
@@ -90,6 +92,5 @@ pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize)
 
 #[cold]
 fn no_p_store(slot: usize) -> ! {
-    let _ = slot;
-    no_p("a pointer is stored into the heap")
+    no_p(format_args!("a pointer is stored into the heap (at {slot:#x})"))
 }

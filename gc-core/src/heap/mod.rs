@@ -156,7 +156,7 @@ impl Heap {
         let (base, bytes) = reserve(config.reserve)?;
         let npages = bytes / PAGE_SIZE;
         let granules = bytes / crate::layout::GRANULE;
-        Ok(Box::leak(Box::new(Heap {
+        let heap = Box::new(Heap {
             base,
             bytes,
             page_map: Table::new(npages)?,
@@ -174,7 +174,11 @@ impl Heap {
             ps_lock: Lock::new(()),
             config,
             world,
-        })))
+        });
+        let heap = Box::leak(heap);
+        #[cfg(any(feature = "faults", loom))]
+        crate::faults::remember(heap);
+        Ok(heap)
     }
 
     /// The collector's part of one more P. Nobody holds it yet.

@@ -19,12 +19,11 @@
 use super::MarkMap;
 use crate::heap::{Heap, Phase};
 use crate::p::GcP;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, current};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, current, nanos};
 use crate::world::StopReason;
-use std::time::{Duration, Instant};
 
-/// The longest time a marker works before it looks for others.
-const SLICE: Duration = Duration::from_millis(1);
+/// The longest time a marker works before it looks for others, nanoseconds.
+const SLICE: u64 = 1_000_000;
 
 /// On whose account marking is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +55,7 @@ pub(crate) struct Cycle {
     marked_objects: AtomicUsize,
     /// Nanoseconds of marking in this cycle, by [`WorkKind`].
     pub(crate) worked: [AtomicU64; 3],
-    /// When marking began, nanoseconds since the heap was made.
+    /// When marking began ([`nanos`]).
     began: AtomicU64,
 }
 
@@ -146,16 +145,16 @@ impl Heap {
         }
         let before = self.cycle();
         self.finish_sweep();
-        let t0 = Instant::now();
+        let t0 = nanos();
         self.world.stop_the_world(StopReason::GcStart);
-        let t1 = Instant::now();
+        let t1 = nanos();
         // The stop may have waited for another one, in which a cycle started and even ended.
         let mine = !self.marking() && self.cycle() == before;
         if mine {
             self.begin_mark();
         }
         self.world.start_the_world();
-        self.counters.stopped(StopReason::GcStart, t1 - t0, t1.elapsed());
+        self.counters.stopped(StopReason::GcStart, t1 - t0, nanos() - t1);
         self.cycle.starting.store(false, Ordering::Release);
         if mine {
             self.world.wake_workers();
@@ -172,7 +171,7 @@ impl Heap {
         c.marked_bytes.store(0, Ordering::Relaxed);
         c.marked_objects.store(0, Ordering::Relaxed);
         c.worked.iter().for_each(|w| w.store(0, Ordering::Relaxed));
-        c.began.store(self.counters.now(), Ordering::Relaxed);
+        c.began.store(nanos(), Ordering::Relaxed);
         let stacks = self.world.begin_mark(number);
         self.work.jobs.start(self.roots.pieces(), stacks);
         self.pacer.begin(self);
@@ -194,14 +193,14 @@ impl Heap {
         if !self.marking() {
             return false;
         }
-        let begin = Instant::now();
+        let begin = nanos();
         let (mut scanned, mut did) = (0, false);
         loop {
-            let now = self.drain(p, &mut |n| scanned + n >= bytes || begin.elapsed() >= SLICE);
+            let now = self.drain(p, &mut |n| scanned + n >= bytes || nanos() - begin >= SLICE);
             scanned += now;
             did |= now > 0;
             // Relaxed: a hint.
-            if scanned >= bytes || begin.elapsed() >= SLICE || p.preempt.load(Ordering::Relaxed) {
+            if scanned >= bytes || nanos() - begin >= SLICE || p.preempt.load(Ordering::Relaxed) {
                 break;
             }
             if self.work.any_full() {
@@ -213,7 +212,7 @@ impl Heap {
             }
             break;
         }
-        let spent = begin.elapsed().as_nanos() as u64;
+        let spent = nanos() - begin;
         // Relaxed: statistics.
         self.cycle.worked[kind as usize].fetch_add(spent, Ordering::Relaxed);
         if kind == WorkKind::Dedicated {
@@ -231,7 +230,7 @@ impl Heap {
             return false;
         }
         // Relaxed: statistics.
-        let since = self.counters.now().saturating_sub(self.cycle.began.load(Ordering::Relaxed));
+        let since = nanos().saturating_sub(self.cycle.began.load(Ordering::Relaxed));
         p.worked.load(Ordering::Relaxed) * 4 <= since
     }
 
@@ -259,9 +258,9 @@ impl Heap {
 
     /// Stops the world, looks once more, and ends marking if nothing is left.
     fn finish_mark(&self, p: &'static GcP, number: u32) {
-        let t0 = Instant::now();
+        let t0 = nanos();
         self.world.stop_the_world(StopReason::MarkTermination);
-        let t1 = Instant::now();
+        let t1 = nanos();
         let mut found = false;
         if self.marking() && self.cycle() == number {
             for q in self.ps() {
@@ -272,7 +271,7 @@ impl Heap {
                 self.end_mark(p);
             }
         }
-        let stopped = t1.elapsed();
+        let stopped = nanos() - t1;
         self.world.start_the_world();
         // The cached spans of this P are stale; the others' Ps find that when they are acquired.
         // SAFETY: this thread holds `p`.

@@ -11,12 +11,14 @@
 //! - Where one thread may `load` a word that another thread loads and then stores, the observer's read goes
 //!   through [`observe`]: loom 0.7 forgets interleavings of a plain load there (tokio-rs/loom#166).
 
+mod clock;
 pub mod current;
 mod lock;
 mod note;
 mod table;
 pub mod word;
 
+pub use clock::nanos;
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
 #[cfg(not(any(loom, miri)))]

@@ -1,0 +1,4 @@
+//! What needs more than one crate: the models, and what the integration tests share.
+
+#[cfg(loom)]
+pub mod models;

@@ -1,0 +1,148 @@
+//! The list of models, and the program that runs them.
+
+mod greyobject;
+mod world;
+
+use loom::model::Builder;
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// One model: a property, and the fault that must break it.
+struct Model {
+    name: &'static str,
+    /// What is proved, in a sentence.
+    property: &'static str,
+    /// Where it comes from: commit, proposal, issue.
+    source: &'static str,
+    threads: usize,
+    /// Preemptions per execution that loom explores; `None`: all.
+    bound: Option<usize>,
+    /// Fewer executions than this, and the model has become vacuous.
+    least: usize,
+    run: fn(),
+    /// The planted faults (see `gc_core::faults`), each of which must make the model fail.
+    twins: &'static [&'static str],
+}
+
+const MODELS: &[Model] = &[greyobject::MODEL, greyobject::FATAL];
+
+/// Executions of the model in this process.
+static EXECUTIONS: AtomicUsize = AtomicUsize::new(0);
+
+const USAGE: &str = "usage: cargo models list | run [NAME…]";
+
+pub fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words[..] {
+        ["list"] => {
+            MODELS.iter().for_each(|m| println!("{:<12} {}\n{:<12} {}", m.name, m.property, "", m.source));
+            ExitCode::SUCCESS
+        }
+        ["run", ref names @ ..] => match names.iter().find(|n| find(n).is_none()) {
+            Some(unknown) => {
+                let known: Vec<_> = MODELS.iter().map(|m| m.name).collect();
+                eprintln!("models: no model is called `{unknown}`: {}", known.join(", "));
+                ExitCode::from(2)
+            }
+            None => run(names),
+        },
+        // What `run` starts for each model and twin.
+        ["exec", name, ref fault @ ..] if fault.len() < 2 => exec(name, fault.first().copied()),
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn find(name: &str) -> Option<&'static Model> {
+    MODELS.iter().find(|m| m.name == name)
+}
+
+/// Explores one model in this process.
+fn exec(name: &str, fault: Option<&str>) -> ExitCode {
+    let Some(model) = find(name) else {
+        eprintln!("models: no model is called `{name}`");
+        return ExitCode::from(2);
+    };
+    if let Err(e) = gc_core::faults::choose(fault) {
+        eprintln!("models: {e}");
+        return ExitCode::from(2);
+    }
+    let mut builder = Builder::new();
+    builder.preemption_bound = model.bound;
+    builder.max_branches = 100_000;
+    builder.check(move || {
+        EXECUTIONS.fetch_add(1, Ordering::Relaxed);
+        (model.run)();
+    });
+    println!("executions {}", EXECUTIONS.load(Ordering::Relaxed));
+    ExitCode::SUCCESS
+}
+
+/// What a process of `exec` came to.
+struct Outcome {
+    /// Executions, if the model held in all of them.
+    held: Option<usize>,
+    /// The line that says what failed.
+    why: String,
+    seconds: f64,
+}
+
+fn outcome(model: &Model, fault: Option<&str>) -> Outcome {
+    let begin = Instant::now();
+    let exe = std::env::current_exe().expect("the path of this program");
+    let mut command = Command::new(exe);
+    command.arg("exec").arg(model.name).args(fault).env("RUST_BACKTRACE", "0");
+    let output = command.output().expect("starting a model");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let held = output
+        .status
+        .success()
+        .then(|| text.lines().find_map(|l| l.strip_prefix("executions ")).and_then(|n| n.parse().ok()).unwrap_or(0));
+    // The message stands in the line behind the place of the panic.
+    let why = errors.lines().skip_while(|l| !l.contains("panicked at")).nth(1).unwrap_or("no message").to_string();
+    Outcome { held, why, seconds: begin.elapsed().as_secs_f64() }
+}
+
+fn run(names: &[&str]) -> ExitCode {
+    let (mut passed, mut failed) = (0, 0);
+    let mut verdict = |ok: bool| {
+        if ok {
+            passed += 1
+        } else {
+            failed += 1
+        }
+        if ok { "ok" } else { "FAILED" }
+    };
+    println!("{:<34} {:>7} {:>9} {:>10} {:>8}  result", "model / twin", "threads", "bound", "executions", "seconds");
+    for model in MODELS.iter().filter(|m| names.is_empty() || names.contains(&m.name)) {
+        let bound = model.bound.map_or("none".into(), |b| b.to_string());
+        let proof = outcome(model, None);
+        let executions = proof.held.unwrap_or(0);
+        let ok = verdict(executions >= model.least);
+        let note = match proof.held {
+            None => format!(": {}", proof.why),
+            Some(n) if n < model.least => format!(": only {n} executions, at least {} expected", model.least),
+            Some(_) => String::new(),
+        };
+        println!(
+            "{:<34} {:>7} {bound:>9} {executions:>10} {:>8.1}  {ok}{note}",
+            model.name, model.threads, proof.seconds
+        );
+        for fault in model.twins {
+            let twin = outcome(model, Some(fault));
+            let ok = verdict(twin.held.is_none() && twin.why != "no message");
+            let what = if twin.held.is_some() { "the twin passes: the model proves nothing" } else { &twin.why };
+            println!(
+                "  twin {fault:<27} {:>7} {:>9} {:>10} {:>8.1}  {ok}: fails with: {what}",
+                "", "", "", twin.seconds
+            );
+        }
+    }
+    println!("{passed} passed, {failed} failed, 0 skipped");
+    ExitCode::from(u8::from(failed > 0))
+}
