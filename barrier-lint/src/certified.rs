@@ -79,7 +79,7 @@ certify! {
     } for [T] Option<T>: "moves the value, drops nothing";
 
     pub trait CopyOptions {
-        unwrap_or, or, or_else, xor, ok_or, map_or, map_or_else, filter, insert, get_or_insert, get_or_insert_with, and,
+        unwrap_or, or, or_else, xor, ok_or, map_or, filter, insert, get_or_insert, get_or_insert_with, and,
     } for [T: Copy] Option<T>: "may drop a value, which is Copy";
 
     pub trait OptionRefs { copied } for [T: Copy] Option<&T>, [T: Copy] Option<&mut T>: "copies";

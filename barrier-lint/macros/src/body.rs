@@ -3,6 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Block, Error, Expr, ExprMethodCall, Macro, Path, Signature, Stmt, Token, parse_quote};
 
@@ -89,18 +90,34 @@ impl Walk<'_> {
 
     /// Rewrites what a method call contains, but not the call itself.
     fn method_parts(&mut self, call: &mut ExprMethodCall) {
+        let mut checked = None;
         if self.strict()
-            && known::calls_its_argument(&call.method.to_string())
+            && let Some(params) = known::calls_its_argument(&call.method.to_string())
             && let Some(Expr::Path(p)) = call.args.last()
-            && p.path.get_ident().is_some_and(|i| self.bound.contains(i))
             && self.args.indirect.is_none()
         {
-            let text = "the callee calls this local value, which cannot be certified: pass a closure literal or a \
-                        marked function by name, or state why it is safe with `indirect = \"reason\"`";
-            self.error(&p, text);
+            let path = &p.path;
+            let is_local = path.get_ident().is_some_and(|i| self.bound.contains(i));
+            let is_upper = path.segments.last().is_some_and(|s| known::is_upper(&s.ident.to_string()));
+            match params {
+                // `map(Foo)` becomes `map(|x| Foo { 0: x })`, which resolves only if `Foo` is a constructor.
+                Some(1) if is_upper => {
+                    let span = Span::mixed_site().located_at(path.span());
+                    let closure = quote_spanned!(span=> |x| #path { 0: x });
+                    call.args.pop();
+                    checked = Some(Expr::Verbatim(closure));
+                }
+                _ if is_local || is_upper => {
+                    let text = "the callee calls this value, which cannot be certified: pass a closure literal or a \
+                                marked function by name, or state why it is safe with `indirect = \"reason\"`";
+                    self.error(&p.clone(), text);
+                }
+                _ => {}
+            }
         }
         self.visit_expr_mut(&mut call.receiver);
         call.args.iter_mut().for_each(|a| self.visit_expr_mut(a));
+        call.args.extend(checked);
     }
 
     fn macro_call(&mut self, mac: &mut Macro) {

@@ -99,6 +99,12 @@ pub fn value(walk: &mut Walk, p: &ExprPath) -> Option<Expr> {
     if is_bound || known::is_upper(&last.ident.to_string()) {
         return None;
     }
+    if let Some(name) = path.get_ident().filter(|i| walk.bound.is_unmarked(i)) {
+        let text = format!("`{name}` is a function in this body without an attribute of its own: mark it as well");
+        walk.error(name, &text);
+        return None;
+    }
+    let full = walk.bound.resolve(path);
     let type_of_assoc = match path.segments.len() {
         1 => false,
         n => {
@@ -107,7 +113,7 @@ pub fn value(walk: &mut Walk, p: &ExprPath) -> Option<Expr> {
         }
     };
     let assertion = if p.qself.is_none()
-        && let Some((listed, args)) = known::core_function(path)
+        && let Some((listed, args)) = known::core_function(&full)
     {
         let bare = bare(path);
         quote_spanned!(span=> if false { #krate::same(#listed, #bare #args); })
@@ -126,7 +132,7 @@ pub fn value(walk: &mut Walk, p: &ExprPath) -> Option<Expr> {
         }
         quote_spanned!(span=> if false { let _ = #w; })
     } else {
-        let bare = bare(path);
+        let bare = bare(&full);
         quote_spanned!(span=> let _: () = <#bare as #krate::NoWb>::CERTIFIED;)
     };
     if type_of_assoc || p.qself.is_some() {

@@ -103,11 +103,7 @@ fn shadow(vis: &Visibility, name: &Ident) -> TokenStream {
 pub fn expand(certify: Certify) -> TokenStream {
     let (krate, quiet) = (krate::path(), witness::quiet());
     let entries = certify.0.iter().map(|entry| match entry {
-        Entry::Fn { vis, name } => {
-            let shadow = shadow(vis, name);
-            // Also says that there is such a function.
-            quote!(#shadow const _: () = { let _ = #name; };)
-        }
+        Entry::Fn { vis, name } => shadow(vis, name),
         Entry::Use { vis, path, name } => {
             let shadow = shadow(vis, name);
             quote!(#vis use #path as #name; #shadow)

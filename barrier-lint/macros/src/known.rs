@@ -204,29 +204,15 @@ pub fn core_constructor(path: &Path, krate: &TokenStream) -> Option<TokenStream>
     Some(quote!(::core #(::#home)* ::#ty<u8>))
 }
 
-/// Methods whose last argument is called by them: it must be something that the checker has seen.
-pub fn calls_its_argument(method: &str) -> bool {
-    matches!(
-        method,
-        "map"
-            | "map_err"
-            | "map_or"
-            | "map_or_else"
-            | "and_then"
-            | "or_else"
-            | "unwrap_or_else"
-            | "ok_or_else"
-            | "then"
-            | "is_some_and"
-            | "is_none_or"
-            | "is_ok_and"
-            | "is_err_and"
-            | "filter"
-            | "inspect"
-            | "get_or_insert_with"
-            | "fetch_update"
-            | "map_addr"
-    )
+/// Methods that call their last argument, with how many arguments of its own: it must be something that the checker
+/// has seen. `None` if that depends on the receiver.
+pub fn calls_its_argument(method: &str) -> Option<Option<u8>> {
+    Some(match method {
+        "map" | "map_err" | "map_or" | "and_then" | "is_some_and" | "is_none_or" | "is_ok_and" | "is_err_and"
+        | "filter" | "inspect" | "fetch_update" | "update" | "map_addr" => Some(1),
+        "or_else" | "unwrap_or_else" | "ok_or_else" | "then" | "get_or_insert_with" => None,
+        _ => return None,
+    })
 }
 
 /// Methods that are barriered stores on some types: what `#[nowritebarrier]` looks at.

@@ -21,9 +21,23 @@ fn Sneaky(x: u32) -> u32 {
 fn shadowed() {
     go()
 }
+barrier_lint::certify! { fn call_it: "calls a closure, which is checked where it stands"; }
+fn call_it(f: fn(u32) -> u32) -> u32 {
+    f(1)
+}
 #[nowritebarrierrec]
-fn upper_case() -> Option<u32> {
-    Some(1).map(Sneaky)
+fn upper_case() -> u32 {
+    call_it(Sneaky)
+}
+
+macro_rules! unreachable {
+    () => {
+        println!("not the standard library's")
+    };
+}
+#[nowritebarrierrec]
+fn shadowed_macro() {
+    unreachable!()
 }
 
 fn main() {}

@@ -26,4 +26,21 @@ fn f(w: &Wrap) {
     w.m()
 }
 
+trait ByValue: Sized {
+    fn m(self) {
+        println!("not certified");
+    }
+}
+#[derive(Clone, Copy)]
+struct Both;
+impl ByValue for Both {}
+impl Both {
+    #[nowritebarrierrec]
+    fn m(&self) {}
+}
+#[nowritebarrierrec]
+fn by_value_first(b: Both) {
+    b.m()
+}
+
 fn main() {}

@@ -42,4 +42,18 @@ fn in_matches(o: Option<fn() -> bool>) -> bool {
     matches!(o, Some(f) if f())
 }
 
+#[nowritebarrierrec]
+fn nested_unmarked(x: u32) -> u32 {
+    fn good(x: u32) -> u32 {
+        println!("another");
+        x
+    }
+    good(x)
+}
+const POINTER: fn() -> u32 = || 1;
+#[nowritebarrierrec]
+fn constant(o: Option<u32>) -> u32 {
+    o.unwrap_or_else(POINTER)
+}
+
 fn main() {}

@@ -67,6 +67,19 @@ fn upper_case() {
     Sneaky(1);
     POINTER(1);
 }
+#[nowritebarrierrec]
+fn upper_case_value() {
+    let _ = Some(1).map(Sneaky);
+    let _ = Some(1).map(POINTER);
+}
+#[nowritebarrierrec]
+fn shadowed_by_import() {
+    use other::bad as direct;
+    use other::deep::{self as nested_module, bad as turbofish};
+    direct(1);
+    turbofish();
+    nested_module::bad();
+}
 struct S;
 #[nowritebarrierrec]
 impl S {

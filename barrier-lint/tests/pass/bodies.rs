@@ -210,7 +210,66 @@ fn temporaries(s: &List) -> usize {
     *r + first + Some([1usize, 2]).as_ref().map(|a| a.len()).unwrap_or(0)
 }
 
+#[nowritebarrierrec]
+fn imports(p: *const List) -> u64 {
+    use crate::id as renamed;
+    use core::{mem as m, ptr::null as nil};
+    use inner::{self as again, two};
+    let none: *const u8 = nil();
+    // SAFETY: the caller's reference.
+    let len = unsafe { &*p }.len.load(Relaxed) as u64;
+    // SAFETY: likewise.
+    len + unsafe { (*p).sum() } + u64::from(renamed(1)) + m::size_of::<u8>() as u64 + two() + again::two() + none as u64
+}
+mod inner {
+    #[barrier_lint::nowritebarrierrec]
+    pub(super) fn two() -> u64 {
+        2
+    }
+}
+
+#[nowritebarrierrec]
+fn conditions(x: Id) -> u32 {
+    #[nowritebarrierrec]
+    fn same(a: Id, b: Id) -> bool {
+        a == b
+    }
+    if x == Id(3) || same(x, Id(4)) {
+        return 1;
+    }
+    let mut n = match Some(x.0) {
+        Some(3) => 0,
+        other => other.map_or(1, |o| o + 1),
+    };
+    while n < 10 && !same(Id(n), x) {
+        n += 1
+    }
+    let label = 'found: {
+        if n.is_multiple_of(2) {
+            break 'found 1;
+        }
+        2
+    };
+    let table = [id, id];
+    let _ = table;
+    let pick = |c: bool| if c { label } else { n.wrapping_neg() };
+    let boxed: &dyn Fn(bool) -> u32 = &pick;
+    let _ = boxed;
+    Some(n).filter(|n| *n > 1).map(Some).map(|o| o.is_some()).map(u32::from_bool).unwrap_or(0)
+}
+trait FromBool {
+    fn from_bool(b: bool) -> u32;
+}
+impl FromBool for u32 {
+    fn from_bool(b: bool) -> u32 {
+        b as u32
+    }
+}
+barrier_lint::certify! { trait FromBools { fn from_bool } for u32: "a cast"; }
+
 fn main() {
+    imports(&List::new());
+    conditions(Id(3));
     static LIST: List = List::new();
     let mut node = Node { next: ptr::null_mut(), n: 3 };
     // SAFETY: `node` outlives the list's use.
