@@ -42,12 +42,14 @@ mod on {
     use super::{ALL, Fault};
     use crate::heap::Heap;
     use crate::mark::GcWork;
+    use barrier_lint::nowritebarrierrec;
     use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
     /// The chosen fault + 1. A std atomic also under loom: it is configuration, not modelled state.
     static CHOSEN: AtomicU32 = AtomicU32::new(0);
 
     /// Whether this fault is switched on.
+    #[nowritebarrierrec]
     #[inline]
     pub fn active(fault: Fault) -> bool {
         // Relaxed: chosen before the threads that look at it start.
@@ -98,8 +100,12 @@ pub use on::{active, choose};
 #[cfg(any(feature = "faults", loom))]
 pub(crate) use on::{remember, shade_without_p};
 
+#[cfg(not(any(feature = "faults", loom)))]
+use barrier_lint::nowritebarrierrec;
+
 /// Whether this fault is switched on: never, in this build.
 #[cfg(not(any(feature = "faults", loom)))]
+#[nowritebarrierrec]
 #[inline(always)]
 pub const fn active(_: Fault) -> bool {
     false

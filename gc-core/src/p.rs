@@ -9,6 +9,7 @@ use crate::barrier::WbBuf;
 use crate::heap::Heap;
 use crate::mark::GcWork;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, current};
+use barrier_lint::{certify, nowritebarrierrec};
 use core::cell::UnsafeCell;
 
 /// The collector's part of a P. Off heap, lives for ever.
@@ -52,22 +53,25 @@ impl GcP {
     ///
     /// A thread without a P that comes here is a fatal error (invariant I1): it may neither allocate nor touch the
     /// heap.
+    #[nowritebarrierrec(assoc)]
     #[inline(always)]
     pub fn current() -> &'static GcP {
         // SAFETY: null, or a P that lives for ever.
         match unsafe { current::p().cast::<GcP>().as_ref() } {
             Some(p) => p,
-            None => no_p(format_args!("the heap is used")),
+            None => heap_without_p(),
         }
     }
 
     /// The P that this thread holds, if any. May run without a P.
+    #[nowritebarrierrec(assoc)]
     pub fn try_current() -> Option<&'static GcP> {
         // SAFETY: null, or a P that lives for ever.
         unsafe { current::p().cast::<GcP>().as_ref() }
     }
 
     /// The heap that this P belongs to.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub fn heap(&self) -> &'static Heap {
         self.heap
@@ -77,6 +81,7 @@ impl GcP {
     ///
     /// # Safety
     /// The caller holds this P, and no other borrow of the buffer is alive.
+    #[nowritebarrierrec]
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn wb(&self) -> &mut WbBuf {
@@ -88,6 +93,7 @@ impl GcP {
     ///
     /// # Safety
     /// The caller holds this P, and no other borrow of its work is alive.
+    #[nowritebarrierrec]
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn gcw(&self) -> &mut GcWork {
@@ -110,6 +116,7 @@ impl GcP {
     ///
     /// # Safety
     /// The caller holds this P, or acts for an idle one.
+    #[nowritebarrierrec]
     pub(crate) unsafe fn flush(&self) -> bool {
         // SAFETY: the caller's contract; the borrows do not overlap with others.
         unsafe {
@@ -143,6 +150,7 @@ impl Heap {
     }
 
     /// This thread is about to give `p` up: flushes barrier buffer and work, and makes barriers fatal here.
+    #[nowritebarrierrec]
     pub fn release_p(&self, p: &'static GcP) {
         debug_assert!(core::ptr::eq(GcP::current(), p), "release_p of a P that this thread does not hold");
         if current::state() & current::BARRIER != 0 {
@@ -164,4 +172,13 @@ pub(crate) fn no_p(what: core::fmt::Arguments<'_>) -> ! {
         "{what} by a thread that holds no P: no pointer store, allocation or heap access may run there \
          (in a `blocking` call, on a foreign thread, or inside the scheduler)"
     )
+}
+
+#[cold]
+fn heap_without_p() -> ! {
+    no_p(format_args!("the heap is used"))
+}
+
+certify! {
+    fn heap_without_p: "ends the process";
 }

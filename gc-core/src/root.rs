@@ -12,6 +12,7 @@ use crate::heap::Heap;
 use crate::mark::Scanner;
 use crate::p::{GcP, no_p};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed, current};
+use barrier_lint::nowritebarrierrec;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -108,6 +109,7 @@ impl RootTable {
     }
 
     /// Gives a slot back, to be cleared later. May run without a P.
+    #[nowritebarrierrec]
     fn defer(&self, index: u32) {
         let mut head = self.deferred.load(Ordering::Relaxed);
         loop {

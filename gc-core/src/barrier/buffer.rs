@@ -3,6 +3,7 @@
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
 use crate::mark::GcWork;
+use barrier_lint::nowritebarrierrec;
 
 /// Entries; a store needs two.
 const CAPACITY: usize = if cfg!(loom) { 2 } else { 512 };
@@ -12,6 +13,7 @@ pub(crate) struct WbBuf {
     pointers: [usize; CAPACITY],
 }
 
+#[nowritebarrierrec]
 impl WbBuf {
     pub fn new() -> WbBuf {
         WbBuf { len: 0, pointers: [0; CAPACITY] }
@@ -31,7 +33,8 @@ impl WbBuf {
 
     /// Shades all that was recorded. Says whether there was anything.
     pub fn flush(&mut self, heap: &Heap, gcw: &mut GcWork) -> bool {
-        let len = core::mem::take(&mut self.len);
+        let len = self.len;
+        self.len = 0;
         if !faults::active(Fault::SkipFlush) {
             for i in 0..len {
                 heap.shade(gcw, self.pointers[i]);

@@ -23,6 +23,7 @@ use crate::root::RootTable;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
 use crate::world::World;
+use barrier_lint::nowritebarrierrec;
 use core::fmt;
 
 /// Bytes of a page, the unit of spans.
@@ -215,24 +216,28 @@ impl Heap {
     }
 
     /// Whether `addr` lies in the reservation.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub fn contains(&self, addr: usize) -> bool {
         addr.wrapping_sub(self.base) < self.bytes
     }
 
     /// The page of an address in the reservation.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn page_of(&self, addr: usize) -> usize {
         (addr - self.base) / PAGE_SIZE
     }
 
     /// The mark bit of an address in the reservation.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn granule_of(&self, addr: usize) -> usize {
         (addr - self.base) / crate::layout::GRANULE
     }
 
     /// The span of an object.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn span_of_object(&self, base: usize) -> &Span {
         // Relaxed: whoever has the pointer got it by an Acquire that comes after the span was made.
@@ -243,6 +248,7 @@ impl Heap {
 
     /// The object that an arbitrary word points into, if it is a live slot: its span is in use, and the slot is
     /// published and allocated. Interior pointers count; everything else is `None`, never an error.
+    #[nowritebarrierrec]
     #[inline]
     pub fn find_object(&self, word: usize) -> Option<usize> {
         if !self.contains(word) {
@@ -254,7 +260,7 @@ impl Heap {
             return None;
         }
         let span = &self.spans[first as usize - 1];
-        let slot = span.slot_of(word)?;
+        let Some(slot) = span.slot_of(word) else { return None };
         // Acquire: pairs with the Release of publication: what the object holds is there.
         let live = slot < span.published.load(Ordering::Acquire) || self.alloc_map().is_marked(self.granule_of(slot));
         live.then_some(slot)

@@ -17,6 +17,7 @@
 use super::{Heap, PAGE_SIZE};
 use crate::layout;
 use crate::sync::{AtomicU32, AtomicUsize, MapError, Ordering, Table, Zeroed};
+use barrier_lint::nowritebarrierrec;
 use core::ops::Index;
 
 /// See the module's text. All fields are written by the owner, before publication unless noted.
@@ -61,6 +62,7 @@ unsafe impl Zeroed for Span {
 
 impl Span {
     /// The slot that `addr` points into; `None` in the tail behind the last one. `addr` is in this span's pages.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub fn slot_of(&self, addr: usize) -> Option<usize> {
         // Relaxed (here and below): constant from publication on, which the caller has acquired.

@@ -4,6 +4,7 @@
 //! waste; up to 32 KiB. A span has as few pages as keep its tail waste at or below 12.5 %.
 
 use crate::heap::PAGE_SIZE;
+use barrier_lint::nowritebarrierrec;
 
 /// Every slot is a multiple of this, and so is every object's address; one mark bit stands for this many bytes.
 pub const GRANULE: usize = 16;
@@ -64,6 +65,7 @@ pub const fn div_magic(slot: usize) -> u32 {
 }
 
 /// `offset / slot` for an offset inside a span, without a division.
+#[nowritebarrierrec]
 #[inline(always)]
 pub const fn index_of(offset: usize, magic: u32) -> usize {
     ((offset as u64 * magic as u64) >> 32) as usize

@@ -5,6 +5,7 @@
 //! sweeper clears the old one span by span, so it is clear when the next cycle needs it for marks.
 
 use crate::sync::{AtomicUsize, MapError, Ordering, Table, observe};
+use barrier_lint::nowritebarrierrec;
 
 const BITS: usize = usize::BITS as usize;
 
@@ -18,6 +19,7 @@ impl MarkMap {
     }
 
     /// Whether the bit is set.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub fn is_marked(&self, granule: usize) -> bool {
         // Relaxed: a mark carries no data; what an object holds is ordered by the pointer to it.
@@ -25,6 +27,7 @@ impl MarkMap {
     }
 
     /// Sets the bit; true for exactly one of all that try.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub fn try_mark(&self, granule: usize) -> bool {
         let bit = 1 << (granule % BITS);
@@ -38,6 +41,7 @@ impl MarkMap {
     }
 
     /// Sets the bit.
+    #[nowritebarrierrec]
     #[inline]
     pub fn set(&self, granule: usize) {
         // Relaxed: see `is_marked`.

@@ -21,6 +21,7 @@ use crate::heap::{Heap, Phase};
 use crate::p::GcP;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, current, nanos};
 use crate::world::StopReason;
+use barrier_lint::nowritebarrierrec;
 
 /// The longest time a marker works before it looks for others, nanoseconds.
 const SLICE: u64 = 1_000_000;
@@ -77,6 +78,7 @@ impl Cycle {
     }
 
     /// Adds to what was marked in this cycle.
+    #[nowritebarrierrec]
     pub fn count_marked(&self, bytes: usize, objects: usize) {
         // Relaxed: summed up in the stop that ends marking.
         self.marked_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -100,11 +102,13 @@ impl Heap {
     // was stopped in between).
 
     /// The number of the last cycle that started; 0 before the first.
+    #[nowritebarrierrec]
     pub fn cycle(&self) -> u32 {
         self.cycle.number.load(Ordering::Relaxed)
     }
 
     /// Whether marking is on.
+    #[nowritebarrierrec]
     #[inline]
     pub fn marking(&self) -> bool {
         self.cycle.phase.load(Ordering::Relaxed) == Phase::Mark as u32
@@ -116,21 +120,25 @@ impl Heap {
     }
 
     /// The state word of a thread that holds a P.
+    #[nowritebarrierrec]
     pub(crate) fn phase_bits(&self) -> u32 {
         if self.marking() { current::BARRIER } else { 0 }
     }
 
+    #[nowritebarrierrec]
     pub(crate) fn sweepgen(&self) -> u32 {
         self.cycle.sweepgen.load(Ordering::Relaxed)
     }
 
     /// The map that says which slots were alive when the last cycle ended.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn alloc_map(&self) -> &MarkMap {
         &self.maps[self.cycle.alive.load(Ordering::Relaxed)]
     }
 
     /// The map that takes the marks; between cycles, the one that the sweeper clears.
+    #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn mark_map(&self) -> &MarkMap {
         &self.maps[self.cycle.alive.load(Ordering::Relaxed) ^ 1]

@@ -16,7 +16,9 @@
 
 use super::work::GcWork;
 use crate::heap::Heap;
+use barrier_lint::nowritebarrierrec;
 
+#[nowritebarrierrec]
 impl Heap {
     /// Shades the object at `base`: if it is white it becomes grey. The caller holds the P that `gcw` belongs to.
     #[inline]

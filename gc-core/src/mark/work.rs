@@ -7,6 +7,7 @@
 
 use crate::heap::Heap;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, MapError, Ordering, Table, Zeroed};
+use barrier_lint::{certify, nowritebarrierrec};
 use core::cell::UnsafeCell;
 
 /// Objects per buffer: with the header, 2 KiB.
@@ -34,6 +35,7 @@ struct Stack {
     head: AtomicU64,
 }
 
+#[nowritebarrierrec]
 impl Stack {
     fn new() -> Stack {
         Stack { head: AtomicU64::new(0) }
@@ -76,6 +78,16 @@ impl Stack {
     }
 }
 
+/// More grey objects than all buffers hold.
+#[cold]
+fn too_many_buffers() -> ! {
+    crate::throw!("more than {MAX_BUFFERS} mark work buffers")
+}
+
+certify! {
+    fn too_many_buffers: "ends the process";
+}
+
 /// The global side: all buffers, and the lists of full and empty ones.
 pub(crate) struct Work {
     buffers: Table<Buffer>,
@@ -96,18 +108,20 @@ impl Work {
         })
     }
 
+    #[nowritebarrierrec]
     /// Whether there is work for anyone.
     pub fn any_full(&self) -> bool {
         !self.full.is_empty()
     }
 
+    #[nowritebarrierrec]
     fn take_empty(&self) -> u32 {
         if let Some(id) = self.empty.pop(&self.buffers) {
             return id;
         }
         let n = self.made.fetch_add(1, Ordering::Relaxed);
         if n >= MAX_BUFFERS {
-            crate::throw!("more than {MAX_BUFFERS} mark work buffers");
+            too_many_buffers();
         }
         n as u32 + 1
     }
@@ -124,6 +138,7 @@ pub(crate) struct GcWork {
     marked_objects: usize,
 }
 
+#[nowritebarrierrec]
 impl GcWork {
     pub fn new() -> GcWork {
         GcWork { now: 0, spare: 0, marked_bytes: 0, marked_objects: 0 }
@@ -195,22 +210,26 @@ impl GcWork {
     /// Hands all work to everyone. Says whether there was any.
     pub fn dispose(&mut self, heap: &Heap) -> bool {
         let work = &heap.work;
-        let mut any = false;
-        for id in [core::mem::take(&mut self.now), core::mem::take(&mut self.spare)] {
-            if id == 0 {
-                continue;
-            }
-            // SAFETY: one of this P's own buffers.
-            if unsafe { *work.buffers[id as usize - 1].len.get() } > 0 {
-                work.full.push(&work.buffers, id);
-                any = true;
-            } else {
-                work.empty.push(&work.buffers, id);
-            }
-        }
+        let any = Self::hand_out(work, self.now) | Self::hand_out(work, self.spare);
+        self.now = 0;
+        self.spare = 0;
         if self.marked_objects > 0 {
-            heap.cycle.count_marked(core::mem::take(&mut self.marked_bytes), core::mem::take(&mut self.marked_objects));
+            heap.cycle.count_marked(self.marked_bytes, self.marked_objects);
+            self.marked_bytes = 0;
+            self.marked_objects = 0;
         }
+        any
+    }
+
+    /// Gives up a buffer of this P's. Says whether there was work in it.
+    fn hand_out(work: &Work, id: u32) -> bool {
+        if id == 0 {
+            return false;
+        }
+        // SAFETY: one of this P's own buffers.
+        let any = unsafe { *work.buffers[id as usize - 1].len.get() } > 0;
+        let list = if any { &work.full } else { &work.empty };
+        list.push(&work.buffers, id);
         any
     }
 
@@ -227,7 +246,8 @@ impl GcWork {
             let work = &heap.work;
             // SAFETY: one of this P's own buffers.
             if unsafe { *work.buffers[self.spare as usize - 1].len.get() } > 0 {
-                work.full.push(&work.buffers, core::mem::take(&mut self.spare));
+                work.full.push(&work.buffers, self.spare);
+                self.spare = 0;
             }
         }
     }

@@ -9,6 +9,7 @@
 //! writes the words of all threads that hold a P, while none of them runs.
 
 use super::{AtomicU32, Ordering};
+use barrier_lint::nowritebarrierrec;
 
 /// Bit of the state word: the write barrier is on.
 pub const BARRIER: u32 = 1;
@@ -16,12 +17,14 @@ pub const BARRIER: u32 = 1;
 pub const NO_P: u32 = 2;
 
 /// The state word of this thread: [`BARRIER`] and [`NO_P`].
+#[nowritebarrierrec]
 #[inline(always)]
 pub fn state() -> u32 {
     imp::state()
 }
 
 /// Writes the state word of this thread.
+#[nowritebarrierrec]
 #[inline(always)]
 pub fn set_state(bits: u32) {
     // Relaxed: read by its own thread, or written by a flip while this thread is stopped, which the stop orders.
@@ -29,6 +32,7 @@ pub fn set_state(bits: u32) {
 }
 
 /// The state word itself, for phase flips.
+#[nowritebarrierrec]
 #[inline(always)]
 pub fn state_word() -> &'static AtomicU32 {
     imp::state_word()
@@ -37,12 +41,14 @@ pub fn state_word() -> &'static AtomicU32 {
 macro_rules! slot {
     ($get:ident, $set:ident, $index:expr, $what:literal) => {
         #[doc = concat!("This thread's ", $what, "; null if it has none.")]
+        #[nowritebarrierrec]
         #[inline(always)]
         pub fn $get() -> *mut () {
             imp::get::<$index>()
         }
 
         #[doc = concat!("Sets this thread's ", $what, ".")]
+        #[nowritebarrierrec]
         #[inline(always)]
         pub fn $set(p: *mut ()) {
             imp::set::<$index>(p)
@@ -55,6 +61,7 @@ slot!(m, set_m, 3, "M (owned by the host)");
 
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
 mod imp {
+    use barrier_lint::nowritebarrierrec;
     use core::arch::{asm, global_asm};
 
     // `.tdata`, since the state word does not start as zero. Local-exec addressing: one instruction per access,
@@ -75,6 +82,7 @@ mod imp {
         no_p = const super::NO_P,
     );
 
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
     #[inline(always)]
     pub fn state() -> u32 {
         let bits: u32;
@@ -86,6 +94,7 @@ mod imp {
         bits
     }
 
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
     #[inline(always)]
     pub fn state_word() -> &'static super::AtomicU32 {
         let addr: *const super::AtomicU32;
@@ -98,6 +107,7 @@ mod imp {
         }
     }
 
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
     #[inline(always)]
     pub fn get<const I: usize>() -> *mut () {
         let p: *mut ();
@@ -109,6 +119,7 @@ mod imp {
         p
     }
 
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
     #[inline(always)]
     pub fn set<const I: usize>(p: *mut ()) {
         // SAFETY: as in `get`; only this thread uses the word.
@@ -122,6 +133,7 @@ mod imp {
 /// The Rust twin, for Miri and for machines whose assembly is not written yet.
 #[cfg(all(not(loom), any(miri, not(target_arch = "x86_64"))))]
 mod imp {
+    use barrier_lint::nowritebarrierrec;
     use core::cell::Cell;
 
     struct Current {
@@ -138,19 +150,23 @@ mod imp {
         };
     }
 
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn state() -> u32 {
         state_word().load(super::Ordering::Relaxed)
     }
 
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn state_word() -> &'static super::AtomicU32 {
         // SAFETY: lives as long as the thread; Ms unregister theirs (release_p) before they end.
         CURRENT.with(|c| unsafe { &*core::ptr::from_ref(&c.state) })
     }
 
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn get<const I: usize>() -> *mut () {
         CURRENT.with(|c| c.slots[I].get())
     }
 
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn set<const I: usize>(p: *mut ()) {
         CURRENT.with(|c| c.slots[I].set(p));
     }
@@ -159,6 +175,7 @@ mod imp {
 /// The twin for models: loom's threads share one OS thread, so each model thread has a leaked block of its own.
 #[cfg(loom)]
 mod imp {
+    use barrier_lint::nowritebarrierrec;
     use core::cell::Cell;
 
     struct Current {
@@ -173,18 +190,22 @@ mod imp {
         }));
     }
 
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn state() -> u32 {
         state_word().load(super::Ordering::Relaxed)
     }
 
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn state_word() -> &'static super::AtomicU32 {
         CURRENT.with(|c| &c.state)
     }
 
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn get<const I: usize>() -> *mut () {
         CURRENT.with(|c| c.slots[I].get())
     }
 
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn set<const I: usize>(p: *mut ()) {
         CURRENT.with(|c| c.slots[I].set(p));
     }

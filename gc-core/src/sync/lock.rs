@@ -5,6 +5,7 @@
 //! and somebody may sleep. `unlock` swaps 0 in with Release, which pairs with the Acquire of the next `lock`.
 
 use super::{AtomicU32, Ordering};
+use barrier_lint::nowritebarrierrec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
@@ -21,6 +22,7 @@ const CONTENDED: u32 = 2;
 #[cfg(not(loom))]
 const SPINS: u32 = 100;
 
+#[nowritebarrierrec]
 impl RawLock {
     /// A free lock.
     #[cfg(not(loom))]

@@ -18,6 +18,8 @@ mod note;
 mod table;
 pub mod word;
 
+use barrier_lint::nowritebarrierrec;
+
 pub use clock::nanos;
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
@@ -40,6 +42,7 @@ pub fn yield_now() {
 
 /// Reads a word that its writers load before they store: a plain load in production, a read-modify-write under
 /// loom, so that the models see the interleavings which a plain load would hide.
+#[nowritebarrierrec]
 #[inline(always)]
 pub fn observe(word: &AtomicUsize, order: Ordering) -> usize {
     #[cfg(loom)]

@@ -3,14 +3,23 @@
 //! `clear` comes before the sleeper announces itself, `wakeup` happens once, `sleep` returns after it. The store of
 //! `wakeup` is Release and pairs with the Acquire of `sleep`, so what the waker wrote is seen by the sleeper.
 
+#[cfg(not(loom))]
+use super::nanos;
 use super::{AtomicU32, Ordering};
+use barrier_lint::{certify, nowritebarrierrec};
 use core::time::Duration;
+
+#[cfg(not(loom))]
+certify! {
+    use libc::syscall: "the kernel runs no code of ours";
+}
 
 /// A one-shot event between a sleeper and a waker.
 pub struct Note {
     key: AtomicU32,
 }
 
+#[nowritebarrierrec]
 impl Note {
     /// A note that has not been signalled.
     #[cfg(not(loom))]
@@ -59,14 +68,15 @@ impl Note {
     pub fn sleep_for(&self, limit: Duration) -> bool {
         #[cfg(not(loom))]
         {
-            let until = std::time::Instant::now() + limit;
+            let begin = nanos();
+            let limit = limit.as_nanos() as u64;
             while !self.is_set() {
-                let now = std::time::Instant::now();
-                if now >= until {
+                let spent = nanos() - begin;
+                if spent >= limit {
                     return false;
                 }
                 // The futex also returns on a signal (EINTR), hence the loop with the time that is left.
-                futex_wait(&self.key, 0, Some(until - now));
+                futex_wait(&self.key, 0, Some(limit - spent));
             }
             true
         }
@@ -85,23 +95,26 @@ impl Default for Note {
     }
 }
 
-/// Sleeps while `*word == expected`; returns on a wake-up, a signal, the limit, or for no reason.
+/// Sleeps while `*word == expected`; returns on a wake-up, a signal, the limit (nanoseconds), or for no reason.
 #[cfg(not(loom))]
-pub(super) fn futex_wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
-    let spec = limit
-        .map(|d| libc::timespec { tv_sec: d.as_secs() as libc::time_t, tv_nsec: d.subsec_nanos() as libc::c_long });
-    let timeout = spec.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+#[nowritebarrierrec]
+pub(super) fn futex_wait(word: &AtomicU32, expected: u32, limit: Option<u64>) {
+    const SECOND: u64 = 1_000_000_000;
+    let nanos = limit.unwrap_or(0);
+    let spec = libc::timespec { tv_sec: (nanos / SECOND) as libc::time_t, tv_nsec: (nanos % SECOND) as libc::c_long };
+    let timeout = if limit.is_some() { core::ptr::addr_of!(spec) } else { core::ptr::null() };
     // SAFETY: `word` is a live, aligned u32 and `timeout` is null or a live timespec for the length of the call.
     unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, expected, timeout);
+        syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, expected, timeout);
     }
 }
 
 /// Wakes up to `count` sleepers on `word`.
 #[cfg(not(loom))]
+#[nowritebarrierrec]
 pub(super) fn futex_wake(word: &AtomicU32, count: i32) {
     // SAFETY: the kernel only uses the address as a key.
     unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count);
+        syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count);
     }
 }
