@@ -76,7 +76,7 @@ impl Walk<'_> {
             Kind::NoRec => {
                 let w = witness::method_name(method);
                 let r = syn::Ident::new("r", Span::mixed_site().located_at(span));
-                quote_spanned!(span=> let #r = &(#receiver); #krate::direct(#r, #r.#w());)
+                quote_spanned!(span=> #[allow(static_mut_refs)] let #r = &(#receiver); #krate::direct(#r, #r.#w());)
             }
             _ if known::may_be_store(&method.to_string()) => {
                 let w = witness::store_name(method);
@@ -133,7 +133,11 @@ impl Walk<'_> {
             Known::Inert => {}
             Known::Exprs(mut exprs) => {
                 let condition = exprs.first().map(|c| quote!(#c).to_string());
-                exprs.iter_mut().for_each(|e| self.visit_expr_mut(e));
+                exprs.iter_mut().for_each(|e| match e {
+                    // `name = value` of a format string.
+                    Expr::Assign(named) => self.visit_expr_mut(&mut named.right),
+                    e => self.visit_expr_mut(e),
+                });
                 // Panics should quote what the user wrote, not what became of it.
                 if let ("assert" | "debug_assert", 1, Some(text)) = (name.as_str(), exprs.len(), condition) {
                     exprs.push(parse_quote!("assertion failed: {}"));

@@ -21,8 +21,12 @@ fn bare(path: &Path) -> Path {
 /// A call; `None` if it was rewritten in place.
 pub fn rewrite(walk: &mut Walk, call: &mut ExprCall) -> Option<Expr> {
     let mut func = &mut *call.func;
-    while let Expr::Paren(p) = func {
-        func = &mut *p.expr;
+    loop {
+        func = match func {
+            Expr::Paren(p) => &mut *p.expr,
+            Expr::Group(g) => &mut *g.expr,
+            _ => break,
+        };
     }
     match func {
         Expr::Path(p) if p.qself.is_none() => {

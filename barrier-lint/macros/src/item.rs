@@ -156,11 +156,12 @@ fn gate(args: &Args, f: &mut ImplItemFn, errors: &mut Vec<Error>) {
         let krate = krate::path();
         // The caller's hygiene for `wb`, the macro's for `anchor`: a token cannot outlive the body.
         let wb = Ident::new("wb", Span::call_site());
+        let anchor = Ident::new("anchor", Span::mixed_site());
         let bind: Block = parse_quote!({
             #[allow(clippy::let_unit_value)]
-            let anchor: () = ();
+            let #anchor: () = ();
             #[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
-            let #wb: #krate::Wb<'_> = unsafe { #krate::Wb::conjure_within(&anchor) };
+            let #wb: #krate::Wb<'_> = unsafe { #krate::Wb::conjure_within(&#anchor) };
         });
         f.block.stmts.splice(0..0, bind.stmts);
     }

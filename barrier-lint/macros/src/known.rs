@@ -40,7 +40,7 @@ pub fn parse(mac: &Macro) -> Result<Known> {
         "addr_of" | "addr_of_mut" => Known::Place(syn::parse2(tokens.clone())?),
         "offset_of" | "concat" | "stringify" | "line" | "column" | "file" | "module_path" | "cfg" | "env"
         | "option_env" | "include_str" | "include_bytes" | "compile_error" => Known::Inert,
-        "asm" => Known::Asm,
+        "asm" | "naked_asm" => Known::Asm,
         _ => Known::Opaque,
     })
 }
