@@ -67,7 +67,8 @@ pub use token::{SystemStack, Wb};
 pub use witness::NoWb;
 #[doc(hidden)]
 pub use witness::{
-    Certified, Direct, MayBarrier, NoStore, Of, Plain, Prim, UnlessStore, direct, no_store, prim, same, same_type,
+    Certified, Direct, MayBarrier, NoStore, Of, Plain, Prim, QuestionMark, UnlessStore, direct, no_store, prim,
+    question_mark, same, same_type,
 };
 
 /// No write barrier runs in this function, nor in any that it calls.
@@ -96,11 +97,11 @@ pub use witness::{
 /// * Call marked functions and methods, constructors, and the listed parts of `core`: integers, atomics, raw pointers,
 ///   `NonNull`, `Option`, `Result`, slices, cells, `ptr::…`, `mem::…`, `hint::…`, fences.
 /// * Name marked functions as values, and write closures, whose bodies are checked where they stand.
-/// * Use `assert!` and its kin, `panic!`, `unreachable!`, `matches!`, `addr_of!`, `offset_of!`, `const { }`.
-/// * Loop with `while`, `loop`, and `for` over a range (or its `rev()`).
+/// * Use `assert!` and its kin, `panic!`, `unreachable!`, any `throw!`, `matches!`, `addr_of!`, `offset_of!`, `const { }`.
+/// * Loop with `while`, `loop`, and `for` over a range (or its `rev()`) or a written-out array; use `?` on an `Option`.
 ///
 /// Refused, each with a message of its own: calling a value (a parameter, a field, a `let`), any other macro, `for` over
-/// an iterator, `?`, `.await`, `async`, a [`Wb`] parameter. The body of a `const fn` is left to the compiler, which is
+/// an iterator, `?` on a `Result`, `.await`, `async`, a [`Wb`] parameter. The body of a `const fn` is left to the compiler, which is
 /// stricter.
 ///
 /// # Arguments

@@ -128,6 +128,22 @@ pub const fn prim<T: Prim>(v: T) -> T {
     v
 }
 
+/// What `?` may stand on.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`?` on `{Self}` converts the error with `From`, which is a hidden call",
+    label = "`?` only on an `Option` in a #[nowritebarrierrec] function; use `match` or `let .. else`"
+)]
+pub trait QuestionMark {}
+impl<T> QuestionMark for Option<T> {}
+
+/// Passes an `Option` through.
+#[doc(hidden)]
+#[inline(always)]
+pub const fn question_mark<T: QuestionMark>(v: T) -> T {
+    v
+}
+
 /// What a `#[nowritebarrier]` function may call by the name of a store.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(

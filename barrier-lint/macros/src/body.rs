@@ -42,13 +42,23 @@ pub struct Walk<'a> {
     methods: bool,
 }
 
-/// What a `for` may run over: a range, or its reverse.
+/// What a `for` may run over: a range or its reverse, or an array that is written out.
+fn is_plain_iteration(e: &Expr) -> bool {
+    match e {
+        Expr::Range(_) | Expr::Array(_) => true,
+        Expr::Paren(p) => is_plain_iteration(&p.expr),
+        Expr::Group(g) => is_plain_iteration(&g.expr),
+        Expr::Reference(r) => matches!(*r.expr, Expr::Array(_)),
+        Expr::MethodCall(m) => m.method == "rev" && m.args.is_empty() && is_range(&m.receiver),
+        _ => false,
+    }
+}
+
 fn is_range(e: &Expr) -> bool {
     match e {
         Expr::Range(_) => true,
         Expr::Paren(p) => is_range(&p.expr),
         Expr::Group(g) => is_range(&g.expr),
-        Expr::MethodCall(m) => m.method == "rev" && m.args.is_empty() && is_range(&m.receiver),
         _ => false,
     }
 }
@@ -242,7 +252,7 @@ impl VisitMut for Walk<'_> {
                 s.rest.iter_mut().for_each(|r| self.visit_expr_mut(r));
             }
             Expr::ForLoop(f) if self.strict() => {
-                if is_range(&f.expr) {
+                if is_plain_iteration(&f.expr) {
                     self.range(&mut f.expr);
                 } else {
                     let text = "`for` calls `IntoIterator` and `Iterator::next`, which may be anything: loop over a \
@@ -251,9 +261,12 @@ impl VisitMut for Walk<'_> {
                 }
                 self.visit_block_mut(&mut f.body);
             }
+            // On an `Option` only: on a `Result` it converts the error with `From`.
             Expr::Try(t) if self.strict() => {
-                let text = "`?` converts the error with `From`, a hidden call: use `match` or `let .. else`";
-                self.error(&t.question_token, text);
+                self.visit_expr_mut(&mut t.expr);
+                let (krate, option) = (&self.krate, &t.expr);
+                let span = t.question_token.span();
+                *t.expr = Expr::Verbatim(quote_spanned!(span=> #krate::question_mark(#option)));
             }
             Expr::Await(a) if self.strict() => {
                 self.error(&a.await_token, "`.await` polls a future, which may be anything");
@@ -282,7 +295,7 @@ impl VisitMut for Walk<'_> {
 }
 
 impl Walk<'_> {
-    /// The bounds of a range, without `rev`, which is `core`'s on a literal range.
+    /// The bounds of a range or the elements of an array, without `rev`, which is `core`'s on a literal range.
     fn range(&mut self, e: &mut Expr) {
         match e {
             Expr::Paren(p) => self.range(&mut p.expr),

@@ -6,10 +6,7 @@ fn for_iter(v: &[u32]) {
     for _ in v {}
     for _ in v.iter().rev() {}
     for _ in (0..3).map(|x| x) {}
-}
-#[nowritebarrierrec]
-fn question(r: Result<u32, u8>) -> Result<u32, u32> {
-    Ok(r?)
+    for _ in [1, 2].into_iter().rev() {}
 }
 #[nowritebarrierrec]
 async fn asynchronous() {}

@@ -211,6 +211,33 @@ fn temporaries(s: &List) -> usize {
 }
 
 #[nowritebarrierrec]
+fn question(o: Option<&u32>, p: *const u32) -> Option<u32> {
+    // SAFETY: the caller's reference.
+    let q = unsafe { p.as_ref() }?;
+    let mut sum = *o? + q.checked_add(1)?;
+    for n in [id(1), 2] {
+        sum += n
+    }
+    for n in &[3] {
+        sum += n
+    }
+    Some(sum)
+}
+
+macro_rules! throw {
+    ($($arg:tt)*) => { panic!($($arg)*) };
+}
+#[nowritebarrierrec]
+fn fatal(x: Option<u32>) -> u32 {
+    let Some(x) = x else { crate::throw!("none") };
+    match x {
+        0 => throw!("zero {}", id(x)),
+        n => n,
+    }
+}
+use throw;
+
+#[nowritebarrierrec]
 fn imports(p: *const List) -> u64 {
     use crate::id as renamed;
     use core::{mem as m, ptr::null as nil};
@@ -268,6 +295,8 @@ impl FromBool for u32 {
 barrier_lint::certify! { trait FromBools { fn from_bool } for u32: "a cast"; }
 
 fn main() {
+    assert_eq!(question(Some(&1), &2), Some(1 + 3 + 1 + 2 + 3));
+    fatal(Some(1));
     imports(&List::new());
     conditions(Id(3));
     static LIST: List = List::new();
