@@ -21,6 +21,7 @@ extern crate self as gc_core;
 
 mod alloc;
 mod barrier;
+mod census;
 pub mod fatal;
 pub mod faults;
 mod gc;
@@ -38,6 +39,7 @@ mod verify;
 mod world;
 
 pub use barrier::{CellValue, GcCell};
+pub use census::Counted;
 pub use gc::{Gc, Target, keep_alive};
 pub use gc_core_derive::Trace;
 pub use heap::{Config, Heap, InitError, MAX_PS, PAGE_SIZE, Phase};

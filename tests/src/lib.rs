@@ -2,3 +2,5 @@
 
 #[cfg(loom)]
 pub mod models;
+#[cfg(not(loom))]
+pub mod oracle;

@@ -1,8 +1,9 @@
 //! Time. Under loom it stands still: what a model does must not depend on it.
 
-use barrier_lint::{certify, nowritebarrierrec};
+use barrier_lint::nowritebarrierrec;
+
 #[cfg(not(loom))]
-certify! {
+barrier_lint::certify! {
     use libc::clock_gettime: "a system call, or the vDSO";
 }
 

@@ -6,11 +6,11 @@
 #[cfg(not(loom))]
 use super::nanos;
 use super::{AtomicU32, Ordering};
-use barrier_lint::{certify, nowritebarrierrec};
+use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
 
 #[cfg(not(loom))]
-certify! {
+barrier_lint::certify! {
     use libc::syscall: "the kernel runs no code of ours";
 }
 

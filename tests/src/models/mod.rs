@@ -1,6 +1,7 @@
 //! The list of models, and the program that runs them.
 
 mod greyobject;
+mod hybrid;
 mod world;
 
 use loom::model::Builder;
@@ -25,7 +26,7 @@ struct Model {
     twins: &'static [&'static str],
 }
 
-const MODELS: &[Model] = &[greyobject::MODEL, greyobject::FATAL];
+const MODELS: &[Model] = &[greyobject::MODEL, greyobject::FATAL, hybrid::DELETION, hybrid::INSERTION, hybrid::BIRTH];
 
 /// Executions of the model in this process.
 static EXECUTIONS: AtomicUsize = AtomicUsize::new(0);

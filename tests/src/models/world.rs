@@ -1,7 +1,9 @@
-//! A `World` for models: one thread holds the P and collects; the others are in system calls, so a stop has nobody to
-//! wait for.
+//! Worlds for models. In the first one thread holds the P and collects; the others are in system calls, so a stop has
+//! nobody to wait for.
 
-use gc_core::{Config, GcP, Heap, Scanner, StopReason, World};
+use gc_core::{Config, Gc, GcP, Heap, Scanner, StopReason, World};
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
 use std::cell::Cell;
 
 pub struct Syscalls {
@@ -41,4 +43,145 @@ unsafe impl World for Syscalls {
     fn scan_roots(&self, _: &mut Scanner<'_>) {}
     fn wake_workers(&self) {}
     fn pause(&self) {}
+}
+
+/// A `World` of two threads that both hold a P: the model's first thread collects, the other one mutates. The
+/// mutator's stack is explicit.
+pub struct TwoPs {
+    heap: Cell<Option<&'static Heap>>,
+    state: Mutex<Mutator>,
+    changed: Condvar,
+}
+
+struct Mutator {
+    /// The collector stops the world, or has.
+    stopping: bool,
+    /// The mutator holds no P: it has not begun, waits for a stop to end, or has ended.
+    away: bool,
+    /// The cycle in which its stack was scanned.
+    stamp: u32,
+    stack: Vec<usize>,
+}
+
+// SAFETY: the heap is set once, before the model's threads start; the rest is under the lock.
+unsafe impl Sync for TwoPs {}
+
+impl TwoPs {
+    /// A heap, and this thread as the holder of its first P.
+    pub fn start() -> &'static TwoPs {
+        let mutator = Mutator { stopping: false, away: true, stamp: 0, stack: Vec::new() };
+        let world: &'static TwoPs =
+            Box::leak(Box::new(TwoPs { heap: Cell::new(None), state: Mutex::new(mutator), changed: Condvar::new() }));
+        let heap = Heap::new(Config { procs: 2, ..Config::default() }, world).expect("a heap");
+        world.heap.set(Some(heap));
+        heap.acquire_p(heap.new_p());
+        world
+    }
+
+    fn heap(&self) -> &'static Heap {
+        self.heap.get().expect("set by start")
+    }
+
+    /// One whole cycle.
+    pub fn collect(&self) {
+        self.heap().collect();
+    }
+
+    /// Whether the slot at `addr` holds an object.
+    pub fn alive(&self, addr: usize) -> bool {
+        self.heap().find_object(addr) == Some(addr)
+    }
+
+    /// Runs `f` as the mutator.
+    pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        let p = self.heap().new_p();
+        self.come_back(p);
+        let result = f();
+        self.go_away(p);
+        result
+    }
+
+    fn come_back(&self, p: &'static GcP) {
+        let mut state = self.state.lock().unwrap();
+        while state.stopping {
+            state = self.changed.wait(state).unwrap();
+        }
+        state.away = false;
+        self.heap().acquire_p(p);
+    }
+
+    fn go_away(&self, p: &'static GcP) {
+        self.heap().release_p(p);
+        self.state.lock().unwrap().away = true;
+        self.changed.notify_all();
+    }
+
+    /// A safepoint of the mutator: its stack is scanned if that is due, and a stop is honoured.
+    pub fn safepoint(&self) {
+        let p = GcP::current();
+        if self.heap().marking() {
+            // SAFETY: this thread holds `p`, and marking is on.
+            self.scan(&mut self.state.lock().unwrap(), &mut unsafe { self.heap().scanner(p) });
+        }
+        if self.state.lock().unwrap().stopping {
+            self.go_away(p);
+            self.come_back(p);
+        }
+    }
+
+    /// Puts an object on the mutator's stack.
+    pub fn push<T>(&self, object: Gc<T>) {
+        self.state.lock().unwrap().stack.push(Gc::as_ptr(object).addr());
+    }
+
+    /// Takes the last one off.
+    pub fn pop(&self) {
+        self.state.lock().unwrap().stack.pop();
+    }
+
+    fn scan(&self, state: &mut Mutator, scanner: &mut Scanner<'_>) {
+        if state.stamp != scanner.cycle() {
+            state.stamp = scanner.cycle();
+            state.stack.iter().for_each(|word| scanner.object(std::ptr::with_exposed_provenance::<()>(*word)));
+        }
+    }
+}
+
+// SAFETY: a stop waits until the mutator is away, which it becomes through `release_p`; it comes back through
+// `acquire_p`, not while the world is stopped.
+unsafe impl World for TwoPs {
+    fn stop_the_world(&self, _: StopReason) {
+        let mut state = self.state.lock().unwrap();
+        state.stopping = true;
+        while !state.away {
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+    fn start_the_world(&self) {
+        self.state.lock().unwrap().stopping = false;
+        self.changed.notify_all();
+    }
+    fn for_each_p(&self, f: &(dyn Fn(&GcP) + Sync)) {
+        self.stop_the_world(StopReason::User);
+        self.heap().ps().for_each(f);
+        self.start_the_world();
+    }
+    fn at_safepoint(&self, work: &mut dyn FnMut()) {
+        work();
+    }
+    fn begin_mark(&self, _: u32) -> usize {
+        1
+    }
+    fn scan_stack(&self, _: usize, scanner: &mut Scanner<'_>) -> bool {
+        let mut state = self.state.lock().unwrap();
+        if state.away {
+            self.scan(&mut state, scanner);
+        }
+        state.away || state.stamp == scanner.cycle()
+    }
+    fn scan_roots(&self, _: &mut Scanner<'_>) {}
+    fn wake_workers(&self) {}
+    fn pause(&self) {
+        thread::yield_now();
+    }
 }
