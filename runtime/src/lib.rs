@@ -1,1 +1,63 @@
-//! (placeholder)
+//! Tricolor: a Go-style runtime as a library. Goroutines on G, M and P over a concurrent mark-sweep heap.
+//!
+//! ```
+//! use tricolor::{Gc, Runtime};
+//! // SAFETY: keeps the contract of `run`: no `Gc` in malloc'd memory, no thread-local or std lock over a safepoint.
+//! let n = unsafe {
+//!     Runtime::builder().run(|| {
+//!         let (tx, rx) = tricolor::chan::bounded(0);
+//!         tricolor::spawn(move || tx.send(Gc::new(41_u64)).unwrap());
+//!         *rx.recv().unwrap() + 1
+//!     })
+//! };
+//! assert_eq!(n, 42);
+//! ```
+//!
+//! | word | where | what |
+//! |---|---|---|
+//! | G, M, P | `g`, `m`, `p` | goroutine, thread, permission to run goroutines |
+//! | sched | `sched` | what all Ms share |
+//! | proc | `proc` | the loop, run queues, parking, birth and death |
+//! | switch | `arch` | from stack to stack |
+//! | stop the world | `stw` | stops, doors, `for_each_p` |
+//! | blocking calls | `syscall`, `sysmon` | giving the P away and getting one back |
+//! | world | `world` | what the collector asks of the scheduler |
+#![deny(missing_docs)]
+
+extern crate self as tricolor;
+
+mod arch;
+pub mod chan;
+mod config;
+mod deadlock;
+mod g;
+pub mod gc;
+mod join;
+mod m;
+mod p;
+mod panic;
+mod proc;
+mod runtime;
+mod sched;
+mod signal;
+mod stack;
+mod stw;
+pub mod sync;
+mod syscall;
+mod sysmon;
+mod time;
+mod world;
+
+pub use join::JoinHandle;
+pub use panic::resume_unwind;
+pub use proc::park::{poll, yield_now};
+pub use proc::spawn::spawn;
+pub use runtime::{Builder, Runtime};
+pub use syscall::{NoGc, blocking, blocking_with};
+
+#[doc(hidden)]
+pub use gc_core;
+#[doc(hidden)]
+pub use gc_core as __gc_core;
+pub use gc_core::{Conservative, Gc, GcCell, Root, Trace};
+pub use tricolor_macros::main;

@@ -1,0 +1,10 @@
+//! What differs from machine to machine: the switch between stacks, the first frame of a goroutine, the spill of the
+//! callee-saved registers around a blocking call. One file per architecture with the same four functions.
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod x86_64;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use x86_64::{frame_pointer, init_stack, spill_and_call, switch};
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+compile_error!("tricolor runs on Linux x86_64 only, for now");

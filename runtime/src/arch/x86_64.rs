@@ -1,0 +1,166 @@
+//! x86_64, System V.
+//!
+//! A suspended context is one word, its stack pointer. What lies above it:
+//!
+//! ```text
+//! suspended                  never run
+//!  ...  caller's frame        top  0   0        end of the frame-pointer chain
+//!  rip  of the caller              gostart      popped as rip
+//!  rbp  <- chain goes on           0            rbp
+//!  rbx                             entry        rbx: what gostart calls
+//!  r12 r13 r14 r15                 0 0 0 0
+//!  ^ saved sp                      ^ saved sp
+//! ```
+//!
+//! Only the callee-saved registers are pushed: to the compiler the switch is a call, so nothing else lives across it,
+//! and no vector register does. A conservative scan of `[saved sp, top)` therefore sees every pointer. The control
+//! words of the floating-point units are not switched (Go does not either; saving them costs up to 50 ns once a
+//! sticky flag differs). The switch leaves by `pop rcx; jmp rcx`: a `ret` would always be mispredicted, since the
+//! return stack of the processor knows the other side's callers.
+//!
+//! What would break if: `gostart` lacked `.cfi_undefined rip`, unwinders would read past the top of the stack; the
+//! frame-pointer chain were not kept, parked goroutines could not be walked (std's unwinder starts only at its
+//! caller).
+
+use core::arch::naked_asm;
+
+/// Stores the context of the caller in `*save` and continues the one suspended at `to`, where the `switch` that
+/// suspended it returns `value`. Returns what the next switch to the stored context passes.
+///
+/// # Safety
+/// `to` was stored by `switch` or made by [`init_stack`], is continued at most once, and its stack is mapped.
+#[unsafe(naked)]
+pub(crate) unsafe extern "sysv64" fn switch(save: *mut usize, to: usize, value: usize) -> usize {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbp, 0",
+        "mov rbp, rsp",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
+        "push r12",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset r12, 0",
+        "push r13",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset r13, 0",
+        "push r14",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset r14, 0",
+        "push r15",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset r15, 0",
+        "mov [rdi], rsp",
+        // Both contexts have the same frame here, so the unwind rules hold on either side of this instruction.
+        "mov rsp, rsi",
+        "mov rax, rdx",
+        "pop r15",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore r15",
+        "pop r14",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore r14",
+        "pop r13",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore r13",
+        "pop r12",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore r12",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbx",
+        "pop rbp",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbp",
+        "pop rcx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_register rip, rcx",
+        "jmp rcx",
+        ".cfi_endproc",
+    )
+}
+
+/// The first instructions of a goroutine: calls the function in rbx, which never returns.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn gostart() {
+    naked_asm!(".cfi_startproc", ".cfi_undefined rip", "xor ebp, ebp", "call rbx", "ud2", ".cfi_endproc",)
+}
+
+/// Words that [`init_stack`] writes: two zeros above, rip, six registers.
+const INITIAL_WORDS: usize = 9;
+
+/// Makes the stack ending at `top` a suspended context that calls `entry`; returns its saved sp.
+///
+/// # Safety
+/// At least 128 mapped bytes lie below `top`, which is a multiple of 16, and nobody uses them.
+pub(crate) unsafe fn init_stack(top: usize, entry: extern "C" fn() -> !) -> usize {
+    debug_assert_eq!(top % 16, 0);
+    let words: [usize; INITIAL_WORDS] = [
+        0, // r15
+        0, // r14
+        0, // r13
+        0, // r12
+        entry as *const () as usize,
+        0, // rbp
+        gostart as *const () as usize,
+        0,
+        0,
+    ];
+    // After rip is popped, rsp = top - 16: a multiple of 16 before gostart's call, as the ABI asks.
+    let sp = top - size_of_val(&words);
+    let at = core::ptr::with_exposed_provenance_mut::<[usize; INITIAL_WORDS]>(sp);
+    // SAFETY: the caller's contract: mapped, unused, aligned to 8.
+    unsafe { at.write(words) };
+    sp
+}
+
+/// Calls `f(arg, sp)` with the callee-saved registers pushed above `sp`: what the caller of this function keeps in
+/// registers is then on the stack at or above `sp`, and nothing at or above `sp` changes while `f` runs.
+///
+/// # Safety
+/// `f` does not unwind.
+#[unsafe(naked)]
+pub(crate) unsafe extern "sysv64" fn spill_and_call(
+    arg: *mut (),
+    f: unsafe extern "sysv64" fn(arg: *mut (), sp: usize),
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbp, 0",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "push rbx",
+        ".cfi_offset rbx, -24",
+        "push r12",
+        ".cfi_offset r12, -32",
+        "push r13",
+        ".cfi_offset r13, -40",
+        "push r14",
+        ".cfi_offset r14, -48",
+        "push r15",
+        ".cfi_offset r15, -56",
+        "sub rsp, 8",
+        "mov rax, rsi",
+        "mov rsi, rsp",
+        "call rax",
+        "add rsp, 8",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+    )
+}
+
+/// Where the saved frame pointer of a context suspended at `sp` lies (the start of its frame-pointer chain).
+pub(crate) fn frame_pointer(sp: usize) -> usize {
+    sp + 5 * size_of::<usize>()
+}

@@ -1,0 +1,242 @@
+//! The channel itself, as Go's `hchan`.
+//!
+//! Everything is under `lock`. Invariants: waiting receivers and buffered values, or waiting senders and free places,
+//! never exist together; so a send looks first for a waiting receiver, and a receive that finds the buffer full takes
+//! the oldest value and moves the first waiting sender's value into the place it leaves.
+//!
+//! What would break if a value were written to a waiter's stack instead of its Sudog: the stack may have been scanned
+//! already, and the value would be lost in this cycle (I4).
+
+use super::queue::{Cursor, Piece, Sudog, WaitQ, ring};
+use crate::g::{G, WaitReason};
+use crate::proc::park::{park, ready};
+use core::cell::Cell;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use gc_core::sync::{AtomicUsize, Ordering, RawLock};
+use gc_core::{Conservative, Gc, GcCell, Heap};
+
+pub(super) struct Hchan<T: 'static> {
+    lock: RawLock,
+    cap: usize,
+    len: Cell<usize>,
+    /// Keeps the buffer alive.
+    _ring: GcCell<Option<Gc<Conservative<Piece<T>>>>>,
+    send_at: Cursor<T>,
+    recv_at: Cursor<T>,
+    sendq: WaitQ<T>,
+    recvq: WaitQ<T>,
+    pub(super) senders: AtomicUsize,
+    pub(super) receivers: AtomicUsize,
+    sched: &'static crate::sched::Sched,
+}
+
+// SAFETY: all cells are under `lock`; values of `T` only move through.
+unsafe impl<T: Send> Sync for Hchan<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Hchan<T> {}
+
+pub(super) enum Refused {
+    /// The other side is gone.
+    Closed,
+    /// It would have to wait.
+    WouldWait,
+}
+
+/// Copies `value` into a heap slot: shades its words, then stores it.
+///
+/// # Safety
+/// `slot` is a free slot of a live heap object; the caller has exclusive use of it and holds a P.
+unsafe fn put<T>(heap: &Heap, slot: *mut MaybeUninit<T>, value: &ManuallyDrop<T>) {
+    // SAFETY: the caller's contract; `value` is not used again by whoever passed it.
+    unsafe {
+        heap.shade_value(&raw const **value);
+        slot.write(MaybeUninit::new(core::ptr::read(&raw const **value)));
+    }
+}
+
+/// Copies the value out of a heap slot: shades its words first, since the reader's stack may be black.
+///
+/// # Safety
+/// `slot` holds a value that nobody else takes; the caller holds a P.
+unsafe fn get<T>(heap: &Heap, slot: *const MaybeUninit<T>) -> T {
+    // SAFETY: the caller's contract.
+    unsafe {
+        heap.shade_value(slot.cast::<T>());
+        slot.cast::<T>().read()
+    }
+}
+
+impl<T: Send + 'static> Hchan<T> {
+    /// A safepoint.
+    pub(super) fn new(sched: &'static crate::sched::Sched, cap: usize) -> Gc<Conservative<Hchan<T>>> {
+        let ring = ring(cap);
+        Gc::new(Conservative(Hchan {
+            lock: RawLock::new(),
+            cap,
+            len: Cell::new(0),
+            _ring: GcCell::new(ring),
+            send_at: Cursor::new(ring),
+            recv_at: Cursor::new(ring),
+            sendq: WaitQ::new(),
+            recvq: WaitQ::new(),
+            senders: AtomicUsize::new(1),
+            receivers: AtomicUsize::new(1),
+            sched,
+        }))
+    }
+
+    fn heap(&self) -> &'static Heap {
+        self.sched.heap()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock.lock();
+        let n = self.len.get();
+        self.lock.unlock();
+        n
+    }
+
+    pub(super) fn cap(&self) -> usize {
+        self.cap
+    }
+
+    /// Sends without waiting, under the lock, which it gives back if it succeeds.
+    fn send_now(&self, value: &ManuallyDrop<T>) -> Result<(), Refused> {
+        // SeqCst: with the counter's last decrement, which is followed by taking this lock.
+        if self.receivers.load(Ordering::SeqCst) == 0 {
+            return Err(Refused::Closed);
+        }
+        if let Some(w) = self.recvq.pop() {
+            // SAFETY: a waiting receiver's slot is empty and, off the queue, ours.
+            unsafe { put(self.heap(), w.elem.get(), value) };
+            w.success.set(true);
+            self.lock.unlock();
+            ready(w.g);
+            return Ok(());
+        }
+        if self.len.get() < self.cap {
+            // SAFETY: fewer values than places: the slot at `send_at` is free.
+            unsafe { put(self.heap(), self.send_at.advance(), value) };
+            self.len.set(self.len.get() + 1);
+            self.lock.unlock();
+            return Ok(());
+        }
+        Err(Refused::WouldWait)
+    }
+
+    pub(super) fn try_send(&self, value: T) -> Result<(), (T, Refused)> {
+        let value = ManuallyDrop::new(value);
+        self.lock.lock();
+        self.send_now(&value).map_err(|why| {
+            self.lock.unlock();
+            (ManuallyDrop::into_inner(value), why)
+        })
+    }
+
+    pub(super) fn send(&self, gp: &'static G, value: T) -> Result<(), T> {
+        let value = match self.try_send(value) {
+            Ok(()) => return Ok(()),
+            Err((value, Refused::Closed)) => return Err(value),
+            Err((value, Refused::WouldWait)) => value,
+        };
+        // The waiter's object is made before the lock is taken: allocation is a safepoint. The value moves into it
+        // there, shaded; from here on it lives in the object.
+        let s = Gc::new(Conservative(Sudog::new(gp, MaybeUninit::new(value))));
+        self.lock.lock();
+        // SAFETY: the Sudog is ours until it is queued; `ManuallyDrop` is as `T`.
+        let value = unsafe { &*s.elem.get().cast::<ManuallyDrop<T>>() };
+        match self.send_now(value) {
+            Ok(()) => return Ok(()),
+            Err(Refused::Closed) => self.lock.unlock(),
+            Err(Refused::WouldWait) => {
+                self.sendq.push(&s);
+                park(gp, &self.lock, WaitReason::ChanSend);
+                if s.success.get() {
+                    gc_core::keep_alive(s);
+                    return Ok(());
+                }
+            }
+        }
+        // SAFETY: nobody took the value.
+        Err(unsafe { get(self.heap(), s.elem.get()) })
+    }
+
+    /// Receives without waiting, under the lock, which it gives back if it succeeds.
+    fn recv_now(&self) -> Result<T, Refused> {
+        if self.len.get() > 0 {
+            // SAFETY: the oldest value lies at `recv_at`.
+            let value = unsafe { get(self.heap(), self.recv_at.advance()) };
+            if let Some(w) = self.sendq.pop() {
+                // The buffer was full: the waiting sender's value takes the place just left.
+                // SAFETY: a waiting sender's slot holds its value, which moves; the slot at `send_at` is the one left.
+                unsafe {
+                    let from = &*w.elem.get().cast::<ManuallyDrop<T>>();
+                    put(self.heap(), self.send_at.advance(), from);
+                }
+                w.success.set(true);
+                self.lock.unlock();
+                ready(w.g);
+            } else {
+                self.len.set(self.len.get() - 1);
+                self.lock.unlock();
+            }
+            return Ok(value);
+        }
+        if let Some(w) = self.sendq.pop() {
+            // SAFETY: as above.
+            let value = unsafe { get(self.heap(), w.elem.get()) };
+            w.success.set(true);
+            self.lock.unlock();
+            ready(w.g);
+            return Ok(value);
+        }
+        if self.senders.load(Ordering::SeqCst) == 0 { Err(Refused::Closed) } else { Err(Refused::WouldWait) }
+    }
+
+    pub(super) fn try_recv(&self) -> Result<T, Refused> {
+        self.lock.lock();
+        self.recv_now().inspect_err(|_| self.lock.unlock())
+    }
+
+    pub(super) fn recv(&self, gp: &'static G) -> Option<T> {
+        match self.try_recv() {
+            Ok(value) => return Some(value),
+            Err(Refused::Closed) => return None,
+            Err(Refused::WouldWait) => {}
+        }
+        let s = Gc::new(Conservative(Sudog::<T>::new(gp, MaybeUninit::uninit())));
+        self.lock.lock();
+        match self.recv_now() {
+            Ok(value) => Some(value),
+            Err(Refused::Closed) => {
+                self.lock.unlock();
+                None
+            }
+            Err(Refused::WouldWait) => {
+                self.recvq.push(&s);
+                park(gp, &self.lock, WaitReason::ChanRecv);
+                // SAFETY: a sender has put a value there and said so.
+                s.success.get().then(|| unsafe { get(self.heap(), s.elem.get()) })
+            }
+        }
+    }
+
+    /// The last sender or the last receiver has gone: wakes the other side, empty-handed. May run without a P.
+    pub(super) fn close(&self) {
+        loop {
+            self.lock.lock();
+            // With no sender left nobody waits in `sendq`, and the same for receivers.
+            let w = self.recvq.pop().or_else(|| self.sendq.pop());
+            self.lock.unlock();
+            match w {
+                Some(w) => ready(w.g),
+                None => return,
+            }
+        }
+    }
+
+    /// Takes what is left; for the last receiver. Needs a P.
+    pub(super) fn drain(&self) {
+        while self.try_recv().is_ok() {}
+    }
+}

@@ -1,0 +1,169 @@
+//! Settings: the builder's, then the environment's, which win.
+//!
+//! | variable | value |
+//! |---|---|
+//! | `TRICOLOR_GC` | `off`, or 1 to 100000: percent by which the heap grows before a collection |
+//! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
+//! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS` |
+//!
+//! A value that does not parse ends the program before anything runs, with one line and status 2.
+
+use crate::sched::MAX_PS;
+use core::time::Duration;
+use std::ffi::OsString;
+
+/// What a runtime is made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) procs: usize,
+    pub(crate) gc_percent: Option<u32>,
+    pub(crate) gctrace: bool,
+    pub(crate) verify: bool,
+    pub(crate) gc_every: u32,
+    pub(crate) stw_timeout: Duration,
+    pub(crate) stack: usize,
+    pub(crate) main_stack: usize,
+    pub(crate) min_heap: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            // Reads affinity and the cgroup's quota.
+            procs: std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_PS),
+            gc_percent: Some(100),
+            gctrace: false,
+            verify: false,
+            gc_every: 0,
+            stw_timeout: Duration::from_secs(1),
+            stack: crate::stack::DEFAULT_STACK,
+            main_stack: crate::stack::DEFAULT_MAIN_STACK,
+            min_heap: None,
+        }
+    }
+}
+
+/// Why a variable was refused: its name, its value, what is allowed.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Refused {
+    variable: &'static str,
+    value: String,
+    allowed: String,
+}
+
+impl core::fmt::Display for Refused {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "tricolor: {}={:?} is not understood: allowed is {}", self.variable, self.value, self.allowed)
+    }
+}
+
+fn number(text: &str, lo: u64, hi: u64) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse::<u64>().ok().filter(|n| plain && (lo..=hi).contains(n))
+}
+
+impl Settings {
+    /// Overrides what the environment says.
+    pub(crate) fn read_env(&mut self) -> Result<(), Refused> {
+        self.read(|name| std::env::var_os(name))
+    }
+
+    fn read(&mut self, get: impl Fn(&str) -> Option<OsString>) -> Result<(), Refused> {
+        let refuse = |variable, value: &OsString, allowed: &str| Refused {
+            variable,
+            value: value.to_string_lossy().into_owned(),
+            allowed: allowed.to_owned(),
+        };
+        if let Some(v) = get("TRICOLOR_GC") {
+            self.gc_percent = match v.to_str() {
+                Some("off") => None,
+                text => match text.and_then(|t| number(t, 1, 100_000)) {
+                    Some(n) => Some(n as u32),
+                    None => return Err(refuse("TRICOLOR_GC", &v, "off, or a percentage from 1 to 100000")),
+                },
+            };
+        }
+        if let Some(v) = get("TRICOLOR_PROCS") {
+            match v.to_str().and_then(|t| number(t, 1, MAX_PS as u64)) {
+                Some(n) => self.procs = n as usize,
+                None => return Err(refuse("TRICOLOR_PROCS", &v, "a number from 1 to 256")),
+            }
+        }
+        if let Some(v) = get("TRICOLOR_DEBUG") {
+            const NAME: &str = "TRICOLOR_DEBUG";
+            let Some(text) = v.to_str() else {
+                return Err(refuse(NAME, &v, "key=value pairs separated by commas"));
+            };
+            for pair in text.split(',').filter(|p| !p.is_empty()) {
+                self.debug(pair).map_err(|allowed| refuse(NAME, &OsString::from(pair), allowed))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One pair of `TRICOLOR_DEBUG`; the error says what is allowed.
+    fn debug(&mut self, pair: &str) -> Result<(), &'static str> {
+        const KEYS: &str = "key=value with one of the keys gctrace, verify, gcevery, stwtimeout";
+        let (key, value) = pair.split_once('=').ok_or(KEYS)?;
+        let flag = || number(value, 0, 1).map(|n| n == 1);
+        match key {
+            "gctrace" => self.gctrace = flag().ok_or("gctrace=0 or gctrace=1")?,
+            "verify" => self.verify = flag().ok_or("verify=0 or verify=1")?,
+            "gcevery" => {
+                self.gc_every =
+                    number(value, 0, u64::from(u32::MAX)).ok_or("gcevery=N, a number of allocations")? as u32;
+            }
+            "stwtimeout" => {
+                let ms = number(value, 1, 3_600_000).ok_or("stwtimeout=MS, milliseconds from 1 to 3600000")?;
+                self.stw_timeout = Duration::from_millis(ms);
+            }
+            _ => return Err(KEYS),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, Refused> {
+        let mut s = Settings::default();
+        s.read(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v)))?;
+        Ok(s)
+    }
+
+    #[test]
+    fn what_is_allowed_is_taken() {
+        let s = read(&[
+            ("TRICOLOR_GC", "5"),
+            ("TRICOLOR_PROCS", "8"),
+            ("TRICOLOR_DEBUG", "gctrace=1,verify=1,gcevery=3,stwtimeout=20"),
+        ])
+        .expect("all valid");
+        assert_eq!((s.gc_percent, s.procs, s.gctrace, s.verify, s.gc_every), (Some(5), 8, true, true, 3));
+        assert_eq!(s.stw_timeout, Duration::from_millis(20));
+        assert_eq!(read(&[("TRICOLOR_GC", "off")]).expect("valid").gc_percent, None);
+    }
+
+    #[test]
+    fn what_is_not_is_refused_by_name() {
+        for (name, value) in [
+            ("TRICOLOR_GC", "0"),
+            ("TRICOLOR_GC", ""),
+            ("TRICOLOR_GC", "100001"),
+            ("TRICOLOR_GC", "+5"),
+            ("TRICOLOR_GC", "OFF"),
+            ("TRICOLOR_PROCS", "0"),
+            ("TRICOLOR_PROCS", "257"),
+            ("TRICOLOR_PROCS", "two"),
+            ("TRICOLOR_DEBUG", "gctrace"),
+            ("TRICOLOR_DEBUG", "gctrace=2"),
+            ("TRICOLOR_DEBUG", "gctrace=1,nosuch=1"),
+            ("TRICOLOR_DEBUG", "stwtimeout=0"),
+        ] {
+            let refused = read(&[(name, value)]).expect_err(value).to_string();
+            assert!(refused.contains(name) && refused.contains("allowed"), "{refused}");
+        }
+    }
+}

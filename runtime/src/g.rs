@@ -1,0 +1,185 @@
+//! G: a goroutine, as Go's `g`.
+//!
+//! The status word says who may do what with a G and its stack:
+//!
+//! ```text
+//! Idle     being made                          its maker
+//! Runnable on a run queue; stack at rest       whoever takes it off the queue -> Running
+//! Running  on an M with a P                    that M -> Runnable, Waiting, Syscall, Dead
+//! Syscall  in the kernel, without a P          its M -> Running, Runnable; at and above `sp` nothing changes
+//! Waiting  parked; stack at rest               who readies it -> Runnable; its M at a safepoint -> Running
+//! Dead     ended, on a free list, or never run spawn -> Runnable
+//! | SCAN   Runnable, Syscall, Waiting: somebody scans the stack; every change of status waits (casgstatus)
+//! ```
+//!
+//! What would break if a status changed under SCAN: the goroutine would run while its stack is read, and a pointer
+//! that it moves from an unread to a read part would be lost (I4). Whoever holds SCAN reaches no door before letting
+//! go, so the wait is short.
+
+use crate::m::M;
+use crate::panic::Snapshot;
+use crate::proc::spawn::Start;
+use crate::sched::Sched;
+use crate::stack::Stack;
+use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
+use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, RawLock, current};
+use gc_core::{Conservative, Gc, GcCell};
+
+pub(crate) const IDLE: u32 = 0;
+pub(crate) const RUNNABLE: u32 = 1;
+pub(crate) const RUNNING: u32 = 2;
+pub(crate) const SYSCALL: u32 = 3;
+pub(crate) const WAITING: u32 = 4;
+pub(crate) const DEAD: u32 = 6;
+/// Somebody scans the stack.
+pub(crate) const SCAN: u32 = 0x1000;
+
+/// What a goroutine waits for.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitReason {
+    None,
+    Join,
+    ChanSend,
+    ChanRecv,
+    Mutex,
+    WaitGroup,
+    Safepoint,
+    Allocation,
+    Collection,
+}
+
+impl WaitReason {
+    const NAMES: [&'static str; 9] = [
+        "",
+        "join",
+        "chan send",
+        "chan receive",
+        "mutex lock",
+        "wait group",
+        "safepoint",
+        "allocation",
+        "waiting for a collection",
+    ];
+
+    pub(crate) fn name(byte: u8) -> &'static str {
+        Self::NAMES.get(byte as usize).copied().unwrap_or("?")
+    }
+}
+
+/// A goroutine. Lives in the GC heap, is never freed, is kept alive by `allgs`.
+pub(crate) struct G {
+    pub(crate) status: AtomicU32,
+    /// The cycle that has scanned this stack; another number: not yet in this one.
+    pub(crate) stamp: AtomicU32,
+    /// Saved stack pointer while not `Running`.
+    pub(crate) sp: AtomicUsize,
+    pub(crate) stack: Stack,
+    pub(crate) id: AtomicU64,
+    /// Place in `allgs`.
+    pub(crate) index: usize,
+    pub(crate) sched: &'static Sched,
+    /// Where it runs. Kept alive by `allms`.
+    pub(crate) m: NoBarrierPtr<M>,
+    /// Next on a run queue or free list. Kept alive by `allgs`.
+    pub(crate) schedlink: NoBarrierPtr<G>,
+    /// What it will run; `None` once it has started.
+    pub(crate) start: GcCell<Option<Gc<Conservative<Start>>>>,
+    /// Copies of panic payloads on their way up this stack.
+    pub(crate) panics: GcCell<Option<Gc<Conservative<Snapshot>>>>,
+    /// Lock to give back once this G is parked; inside an object that the parked frame points to.
+    pub(crate) wait_lock: AtomicPtr<RawLock>,
+    pub(crate) wait_reason: AtomicU8,
+    pub(crate) wait_since: AtomicU64,
+    /// The caller's work of `at_safepoint`: a `&mut dyn FnMut()` in a frame of this stack.
+    pub(crate) work: AtomicPtr<&'static mut dyn FnMut()>,
+    /// It is unwinding: it keeps its M.
+    pub(crate) noyield: AtomicBool,
+}
+
+// SAFETY: shared fields are atomics or barriered cells; `stack` and `index` never change.
+unsafe impl Send for G {}
+// SAFETY: as above.
+unsafe impl Sync for G {}
+
+impl G {
+    pub(crate) fn new(sched: &'static Sched, stack: Stack, index: usize) -> G {
+        G {
+            status: AtomicU32::new(IDLE),
+            stamp: AtomicU32::new(0),
+            sp: AtomicUsize::new(stack.hi),
+            stack,
+            id: AtomicU64::new(0),
+            index,
+            sched,
+            m: NoBarrierPtr::null(),
+            schedlink: NoBarrierPtr::null(),
+            start: GcCell::new(None),
+            panics: GcCell::new(None),
+            wait_lock: AtomicPtr::new(core::ptr::null_mut()),
+            wait_reason: AtomicU8::new(WaitReason::None as u8),
+            wait_since: AtomicU64::new(0),
+            work: AtomicPtr::new(core::ptr::null_mut()),
+            noyield: AtomicBool::new(false),
+        }
+    }
+
+    /// The status without SCAN.
+    #[nowritebarrierrec]
+    pub(crate) fn status(&self) -> u32 {
+        self.status.load(Ordering::SeqCst) & !SCAN
+    }
+
+    /// Moves the status from `old` to `new`, as soon as nobody scans the stack (Go's `casgstatus`).
+    #[nowritebarrierrec]
+    pub(crate) fn casgstatus(&self, old: u32, new: u32) {
+        let mut spins = 0u32;
+        loop {
+            match self.status.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return,
+                Err(now) if now == old | SCAN => {
+                    spins += 1;
+                    if spins.is_multiple_of(128) {
+                        gc_core::sync::yield_now();
+                    } else {
+                        core::hint::spin_loop();
+                    }
+                }
+                Err(now) => self.bad_status(now, old, new),
+            }
+        }
+    }
+
+    #[cold]
+    #[nowritebarrierrec]
+    fn bad_status(&self, now: u32, old: u32, new: u32) -> ! {
+        gc_core::throw!(
+            "goroutine {} has status {now:#x}, not {old:#x}, on its way to {new:#x}",
+            self.id.load(Ordering::SeqCst)
+        )
+    }
+
+    /// Notes why it waits, for dumps.
+    pub(crate) fn set_wait(&self, reason: WaitReason) {
+        // Relaxed: read by dumps only.
+        self.wait_reason.store(reason as u8, Ordering::Relaxed);
+        self.wait_since.store(crate::time::nanotime(), Ordering::Relaxed);
+    }
+}
+
+/// The goroutine that runs on this thread; `None` on a system stack or a foreign thread. May run without a P.
+///
+/// The reference stays right when the goroutine changes threads: its G never changes.
+#[inline(always)]
+#[nowritebarrierrec]
+pub(crate) fn getg() -> Option<&'static G> {
+    // SAFETY: `execute` sets the word to a G of `allgs`, or null; Gs are never freed.
+    unsafe { current::g().cast::<G>().as_ref() }
+}
+
+/// Sets `gp.schedlink`. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn set_g_no_write_barrier(gp: &G, next: *mut G) {
+    // SAFETY: `allgs` keeps every G alive.
+    unsafe { gp.schedlink.set_no_write_barrier(next) }
+}

@@ -1,0 +1,70 @@
+//! The collector, as a program sees it.
+
+use crate::g::getg;
+use core::time::Duration;
+use gc_core::GcP;
+use gc_core::sync::Ordering;
+
+pub use gc_core::{Stats, keep_alive};
+
+/// Runs a whole collection, sweep included, that starts after the call. A safepoint; needs a P. Source: Go's
+/// `runtime.GC`.
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn collect() {
+    let gp = getg().expect("`collect` is called on a goroutine");
+    gp.sched.heap().collect();
+}
+
+/// What the collector has done so far. Needs a P.
+pub fn stats() -> Stats {
+    GcP::current().heap().stats()
+}
+
+/// How the stops of the world went.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct StopStats {
+    /// Number of stops.
+    pub count: u64,
+    /// From the request until the last P had stopped: the last one, and the longest.
+    pub to_stop: [Duration; 2],
+    /// From then until the world ran again: the last one, and the longest.
+    pub stopped: [Duration; 2],
+}
+
+/// How the stops of the world went so far.
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn stops() -> StopStats {
+    let gp = getg().expect("`stops` is called on a goroutine");
+    let t = &gp.sched.stops;
+    let get = |a: &gc_core::sync::AtomicU64| Duration::from_nanos(a.load(Ordering::SeqCst));
+    StopStats {
+        count: t.count.load(Ordering::SeqCst),
+        to_stop: [get(&t.last_to_stop), get(&t.max_to_stop)],
+        stopped: [get(&t.last_stopped), get(&t.max_stopped)],
+    }
+}
+
+/// Stops the world, runs `f` on a system stack, and starts it again. For tests.
+#[doc(hidden)]
+pub fn with_stopped_world(f: &mut dyn FnMut()) {
+    let gp = getg().expect("on a goroutine");
+    let world: &dyn gc_core::World = gp.sched;
+    world.at_safepoint(&mut || {
+        world.stop_the_world(gc_core::StopReason::User);
+        f();
+        world.start_the_world();
+    });
+}
+
+/// Runs `f` once for every P. For tests.
+#[doc(hidden)]
+pub fn for_each_p(f: &(dyn Fn(u32) + Sync)) {
+    let gp = getg().expect("on a goroutine");
+    let world: &dyn gc_core::World = gp.sched;
+    world.at_safepoint(&mut || world.for_each_p(&|p: &GcP| f(p.id)));
+}

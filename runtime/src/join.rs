@@ -1,0 +1,224 @@
+//! `JoinHandle`: the result of a goroutine.
+//!
+//! The join object lies in the heap, of conservative kind: it holds the result between the end of the goroutine and
+//! `join`. Its state is under its lock:
+//!
+//! ```text
+//! RUNNING --goroutine ends--> DONE | PANICKED --join, or the handle's drop--> TAKEN
+//! ```
+
+use crate::g::{G, WaitReason, getg};
+use crate::panic::{Snapshot, nobody_can_join};
+use crate::proc::newm::this_m;
+use crate::proc::park::{park, ready};
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering, RawLock};
+use gc_core::{Conservative, Gc, GcCell, Root};
+use std::any::Any;
+
+const RUNNING: u32 = 0;
+const DONE: u32 = 1;
+const PANICKED: u32 = 2;
+const TAKEN: u32 = 3;
+
+type Payload = Box<dyn Any + Send>;
+
+/// What a goroutine and its handle share.
+pub(crate) struct Join<R> {
+    lock: RawLock,
+    state: AtomicU32,
+    detached: AtomicBool,
+    /// Who waits in `join`. Kept alive by `allgs`.
+    waiter: AtomicPtr<G>,
+    goid: u64,
+    result: UnsafeCell<MaybeUninit<R>>,
+    payload: UnsafeCell<ManuallyDrop<Option<Payload>>>,
+    /// Copies of the payload's words.
+    payload_words: GcCell<Option<Gc<Conservative<Snapshot>>>>,
+}
+
+// SAFETY: `result` and `payload` are written by the goroutine before the state says so, and taken by who moves the
+// state to TAKEN, both under the lock.
+unsafe impl<R: Send> Sync for Join<R> {}
+// SAFETY: as above.
+unsafe impl<R: Send> Send for Join<R> {}
+
+impl<R: Send + 'static> Join<R> {
+    pub(crate) fn new(goid: u64) -> Join<R> {
+        Join {
+            lock: RawLock::new(),
+            state: AtomicU32::new(RUNNING),
+            detached: AtomicBool::new(false),
+            waiter: AtomicPtr::new(core::ptr::null_mut()),
+            goid,
+            result: UnsafeCell::new(MaybeUninit::uninit()),
+            payload: UnsafeCell::new(ManuallyDrop::new(None)),
+            payload_words: GcCell::new(None),
+        }
+    }
+
+    /// The goroutine `gp` has ended with `out`.
+    pub(crate) fn finish(&self, gp: &'static G, out: Result<R, Payload>) {
+        let heap = gp.sched.heap();
+        let mut unwanted = None;
+        self.lock.lock();
+        let detached = self.detached.load(Ordering::SeqCst);
+        match out {
+            Ok(value) if detached => {
+                self.state.store(TAKEN, Ordering::SeqCst);
+                unwanted = Some(value);
+            }
+            Ok(value) => {
+                let value = ManuallyDrop::new(value);
+                // SAFETY: readable; nobody else sees `value`, and under the lock in state RUNNING the slot is ours.
+                // The object may be black already: what goes in is shaded, with no safepoint before the store.
+                unsafe {
+                    heap.shade_value(&raw const *value);
+                    (*self.result.get()).write(core::ptr::read(&raw const *value));
+                }
+                self.state.store(DONE, Ordering::SeqCst);
+            }
+            Err(payload) => {
+                if detached {
+                    nobody_can_join(self.goid);
+                }
+                // SAFETY: as above.
+                unsafe { **self.payload.get() = Some(payload) };
+                self.payload_words.set(gp.panics.get());
+                gp.panics.set(None);
+                self.state.store(PANICKED, Ordering::SeqCst);
+            }
+        }
+        let waiter = self.waiter.swap(core::ptr::null_mut(), Ordering::SeqCst);
+        self.lock.unlock();
+        // SAFETY: null or a G of `allgs`.
+        if let Some(gp) = unsafe { waiter.as_ref() } {
+            ready(gp);
+        }
+        drop(unwanted);
+    }
+
+    /// Takes what the goroutine left, if it has ended and nobody has. Needs a P.
+    fn take(&self, gp: &'static G) -> Option<Result<R, Payload>> {
+        self.lock.lock();
+        let state = self.state.load(Ordering::SeqCst);
+        let out = match state {
+            DONE => {
+                // SAFETY: written before the state became DONE; taken once. The reader's stack may be black already,
+                // so what it gets is shaded.
+                unsafe {
+                    let slot = (*self.result.get()).as_ptr();
+                    gp.sched.heap().shade_value(slot);
+                    Some(Ok(slot.read()))
+                }
+            }
+            PANICKED => {
+                // SAFETY: written before the state became PANICKED; taken once.
+                let payload = unsafe { (*self.payload.get()).take() };
+                // The deletion barrier shades the copy of its words, so what it points to survives this cycle.
+                self.payload_words.set(None);
+                if let Some(payload) = &payload {
+                    shade_payload(gp, &**payload);
+                }
+                payload.map(Err)
+            }
+            _ => None,
+        };
+        if out.is_some() {
+            self.state.store(TAKEN, Ordering::SeqCst);
+        }
+        self.lock.unlock();
+        out
+    }
+}
+
+/// Shades the words of a payload that leaves the runtime's care.
+fn shade_payload(gp: &'static G, payload: &(dyn Any + Send)) {
+    if align_of_val(payload) >= align_of::<usize>() {
+        let words = core::ptr::from_ref(payload).cast::<usize>();
+        // SAFETY: that many aligned words, which nobody writes.
+        unsafe { gp.sched.heap().shade_words(words, size_of_val(payload) / size_of::<usize>()) };
+    }
+}
+
+/// Owns the right to a goroutine's result, as `std::thread::JoinHandle`.
+///
+/// Dropping it detaches the goroutine: it runs on, its result is dropped, and if it panics the process aborts, since
+/// nobody could learn of it. The handle may lie in any memory.
+pub struct JoinHandle<R: Send + 'static> {
+    root: Root<Conservative<Join<R>>>,
+    /// The object that `root` keeps; for `drop`, which may run without a P.
+    join: *const Join<R>,
+    goid: u64,
+}
+
+// SAFETY: the shared object is Sync; the pointer goes with the root.
+unsafe impl<R: Send> Send for JoinHandle<R> {}
+// SAFETY: as above.
+unsafe impl<R: Send> Sync for JoinHandle<R> {}
+
+impl<R: Send + 'static> JoinHandle<R> {
+    pub(crate) fn new(join: Gc<Conservative<Join<R>>>) -> JoinHandle<R> {
+        JoinHandle { root: Root::new(join), join: &raw const **join, goid: join.goid }
+    }
+
+    /// Waits until the goroutine has ended and returns its result.
+    ///
+    /// Needs a P: call it on a goroutine. Source: Go has none; the semantics are those of `std::thread`.
+    ///
+    /// # Errors
+    /// The payload, if the goroutine panicked.
+    ///
+    /// # Panics
+    /// Outside a goroutine.
+    pub fn join(self) -> Result<R, Payload> {
+        let gp = getg().expect("`join` is called on a goroutine");
+        let join = self.root.get();
+        join.lock.lock();
+        if join.state.load(Ordering::SeqCst) == RUNNING {
+            join.waiter.store(core::ptr::from_ref(gp).cast_mut(), Ordering::SeqCst);
+            park(gp, &join.lock, WaitReason::Join);
+        } else {
+            join.lock.unlock();
+        }
+        match join.take(gp) {
+            Some(out) => out,
+            None => gc_core::throw!("the result of goroutine {} is gone", self.goid),
+        }
+    }
+
+    /// Whether the goroutine has ended, so that `join` would not wait. Does not need a P.
+    pub fn is_finished(&self) -> bool {
+        // SAFETY: `root` keeps the object.
+        unsafe { &*self.join }.state.load(Ordering::SeqCst) != RUNNING
+    }
+
+    /// The goroutine's number, as in dumps. Does not need a P.
+    pub fn id(&self) -> u64 {
+        self.goid
+    }
+}
+
+impl<R: Send + 'static> Drop for JoinHandle<R> {
+    fn drop(&mut self) {
+        // SAFETY: `root` keeps the object until its own drop, after this.
+        let join = unsafe { &*self.join };
+        join.lock.lock();
+        join.detached.store(true, Ordering::SeqCst);
+        join.lock.unlock();
+        // Without a P the value stays where it is and is lost with the object.
+        if let Some(gp) = getg()
+            && this_m().p().is_some()
+        {
+            drop(join.take(gp));
+        }
+    }
+}
+
+impl<R: Send + 'static> fmt::Debug for JoinHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("goroutine", &self.goid).field("finished", &self.is_finished()).finish()
+    }
+}

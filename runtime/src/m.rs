@@ -1,0 +1,132 @@
+//! M: an operating-system thread that runs goroutines, as Go's `m`.
+//!
+//! Ms lie in one off-heap table, never move and are never freed; `allms` is that table. Its stack is g0: the
+//! scheduler's loop runs there, and so does everything of the collector that is heavy. No goroutine code ever does.
+//!
+//! Who may touch what: `p`, `curg`, `oldp` belong to the M's own thread; `nextp` and `spinning` are written by
+//! `startm` before it wakes the M; `schedlink` is under the scheduler lock.
+
+use crate::g::G;
+use crate::p::P;
+use crate::sched::Sched;
+use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
+use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Note, Zeroed, current};
+
+/// The last point at which an M met the scheduler, for the report of a stop that does not come about.
+#[repr(u8)]
+#[derive(Clone, Copy)]
+pub(crate) enum Door {
+    Execute = 1,
+    Poll,
+    Allocation,
+    Syscall,
+    SyscallEnd,
+    Idle,
+    Mark,
+}
+
+impl Door {
+    const NAMES: [&'static str; 8] = [
+        "none yet",
+        "when the scheduler switched to it",
+        "a poll",
+        "an allocation",
+        "the start of a blocking call",
+        "the end of a blocking call",
+        "idle",
+        "a slice of marking",
+    ];
+
+    pub(crate) fn name(byte: u8) -> &'static str {
+        Self::NAMES.get(byte as usize).copied().unwrap_or("?")
+    }
+}
+
+/// A thread of the scheduler.
+pub(crate) struct M {
+    pub(crate) id: AtomicU32,
+    pub(crate) sched: AtomicPtr<Sched>,
+    /// Saved sp of the scheduler's loop while a goroutine runs here.
+    pub(crate) g0_sp: AtomicUsize,
+    /// The goroutine that runs here. Kept alive by `allgs`.
+    pub(crate) curg: NoBarrierPtr<G>,
+    /// The P held. Kept alive by `allps`.
+    pub(crate) p: NoBarrierPtr<P>,
+    /// The P to take at wake-up. Kept alive by `allps`.
+    pub(crate) nextp: NoBarrierPtr<P>,
+    /// The P left behind by a blocking call. Kept alive by `allps`.
+    pub(crate) oldp: NoBarrierPtr<P>,
+    /// Next idle M. Kept alive by `allms`.
+    pub(crate) schedlink: NoBarrierPtr<M>,
+    /// It looks for work that nobody has been woken for.
+    pub(crate) spinning: AtomicBool,
+    /// Sleeps here when idle.
+    pub(crate) park: Note,
+    /// Sleeps here while the world is stopped.
+    pub(crate) stop: Note,
+    pub(crate) tid: AtomicU32,
+    pub(crate) door: AtomicU8,
+    pub(crate) door_at: AtomicU64,
+}
+
+// SAFETY: all fields are zero when new: integers, null pointers, unset notes.
+unsafe impl Zeroed for M {
+    fn zeroed() -> M {
+        M {
+            id: AtomicU32::new(0),
+            sched: AtomicPtr::new(core::ptr::null_mut()),
+            g0_sp: AtomicUsize::new(0),
+            curg: NoBarrierPtr::null(),
+            p: NoBarrierPtr::null(),
+            nextp: NoBarrierPtr::null(),
+            oldp: NoBarrierPtr::null(),
+            schedlink: NoBarrierPtr::null(),
+            spinning: AtomicBool::new(false),
+            park: Note::new(),
+            stop: Note::new(),
+            tid: AtomicU32::new(0),
+            door: AtomicU8::new(0),
+            door_at: AtomicU64::new(0),
+        }
+    }
+}
+
+impl M {
+    /// The P that this M holds, if any.
+    #[nowritebarrierrec]
+    pub(crate) fn p(&self) -> Option<&'static P> {
+        // SAFETY: Ps lie in a table that is never freed.
+        unsafe { self.p.get().as_ref() }
+    }
+
+    /// The goroutine that runs here, if any.
+    #[nowritebarrierrec]
+    pub(crate) fn curg(&self) -> Option<&'static G> {
+        // SAFETY: `allgs` keeps every G.
+        unsafe { self.curg.get().as_ref() }
+    }
+
+    /// Notes where this M met the scheduler. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn at(&self, door: Door) {
+        use gc_core::sync::Ordering::Relaxed;
+        // Relaxed: read by reports only.
+        self.door.store(door as u8, Relaxed);
+        self.door_at.store(crate::time::nanotime(), Relaxed);
+    }
+}
+
+/// The M of this thread; `None` on a foreign thread. Not to be kept across a switch: a goroutine changes its M.
+#[inline(always)]
+#[nowritebarrierrec]
+pub(crate) fn getm() -> Option<&'static M> {
+    // SAFETY: `mstart` sets the word to an entry of `allms`, which is never freed.
+    unsafe { current::m().cast::<M>().as_ref() }
+}
+
+/// Sets a link to an M. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn set_m_no_write_barrier(field: &NoBarrierPtr<M>, m: *mut M) {
+    // SAFETY: `allms` keeps every M alive.
+    unsafe { field.set_no_write_barrier(m) }
+}

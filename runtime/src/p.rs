@@ -1,0 +1,135 @@
+//! P: the permission to run goroutines, as Go's `p`: a run queue, a cache of the heap, a barrier buffer.
+//!
+//! ```text
+//! Idle     on the idle list, or handed to an M that has not run yet (`nextp`)
+//! Running  held by an M
+//! Syscall  left behind by an M in a blocking call; whoever wins the CAS takes it
+//! GcStop   stopped, or claimed by who runs a function on it; `stop_from` says what it was
+//! ```
+//!
+//! Every change of hands is a CAS on the status word, so each P is counted once when the world stops. A P that is
+//! given up has gone through `Heap::release_p` first; who takes one calls `Heap::acquire_p` after.
+
+use crate::g::G;
+use crate::m::M;
+use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
+use gc_core::GcP;
+use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, Zeroed};
+
+pub(crate) const IDLE: u32 = 0;
+pub(crate) const RUNNING: u32 = 1;
+pub(crate) const SYSCALL: u32 = 2;
+pub(crate) const GCSTOP: u32 = 3;
+
+/// Places of a local run queue.
+#[cfg(not(loom))]
+pub(crate) const RUNQ: usize = 256;
+/// Places of a local run queue; few, so that models reach the overflow.
+#[cfg(loom)]
+pub(crate) const RUNQ: usize = 4;
+
+/// A processor.
+pub(crate) struct P {
+    pub(crate) id: AtomicU32,
+    pub(crate) status: AtomicU32,
+    /// The M that holds it. Kept alive by `allms`.
+    pub(crate) m: NoBarrierPtr<M>,
+    /// Next idle P. Kept alive by `allps`.
+    pub(crate) link: NoBarrierPtr<P>,
+    gcp: AtomicPtr<GcP>,
+
+    pub(crate) runqhead: AtomicU32,
+    pub(crate) runqtail: AtomicU32,
+    /// Kept alive by `allgs`, as all Gs here.
+    pub(crate) runq: [NoBarrierPtr<G>; RUNQ],
+    /// The goroutine to run next; changed by CAS, since thieves take it too.
+    pub(crate) runnext: AtomicPtr<G>,
+    /// Dead Gs, for spawn; only for the M that holds this P.
+    pub(crate) gfree: NoBarrierPtr<G>,
+    pub(crate) gfree_len: AtomicU32,
+
+    /// Counts switches to a goroutine that begin a new time slice.
+    pub(crate) schedtick: AtomicU32,
+    /// Counts blocking calls.
+    pub(crate) syscalltick: AtomicU32,
+    /// The time slice is over.
+    pub(crate) slice_over: AtomicBool,
+    /// 1: run `safepoint_fn` of the scheduler once.
+    pub(crate) safepoint_fn: AtomicU32,
+
+    /// What it was before `GcStop`; under the scheduler lock.
+    pub(crate) stop_from: AtomicU32,
+    /// The M that sleeps until this P is handed back to it; under the scheduler lock. Kept alive by `allms`.
+    pub(crate) stop_waiter: NoBarrierPtr<M>,
+
+    /// What sysmon saw last: ticks and when. Its own.
+    pub(crate) seen_sched: AtomicU32,
+    pub(crate) seen_sched_at: AtomicU64,
+    pub(crate) seen_syscall: AtomicU32,
+    pub(crate) seen_syscall_at: AtomicU64,
+}
+
+// SAFETY: all fields are zero when new: integers and null pointers; zero is Idle.
+unsafe impl Zeroed for P {
+    fn zeroed() -> P {
+        P {
+            id: AtomicU32::new(0),
+            status: AtomicU32::new(IDLE),
+            m: NoBarrierPtr::null(),
+            link: NoBarrierPtr::null(),
+            gcp: AtomicPtr::new(core::ptr::null_mut()),
+            runqhead: AtomicU32::new(0),
+            runqtail: AtomicU32::new(0),
+            runq: core::array::from_fn(|_| NoBarrierPtr::null()),
+            runnext: AtomicPtr::new(core::ptr::null_mut()),
+            gfree: NoBarrierPtr::null(),
+            gfree_len: AtomicU32::new(0),
+            schedtick: AtomicU32::new(0),
+            syscalltick: AtomicU32::new(0),
+            slice_over: AtomicBool::new(false),
+            safepoint_fn: AtomicU32::new(0),
+            stop_from: AtomicU32::new(0),
+            stop_waiter: NoBarrierPtr::null(),
+            seen_sched: AtomicU32::new(0),
+            seen_sched_at: AtomicU64::new(0),
+            seen_syscall: AtomicU32::new(0),
+            seen_syscall_at: AtomicU64::new(0),
+        }
+    }
+}
+
+impl P {
+    /// Gives this P its collector part; once, before anybody holds it.
+    pub(crate) fn init(&self, id: u32, gcp: &'static GcP) {
+        self.id.store(id, Ordering::SeqCst);
+        self.gcp.store(core::ptr::from_ref(gcp).cast_mut(), Ordering::SeqCst);
+    }
+
+    /// Its part of the collector.
+    #[inline]
+    #[nowritebarrierrec]
+    pub(crate) fn gcp(&self) -> &'static GcP {
+        // SAFETY: `init` stored a reference that lives for ever, before the P was reachable.
+        // Relaxed: never written again.
+        unsafe { &*self.gcp.load(Ordering::Relaxed) }
+    }
+
+    /// Asks whoever runs on it to come to a safepoint. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn preempt(&self) {
+        self.gcp().preempt.store(true, Ordering::SeqCst);
+    }
+
+    /// CAS on the status word.
+    #[nowritebarrierrec]
+    pub(crate) fn cas(&self, old: u32, new: u32) -> bool {
+        self.status.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+}
+
+/// Sets a link to a P. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn set_p_no_write_barrier(field: &NoBarrierPtr<P>, p: *mut P) {
+    // SAFETY: `allps` keeps every P alive.
+    unsafe { field.set_no_write_barrier(p) }
+}

@@ -1,0 +1,8 @@
+//! Running goroutines: the loop (`schedule`), the queues (`runq`), parking and readying (`park`), birth and death
+//! (`spawn`), threads (`newm`).
+
+pub(crate) mod newm;
+pub(crate) mod park;
+pub(crate) mod runq;
+pub(crate) mod schedule;
+pub(crate) mod spawn;

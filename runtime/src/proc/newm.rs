@@ -1,0 +1,222 @@
+//! Threads: making an M, its first and last steps, waking and parking it.
+//!
+//! `startm` takes an idle P and finds an M for it: one from the idle list, woken through its note with `nextp` set,
+//! or a new thread. From the moment the P leaves the idle list until the M takes it the P is `Idle` and belongs to
+//! that M; a stop may still claim it (`acquirep` then waits).
+//!
+//! What would break if `nextp` were set after the wake-up: the M would run without a P.
+
+use crate::m::{Door, M, getm, set_m_no_write_barrier};
+use crate::p::{self, P, set_p_no_write_barrier};
+use crate::sched::{MAX_MS, Sched};
+use barrier_lint::nowritebarrierrec;
+use gc_core::sync::{Ordering, current, fence};
+
+/// Bytes of an M's own stack.
+const G0_STACK: usize = 1 << 20;
+
+/// Hands `p`, which is idle and off the idle list, to an idle or new M. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn startm(sched: &'static Sched, p: &'static P, spinning: bool) {
+    let mut global = sched.lock();
+    match sched.mget(&mut global) {
+        Some(m) => {
+            drop(global);
+            m.spinning.store(spinning, Ordering::SeqCst);
+            set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
+            m.park.wakeup();
+        }
+        None => {
+            let m = allocm(sched, &mut global);
+            drop(global);
+            m.spinning.store(spinning, Ordering::SeqCst);
+            set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
+            newm(m);
+        }
+    }
+}
+
+/// An M without a thread, from the table.
+fn allocm(sched: &'static Sched, global: &mut crate::sched::Global) -> &'static M {
+    let id = global.mcount as usize;
+    if id >= MAX_MS {
+        gc_core::throw!("more than {MAX_MS} threads: too many goroutines in blocking calls at once");
+    }
+    global.mcount += 1;
+    let m = &sched.allms[id];
+    m.id.store(id as u32, Ordering::SeqCst);
+    m.sched.store(core::ptr::from_ref(sched).cast_mut(), Ordering::SeqCst);
+    m
+}
+
+/// Makes the thread of `m`: a plain code pointer for `pthread_create`, so no allocation of ours. May run without a P.
+#[nowritebarrierrec]
+fn newm(m: &'static M) {
+    // SAFETY: the attributes live until the thread is made; `mstart` takes a pointer to an M.
+    let error = unsafe {
+        let mut attr: libc::pthread_attr_t = core::mem::zeroed();
+        libc::pthread_attr_init(&raw mut attr);
+        libc::pthread_attr_setstacksize(&raw mut attr, G0_STACK);
+        libc::pthread_attr_setdetachstate(&raw mut attr, libc::PTHREAD_CREATE_DETACHED);
+        let mut thread: libc::pthread_t = 0;
+        let arg = core::ptr::from_ref(m).cast_mut().cast();
+        let error = libc::pthread_create(&raw mut thread, &raw const attr, mstart, arg);
+        libc::pthread_attr_destroy(&raw mut attr);
+        error
+    };
+    if error != 0 {
+        gc_core::throw!("cannot make thread number {}: error {error}", m.id.load(Ordering::SeqCst));
+    }
+}
+
+/// The thread of an M.
+extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
+    let m = arg.cast::<M>();
+    // SAFETY: `newm` passed an entry of `allms` whose `sched` is set.
+    let (sched, m) = unsafe { (&*(*m).sched.load(Ordering::SeqCst), &*m) };
+    current::set_m(core::ptr::from_ref(m).cast_mut().cast());
+    current::set_g(core::ptr::null_mut());
+    // SAFETY: asks for this thread's number.
+    m.tid.store(unsafe { libc::gettid() } as u32, Ordering::SeqCst);
+    let altstack = crate::signal::install_altstack();
+    let p = m.nextp.get();
+    set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
+    // SAFETY: `startm` set it, to an entry of `allps`.
+    if acquirep(sched, m, unsafe { &*p }) {
+        super::schedule::schedule(sched, m);
+    }
+    current::set_m(core::ptr::null_mut());
+    crate::signal::remove_altstack(altstack);
+    core::ptr::null_mut()
+}
+
+/// Takes `p`, which is idle and this M's to take, waiting while a stop or a handshake has it. False: the world ends.
+/// May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn acquirep(sched: &'static Sched, m: &'static M, p: &'static P) -> bool {
+    if !p.cas(p::IDLE, p::RUNNING) && !wait_for_p(sched, m, p) {
+        return false;
+    }
+    wirep(sched, m, p);
+    true
+}
+
+/// Notes that `m` holds `p`, whose status is already `Running`. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn wirep(sched: &'static Sched, m: &'static M, p: &'static P) {
+    set_m_no_write_barrier(&p.m, core::ptr::from_ref(m).cast_mut());
+    set_p_no_write_barrier(&m.p, core::ptr::from_ref(p).cast_mut());
+    sched.heap().acquire_p(p.gcp());
+}
+
+/// Waits until the claimed `p` is handed to this M, as `Running`. False: the world ends.
+#[nowritebarrierrec]
+pub(crate) fn wait_for_p(sched: &'static Sched, m: &'static M, p: &'static P) -> bool {
+    loop {
+        let global = sched.lock();
+        if sched.exiting.load(Ordering::SeqCst) {
+            return false;
+        }
+        if p.cas(p::IDLE, p::RUNNING) {
+            return true;
+        }
+        if p.status.load(Ordering::SeqCst) == p::GCSTOP {
+            m.stop.clear();
+            set_m_no_write_barrier(&p.stop_waiter, core::ptr::from_ref(m).cast_mut());
+            drop(global);
+            m.stop.sleep();
+            return !sched.exiting.load(Ordering::SeqCst);
+        }
+        gc_core::throw!("P{} was taken twice", p.id.load(Ordering::SeqCst));
+    }
+}
+
+/// Gives up the P of this M, which becomes idle; the caller puts it somewhere. May run without a P afterwards.
+#[nowritebarrierrec]
+pub(crate) fn releasep(sched: &'static Sched, m: &'static M) -> &'static P {
+    let Some(p) = m.p() else { gc_core::throw!("releasep: no P") };
+    sched.heap().release_p(p.gcp());
+    set_p_no_write_barrier(&m.p, core::ptr::null_mut());
+    set_m_no_write_barrier(&p.m, core::ptr::null_mut());
+    p.status.store(p::IDLE, Ordering::SeqCst);
+    p
+}
+
+/// Parks this M, which has no P, until `startm` hands it one. False: the world ends. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn stopm(sched: &'static Sched, m: &'static M) -> bool {
+    let mut global = sched.lock();
+    if sched.exiting.load(Ordering::SeqCst) {
+        return false;
+    }
+    m.at(Door::Idle);
+    m.park.clear();
+    sched.mput(&mut global, m);
+    crate::deadlock::checkdead(sched, &mut global);
+    drop(global);
+    m.park.sleep();
+    if sched.exiting.load(Ordering::SeqCst) {
+        return false;
+    }
+    let p = m.nextp.get();
+    set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
+    // SAFETY: `startm` set it before the wake-up, to an entry of `allps`.
+    acquirep(sched, m, unsafe { &*p })
+}
+
+/// Wakes an M for new work, if a P is idle and nobody is already looking. May run without a P.
+///
+/// No wake-up is lost: who submits work stores it and then reads `nmspinning`; who stops spinning subtracts from
+/// `nmspinning` and then reads all queues. Each has a SeqCst fence in between, so one of the two sees the other.
+#[nowritebarrierrec]
+pub(crate) fn wakep(sched: &'static Sched) {
+    // Pairs with the fence in `find_runnable` after it stops spinning.
+    fence(Ordering::SeqCst);
+    if sched.npidle.load(Ordering::SeqCst) == 0 || sched.nmspinning.load(Ordering::SeqCst) != 0 {
+        return;
+    }
+    if sched.nmspinning.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        return;
+    }
+    let mut global = sched.lock();
+    let p = if sched.exiting.load(Ordering::SeqCst) { None } else { sched.pidleget(&mut global) };
+    drop(global);
+    match p {
+        Some(p) => startm(sched, p, true),
+        None => {
+            sched.nmspinning.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Finds work for `p`, just taken from an M in a blocking call, or makes it idle. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn handoffp(sched: &'static Sched, p: &'static P) {
+    if !super::runq::runqempty(p) || sched.runqsize.load(Ordering::SeqCst) != 0 || sched.heap().marking() {
+        startm(sched, p, false);
+        return;
+    }
+    // Nobody spins and no P is idle: perhaps everyone else is busy, so this one had better look.
+    if sched.nmspinning.load(Ordering::SeqCst) + sched.npidle.load(Ordering::SeqCst) == 0
+        && sched.nmspinning.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    {
+        startm(sched, p, true);
+        return;
+    }
+    let mut global = sched.lock();
+    if sched.runqsize.load(Ordering::SeqCst) != 0 {
+        drop(global);
+        startm(sched, p, false);
+        return;
+    }
+    sched.pidleput(&mut global, p);
+}
+
+/// The M of this thread.
+#[nowritebarrierrec]
+pub(crate) fn this_m() -> &'static M {
+    match getm() {
+        Some(m) => m,
+        None => gc_core::throw!("this thread is not part of the runtime"),
+    }
+}

@@ -1,0 +1,118 @@
+//! Parking and readying goroutines, yielding, polling.
+//!
+//! A goroutine that will wait puts itself on some list under that list's lock, and gives the lock back only when its
+//! stack is at rest (`park_m`); so who takes it off the list finds it Waiting. What would break otherwise: it would be
+//! readied while it still runs.
+
+use super::newm::{this_m, wakep};
+use super::runq::runqput;
+use super::schedule::{dropg, gosched_m, mcall, pause_m, preempt_m};
+use crate::g::{self, G, WaitReason, getg};
+use crate::m::{M, getm};
+use crate::sched::Sched;
+use gc_core::sync::{Ordering, RawLock, current};
+
+/// Parks the goroutine until `ready`, and gives `lock` back once its stack is at rest.
+///
+/// `lock` lies in an object that the caller's frame keeps alive.
+pub(crate) fn park(gp: &'static G, lock: &RawLock, reason: WaitReason) {
+    if std::thread::panicking() {
+        lock.unlock();
+        gc_core::throw!(
+            "goroutine {} would block ({}) while a panic unwinds its stack: a Drop may not wait",
+            gp.id.load(Ordering::Relaxed),
+            WaitReason::name(reason as u8)
+        );
+    }
+    clear_panics(gp);
+    gp.set_wait(reason);
+    gp.wait_lock.store(core::ptr::from_ref(lock).cast_mut(), Ordering::Relaxed);
+    // SAFETY: a goroutine, by `gp`; `park_m` makes it Waiting before it gives the lock back.
+    unsafe { mcall(gp, park_m) }
+}
+
+/// g0 part of `park`.
+unsafe extern "C" fn park_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    let _ = sched;
+    gp.casgstatus(g::RUNNING, g::WAITING);
+    dropg(m, gp);
+    let lock = gp.wait_lock.swap(core::ptr::null_mut(), Ordering::Relaxed);
+    // SAFETY: `park` stored it; the object that holds it is alive, since the parked stack points to it.
+    unsafe { (*lock).unlock() };
+    core::ptr::null()
+}
+
+/// Makes a parked goroutine runnable: next on this P, or on the global queue where this thread has none.
+pub(crate) fn ready(gp: &'static G) {
+    let sched = gp.sched;
+    if sched.exiting.load(Ordering::SeqCst) {
+        return; // a handle that outlived its runtime
+    }
+    gp.casgstatus(g::WAITING, g::RUNNABLE);
+    // Whether this thread holds a P of *this* scheduler.
+    match getm().filter(|m| core::ptr::eq(m.sched.load(Ordering::Relaxed), sched)).and_then(M::p) {
+        Some(p) => runqput(sched, p, gp, true),
+        None => sched.globrunqput(&mut sched.lock(), gp),
+    }
+    wakep(sched);
+}
+
+/// Lets other goroutines run: this one goes to the end of the global queue (Go's `Gosched`). Does nothing outside a
+/// goroutine and while a panic unwinds.
+pub fn yield_now() {
+    let Some(gp) = getg() else { return };
+    if std::thread::panicking() || this_m().p().is_none() {
+        return;
+    }
+    clear_panics(gp);
+    // SAFETY: a goroutine; `gosched_m` queues it only once it is at rest.
+    unsafe { mcall(gp, gosched_m) }
+}
+
+/// A safepoint: one load and a branch, unless the scheduler has asked for something (a stop, the end of a time
+/// slice). For loops that neither allocate nor communicate. Does nothing outside a goroutine, without a P (inside
+/// [`blocking`](crate::blocking)) and while a panic unwinds.
+#[inline]
+pub fn poll() {
+    let p = current::p().cast::<gc_core::GcP>();
+    // SAFETY: null or the collector part of a P, which lives for ever.
+    // Relaxed: a hint; the slow path reads what it stands for.
+    if let Some(p) = unsafe { p.as_ref() }
+        && p.preempt.load(Ordering::Relaxed)
+    {
+        poll_slow();
+    }
+}
+
+#[cold]
+#[inline(never)]
+pub(crate) fn poll_slow() {
+    let Some(gp) = getg() else { return };
+    if this_m().p().is_none() {
+        return;
+    }
+    let unwinding = std::thread::panicking();
+    gp.noyield.store(unwinding, Ordering::Relaxed);
+    if !unwinding {
+        clear_panics(gp);
+    }
+    // SAFETY: a goroutine; `preempt_m` makes it Waiting before anybody may scan it.
+    unsafe { mcall(gp, preempt_m) }
+}
+
+/// `World::pause`.
+pub(crate) fn pause() {
+    let Some(gp) = getg() else {
+        gc_core::sync::yield_now();
+        return;
+    };
+    // SAFETY: as in `yield_now`.
+    unsafe { mcall(gp, pause_m) }
+}
+
+/// Forgets the copies of payloads that somebody has caught: no panic is under way on this goroutine.
+pub(crate) fn clear_panics(gp: &G) {
+    if gp.panics.get().is_some() {
+        gp.panics.set(None);
+    }
+}

@@ -1,0 +1,354 @@
+//! The scheduler's loop: one per M, on the M's own stack (g0).
+//!
+//! ```text
+//! schedule: find_runnable -> execute: switch to the goroutine ... it calls mcall(f): switch back -> f(gp) on g0 -> ...
+//! ```
+//!
+//! A goroutine never changes its own status from Running: it switches to g0 with a function that does, so its stack
+//! is at rest before anybody may scan or run it. That function returns the goroutine to continue at once, already
+//! Running, or null for "find another".
+//!
+//! Looking for work (Go's protocol): at most half of the busy Ps' number of Ms *spin*. Whoever submits work wakes an M
+//! only if none spins; an M that finds work while spinning wakes another one; an M that stops spinning looks at all
+//! queues once more, after it has said so. What would break without that second look: work submitted between the
+//! first look and the decrement would wait for nobody.
+
+use super::newm::{acquirep, releasep, startm, stopm, wakep};
+use super::runq::{globrunqget, runqempty, runqget, runqsteal};
+use crate::arch;
+use crate::g::{self, G, WaitReason};
+use crate::m::{Door, M};
+use crate::p::P;
+use crate::sched::Sched;
+use gc_core::WorkKind;
+use gc_core::sync::{Ordering, current, fence};
+
+/// What `mcall` runs on g0: changes the status of the goroutine that called, and says who continues (null: look).
+pub(crate) type Mcall = unsafe extern "C" fn(&'static Sched, &'static M, &'static G) -> *const G;
+
+/// The loop of an M that holds a P. Returns when the world ends.
+pub(crate) fn schedule(sched: &'static Sched, m: &'static M) {
+    let mut next: *const G = core::ptr::null();
+    loop {
+        // SAFETY: null or a G of `allgs`.
+        let gp = match unsafe { next.as_ref() } {
+            Some(gp) => gp,
+            None => {
+                let Some((gp, inherit)) = find_runnable(sched, m) else { return };
+                prepare(sched, m, gp, inherit);
+                gp
+            }
+        };
+        current::set_g(core::ptr::from_ref(gp).cast_mut().cast());
+        // SAFETY: `gp` is Running, so its saved sp is a suspended context that only this M continues.
+        let f = unsafe { arch::switch(m.g0_sp.as_ptr(), gp.sp.load(Ordering::Acquire), 0) };
+        current::set_g(core::ptr::null_mut());
+        // SAFETY: `mcall` passes a function of this type.
+        let f = unsafe { core::mem::transmute::<usize, Mcall>(f) };
+        // SAFETY: on g0, with the goroutine that switched here, as such functions expect.
+        next = unsafe { f(sched, m, gp) };
+    }
+}
+
+/// Leaves the goroutine: stores its context, runs `f` on g0. Returns when somebody continues it, perhaps elsewhere.
+///
+/// # Safety
+/// The caller is a goroutine, and `f` hands it to nobody before it is at rest.
+#[inline(never)]
+pub(crate) unsafe fn mcall(gp: &'static G, f: Mcall) {
+    let m = super::newm::this_m();
+    // SAFETY: this M's g0 waits in `schedule`; `m` is not used after the switch, when this may be another thread.
+    unsafe { arch::switch(gp.sp.as_ptr(), m.g0_sp.load(Ordering::Relaxed), f as *const () as usize) };
+}
+
+/// Makes `gp` the goroutine of `m`, with a fresh time slice unless it inherits one (Go's `execute`).
+fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) {
+    let Some(p) = m.p() else { gc_core::throw!("a goroutine is to run without a P") };
+    gp.casgstatus(g::RUNNABLE, g::RUNNING);
+    run_on(m, gp);
+    if !inherit {
+        p.schedtick.fetch_add(1, Ordering::SeqCst);
+        p.slice_over.store(false, Ordering::SeqCst);
+    }
+    m.at(Door::Execute);
+    clear_preempt(sched, p);
+}
+
+/// Ties `gp` and `m`.
+fn run_on(m: &'static M, gp: &'static G) {
+    // SAFETY: `allgs` keeps every G, `allms` every M.
+    unsafe {
+        m.curg.set_no_write_barrier(core::ptr::from_ref(gp).cast_mut());
+        gp.m.set_no_write_barrier(core::ptr::from_ref(m).cast_mut());
+    }
+}
+
+/// Unties the goroutine of `m` (Go's `dropg`).
+pub(crate) fn dropg(m: &M, gp: &G) {
+    // SAFETY: nulls.
+    unsafe {
+        m.curg.set_no_write_barrier(core::ptr::null_mut());
+        gp.m.set_no_write_barrier(core::ptr::null_mut());
+    }
+}
+
+/// Takes the request off `p` that this M has answered, without losing one that comes in between.
+pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
+    p.gcp().preempt.store(false, Ordering::SeqCst);
+    // A requester stores its own word first and the flag second; here it is the flag first and the words second.
+    if sched.gcwaiting.load(Ordering::SeqCst)
+        || p.safepoint_fn.load(Ordering::SeqCst) != 0
+        || p.slice_over.load(Ordering::SeqCst)
+    {
+        p.preempt();
+    }
+}
+
+/// Looks until it finds a goroutine; `true`: it inherits the time slice. `None`: the world ends.
+fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bool)> {
+    loop {
+        if !crate::stw::door(sched, m, false) {
+            return None;
+        }
+        let Some(p) = m.p() else { gc_core::throw!("the scheduler's loop has no P") };
+        let heap = sched.heap();
+        // No goroutine runs, so there is no slice to end; marking below looks at the flag.
+        p.slice_over.store(false, Ordering::SeqCst);
+        clear_preempt(sched, p);
+        if heap.worker_due(p.gcp()) {
+            m.at(Door::Mark);
+            // It may have found nothing, or be told to come to a safepoint: in both cases run goroutines.
+            heap.mark_slice(p.gcp(), WorkKind::Dedicated);
+            if !crate::stw::door(sched, m, false) {
+                return None;
+            }
+        }
+        if let Some(found) = look(sched, m, p) {
+            reset_spinning(sched, m);
+            return Some(found);
+        }
+        // Nothing to run: help the collector, then sweep, one slice at a time.
+        if heap.marking() {
+            m.at(Door::Mark);
+            if heap.mark_slice(p.gcp(), WorkKind::Idle) {
+                continue;
+            }
+        } else if heap.sweep_slice(p.gcp()) {
+            continue;
+        }
+
+        let mut global = sched.lock();
+        if sched.gcwaiting.load(Ordering::SeqCst)
+            || p.safepoint_fn.load(Ordering::SeqCst) != 0
+            || sched.exiting.load(Ordering::SeqCst)
+        {
+            continue;
+        }
+        if let Some(gp) = globrunqget(sched, &mut global, p, 0) {
+            drop(global);
+            reset_spinning(sched, m);
+            return Some((gp, false));
+        }
+        drop(global);
+        // Gives up the P outside the lock: the heap flushes its buffers. Until it is on the idle list it is `Idle`
+        // and nobody's, which a stop may claim.
+        let p = releasep(sched, m);
+        let mut global = sched.lock();
+        sched.pidleput(&mut global, p);
+        drop(global);
+
+        if m.spinning.swap(false, Ordering::SeqCst) {
+            sched.nmspinning.fetch_sub(1, Ordering::SeqCst);
+        }
+        // Pairs with the fence in `wakep`: either it sees that nobody spins any more, or the looks below see its work.
+        fence(Ordering::SeqCst);
+        let work = sched.runqsize.load(Ordering::SeqCst) != 0 || sched.ps().any(|p| !runqempty(p));
+        if work && !sched.gcwaiting.load(Ordering::SeqCst) {
+            let mut global = sched.lock();
+            let p = sched.pidleget(&mut global);
+            drop(global);
+            if let Some(p) = p {
+                if !acquirep(sched, m, p) {
+                    return None;
+                }
+                m.spinning.store(true, Ordering::SeqCst);
+                sched.nmspinning.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
+        }
+        if !stopm(sched, m) {
+            return None;
+        }
+    }
+}
+
+/// One look at all queues: now and then the global one first, so that it is not starved; own; global; the others'.
+fn look(sched: &'static Sched, m: &'static M, p: &'static P) -> Option<(&'static G, bool)> {
+    // Relaxed: only this M writes it.
+    if p.schedtick.load(Ordering::Relaxed).is_multiple_of(61) && sched.runqsize.load(Ordering::SeqCst) > 0 {
+        let mut global = sched.lock();
+        if let Some(gp) = globrunqget(sched, &mut global, p, 1) {
+            return Some((gp, false));
+        }
+    }
+    if let Some(found) = runqget(p) {
+        return Some(found);
+    }
+    if sched.runqsize.load(Ordering::SeqCst) > 0 {
+        let mut global = sched.lock();
+        if let Some(gp) = globrunqget(sched, &mut global, p, 0) {
+            return Some((gp, false));
+        }
+    }
+    let busy = sched.procs as u32 - sched.npidle.load(Ordering::SeqCst).min(sched.procs as u32);
+    if m.spinning.load(Ordering::Relaxed) || 2 * sched.nmspinning.load(Ordering::SeqCst) < busy {
+        if !m.spinning.swap(true, Ordering::SeqCst) {
+            sched.nmspinning.fetch_add(1, Ordering::SeqCst);
+        }
+        if let Some(gp) = steal(sched, p) {
+            return Some((gp, false));
+        }
+    }
+    None
+}
+
+/// Four rounds over all Ps from a changing start; in the last one also what a P would run next.
+fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
+    let n = sched.procs;
+    let start = crate::time::nanotime() as usize / 64 % n;
+    for round in 0..4 {
+        for i in 0..n {
+            let victim = &sched.allps[(start + i) % n];
+            if core::ptr::eq(victim, p) || victim.status.load(Ordering::SeqCst) == crate::p::IDLE {
+                continue;
+            }
+            if sched.gcwaiting.load(Ordering::SeqCst) {
+                return None;
+            }
+            if let Some(gp) = runqsteal(p, victim, round == 3) {
+                return Some(gp);
+            }
+        }
+    }
+    None
+}
+
+/// A spinning M has found work: it no longer spins, and another one may have to.
+fn reset_spinning(sched: &'static Sched, m: &'static M) {
+    if m.spinning.swap(false, Ordering::SeqCst) {
+        sched.nmspinning.fetch_sub(1, Ordering::SeqCst);
+        wakep(sched);
+    }
+}
+
+/// Wakes every idle P, for marking.
+pub(crate) fn wake_all(sched: &'static Sched) {
+    for _ in 0..sched.procs {
+        let mut global = sched.lock();
+        if sched.exiting.load(Ordering::SeqCst) {
+            return;
+        }
+        let Some(p) = sched.pidleget(&mut global) else { return };
+        drop(global);
+        startm(sched, p, false);
+    }
+}
+
+/// Scans the stack of `gp`, which is at rest and belongs to this M, unless this cycle has done so.
+pub(crate) fn self_scan(sched: &'static Sched, p: &P, gp: &G) {
+    let heap = sched.heap();
+    // Relaxed: written by this M's earlier scans, or by others under SCAN, which `scan_stack` looks at again.
+    if heap.marking() && gp.stamp.load(Ordering::Relaxed) != heap.cycle() {
+        // SAFETY: this M holds `p`, marking is on (it cannot end before this stack is scanned), and no other scanner
+        // of this P is alive: this is g0, before any work.
+        crate::world::scan_g(gp, &mut unsafe { heap.scanner(p.gcp()) });
+    }
+}
+
+/// The end of every visit that keeps its goroutine: scan, doors, then continue or queue it. `gp` is Waiting.
+fn leave_safepoint(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    let Some(p) = m.p() else { gc_core::throw!("a safepoint without a P") };
+    if !crate::stw::door(sched, m, false) {
+        return core::ptr::null();
+    }
+    if p.slice_over.load(Ordering::SeqCst) && !gp.noyield.load(Ordering::Relaxed) {
+        gp.casgstatus(g::WAITING, g::RUNNABLE);
+        dropg(m, gp);
+        sched.globrunqput(&mut sched.lock(), gp);
+        return core::ptr::null();
+    }
+    if gp.noyield.load(Ordering::Relaxed) {
+        p.slice_over.store(false, Ordering::SeqCst);
+    }
+    clear_preempt(sched, p);
+    gp.casgstatus(g::WAITING, g::RUNNING);
+    gp
+}
+
+/// g0 part of a poll that found a request.
+///
+/// # Safety
+/// As [`Mcall`].
+pub(crate) unsafe extern "C" fn preempt_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    m.at(Door::Poll);
+    gp.set_wait(WaitReason::Safepoint);
+    gp.casgstatus(g::RUNNING, g::WAITING);
+    if let Some(p) = m.p() {
+        self_scan(sched, p, gp);
+    }
+    leave_safepoint(sched, m, gp)
+}
+
+/// g0 part of `at_safepoint`: the goroutine is at rest, then its work is done, then requests are honoured.
+///
+/// # Safety
+/// As [`Mcall`]; `gp.work` points to the caller's closure.
+pub(crate) unsafe extern "C" fn safepoint_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    m.at(Door::Allocation);
+    gp.set_wait(WaitReason::Allocation);
+    gp.casgstatus(g::RUNNING, g::WAITING);
+    if let Some(p) = m.p() {
+        self_scan(sched, p, gp);
+    }
+    let work = gp.work.swap(core::ptr::null_mut(), Ordering::Relaxed);
+    // SAFETY: it lives in the frame of `at_safepoint` on the goroutine's stack, which is at rest until this returns.
+    unsafe { (*work)() };
+    leave_safepoint(sched, m, gp)
+}
+
+/// g0 part of `yield_now`: to the end of the global queue.
+///
+/// # Safety
+/// As [`Mcall`].
+pub(crate) unsafe extern "C" fn gosched_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    m.at(Door::Poll);
+    gp.casgstatus(g::RUNNING, g::RUNNABLE);
+    if let Some(p) = m.p() {
+        self_scan(sched, p, gp);
+    }
+    dropg(m, gp);
+    sched.globrunqput(&mut sched.lock(), gp);
+    core::ptr::null()
+}
+
+/// g0 part of `World::pause`: helps the collector before it yields.
+///
+/// # Safety
+/// As [`Mcall`].
+pub(crate) unsafe extern "C" fn pause_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    m.at(Door::Poll);
+    gp.set_wait(WaitReason::Collection);
+    gp.casgstatus(g::RUNNING, g::WAITING);
+    if let Some(p) = m.p() {
+        self_scan(sched, p, gp);
+        let heap = sched.heap();
+        let busy = if heap.marking() { heap.mark_slice(p.gcp(), WorkKind::Idle) } else { heap.sweep_slice(p.gcp()) };
+        if !busy {
+            gc_core::sync::yield_now();
+        }
+    }
+    gp.casgstatus(g::WAITING, g::RUNNABLE);
+    dropg(m, gp);
+    sched.globrunqput(&mut sched.lock(), gp);
+    core::ptr::null()
+}

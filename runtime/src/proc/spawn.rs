@@ -1,0 +1,224 @@
+//! Birth and death of goroutines.
+//!
+//! The closure lies in a `Start` object of conservative kind until the goroutine runs; then it moves to the
+//! goroutine's stack. A goroutine born while marking is black: its stamp is this cycle's, so its G and its start
+//! object are shaded, all in one stretch without a safepoint (`newproc`). What would break with a safepoint in
+//! between: a cycle could start after the stamp was read, and nobody would scan the new stack.
+
+use super::newm::{this_m, wakep};
+use super::runq::runqput;
+use super::schedule::{dropg, mcall};
+use crate::arch;
+use crate::g::{self, G, getg};
+use crate::join::{Join, JoinHandle};
+use crate::m::M;
+use crate::p::P;
+use crate::sched::Sched;
+use core::mem::MaybeUninit;
+use gc_core::sync::Ordering;
+use gc_core::{Conservative, Gc};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a new goroutine runs: the head of a [`Task`].
+#[repr(C)]
+pub(crate) struct Start {
+    run: unsafe fn(&'static G, Gc<Conservative<Start>>),
+}
+
+#[repr(C)]
+struct Task<F, R> {
+    start: Start,
+    f: MaybeUninit<F>,
+    join: Gc<Conservative<Join<R>>>,
+}
+
+/// Dead Gs that a P keeps; half go to the global list beyond that.
+const GFREE: u32 = 64;
+
+/// Starts a goroutine that runs `f`.
+///
+/// It is runnable at once and may run on any thread; it moves between threads only at safepoints. Needs a P: call it
+/// on a goroutine. A safepoint. Source: Go's `go` statement (`newproc`).
+///
+/// ```
+/// # unsafe { tricolor::Runtime::builder().run(|| {
+/// let handle = tricolor::spawn(|| 6 * 7);
+/// assert_eq!(handle.join().unwrap(), 42);
+/// # }) }
+/// ```
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn spawn<F, R>(f: F) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    let gp = getg().expect("`spawn` is called on a goroutine: enter a runtime with `Runtime::builder().run(..)`");
+    let sched = gp.sched;
+    let goid = sched.next_goid();
+    let join = Gc::new(Conservative(Join::<R>::new(goid)));
+    let handle = JoinHandle::new(join);
+    let start = new_task(f, join);
+    let new = match gfget(sched) {
+        Some(g) => g,
+        None => malg(sched),
+    };
+    // Asked for only now: allocation may have moved this goroutine to another M and P.
+    let Some(p) = this_m().p() else { gc_core::throw!("spawn: no P") };
+    newproc(sched, p, new, start, goid);
+    wakep(sched);
+    handle
+}
+
+/// The start object of `f`. A safepoint.
+pub(crate) fn new_task<F, R>(f: F, join: Gc<Conservative<Join<R>>>) -> Gc<Conservative<Start>>
+where
+    F: FnOnce() -> R + 'static,
+    R: Send + 'static,
+{
+    let task = Task { start: Start { run: run::<F, R> }, f: MaybeUninit::new(f), join };
+    let task = Gc::new(Conservative(task));
+    // SAFETY: a `Task` begins with its `Start` (repr(C)), and both are of conservative kind.
+    unsafe { Gc::from_ptr(Gc::as_ptr(task)) }
+}
+
+/// A G with a stack of its own, Dead. A safepoint.
+fn malg(sched: &'static Sched) -> &'static G {
+    let Some(stack) = sched.stacks.alloc() else {
+        gc_core::throw!("no address space or mappings left for another goroutine stack");
+    };
+    make_g(sched, stack)
+}
+
+/// A G for `stack`. A safepoint.
+pub(crate) fn make_g(sched: &'static Sched, stack: crate::stack::Stack) -> &'static G {
+    let gp = sched.allgadd(|index| Gc::new(Conservative(G::new(sched, stack, index))));
+    // The G may have been made white, before a cycle that counted `allgs` began inside the allocation.
+    shade_g(sched, gp);
+    let gp: *const G = &raw const **gp;
+    // SAFETY: `allgs` keeps it for ever.
+    let gp = unsafe { &*gp };
+    gp.status.store(g::DEAD, Ordering::SeqCst);
+    gp
+}
+
+fn shade_g(sched: &'static Sched, gp: Gc<Conservative<G>>) {
+    let word = Gc::as_ptr(gp).addr();
+    // SAFETY: one word on this stack.
+    unsafe { sched.heap().shade_words(&raw const word, 1) };
+}
+
+/// Makes the dead `gp` runnable with `start`. No safepoint inside; needs a P.
+pub(crate) fn newproc(sched: &'static Sched, p: &'static P, gp: &'static G, start: Gc<Conservative<Start>>, goid: u64) {
+    let heap = sched.heap();
+    // SAFETY: a dead G's stack is nobody's.
+    let sp = unsafe { arch::init_stack(gp.stack.hi, goroutine_main) };
+    gp.sp.store(sp, Ordering::SeqCst);
+    gp.id.store(goid, Ordering::SeqCst);
+    // With the barrier, which shades the start object while marking; its words were shaded when it was made, or are
+    // scanned with it.
+    gp.start.set(Some(start));
+    if heap.marking() {
+        if let Some(this) = sched.allg(gp.index) {
+            shade_g(sched, this);
+        }
+        gp.stamp.store(heap.cycle(), Ordering::SeqCst);
+    }
+    gp.casgstatus(g::DEAD, g::RUNNABLE);
+    runqput(sched, p, gp, true);
+}
+
+/// First function on a goroutine's stack. `extern "C"`: no panic leaves it.
+extern "C" fn goroutine_main() -> ! {
+    let Some(gp) = getg() else { gc_core::throw!("a goroutine without a G") };
+    let Some(start) = gp.start.get() else { gc_core::throw!("a goroutine without a function") };
+    // SAFETY: `start` is the head of a task whose types `run` knows.
+    unsafe { (start.run)(gp, start) };
+    // SAFETY: a goroutine; nothing of it is needed any more.
+    unsafe { mcall(gp, goexit0) };
+    gc_core::throw!("a dead goroutine ran");
+}
+
+/// Runs a task of types `F` and `R` to its end.
+///
+/// # Safety
+/// `start` is the head of a `Task<F, R>` that has not run.
+unsafe fn run<F, R>(gp: &'static G, start: Gc<Conservative<Start>>)
+where
+    F: FnOnce() -> R + 'static,
+    R: Send + 'static,
+{
+    let task = Gc::as_ptr(start).cast::<Task<F, R>>();
+    // SAFETY: the caller's contract: `f` is there and taken once. This stack may be black (it was born so), so what
+    // moves onto it is shaded; no safepoint in between.
+    let (f, join) = unsafe {
+        gp.sched.heap().shade_value(&raw const (*task).f);
+        ((*task).f.as_ptr().read(), (*task).join)
+    };
+    gp.start.set(None);
+    let out = catch_unwind(AssertUnwindSafe(f));
+    join.finish(gp, out);
+}
+
+/// g0 part of a goroutine's end.
+unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    if gp.panics.get().is_some() {
+        gp.panics.set(None);
+    }
+    gp.noyield.store(false, Ordering::Relaxed);
+    let end = core::ptr::eq(gp.stack.hi as *const u8, sched.stacks.main().hi as *const u8);
+    gp.casgstatus(g::RUNNING, g::DEAD);
+    dropg(m, gp);
+    if end {
+        crate::runtime::main_has_ended(sched, m);
+        return core::ptr::null();
+    }
+    if let Some(p) = m.p() {
+        gfput(sched, p, gp);
+    }
+    core::ptr::null()
+}
+
+/// Keeps a dead G for the next spawn on this P.
+fn gfput(sched: &Sched, p: &P, gp: &G) {
+    crate::g::set_g_no_write_barrier(gp, p.gfree.get());
+    // SAFETY: `allgs` keeps every G.
+    unsafe { p.gfree.set_no_write_barrier(core::ptr::from_ref(gp).cast_mut()) };
+    // Relaxed, here and in `gfget`: only the M that holds the P touches its list.
+    if p.gfree_len.fetch_add(1, Ordering::Relaxed) + 1 >= GFREE {
+        let mut global = sched.lock();
+        for _ in 0..GFREE / 2 {
+            let Some(gp) = pop(p) else { break };
+            sched.gfput_global(&mut global, gp);
+        }
+    }
+}
+
+fn pop(p: &P) -> Option<&'static G> {
+    // SAFETY: on the list are Gs of `allgs`.
+    let gp = unsafe { p.gfree.get().as_ref() }?;
+    // SAFETY: as above.
+    unsafe { p.gfree.set_no_write_barrier(gp.schedlink.get()) };
+    crate::g::set_g_no_write_barrier(gp, core::ptr::null_mut());
+    p.gfree_len.fetch_sub(1, Ordering::Relaxed);
+    Some(gp)
+}
+
+/// A dead G with its stack, from this P's list or the global one.
+fn gfget(sched: &'static Sched) -> Option<&'static G> {
+    let p = this_m().p()?;
+    if let Some(gp) = pop(p) {
+        return Some(gp);
+    }
+    let mut global = sched.lock();
+    let first = sched.gfget_global(&mut global)?;
+    for _ in 0..GFREE / 2 {
+        let Some(gp) = sched.gfget_global(&mut global) else { break };
+        crate::g::set_g_no_write_barrier(gp, p.gfree.get());
+        // SAFETY: `allgs` keeps every G.
+        unsafe { p.gfree.set_no_write_barrier(core::ptr::from_ref(gp).cast_mut()) };
+        p.gfree_len.fetch_add(1, Ordering::Relaxed);
+    }
+    Some(first)
+}

@@ -1,0 +1,240 @@
+//! Entering and leaving a runtime.
+//!
+//! The thread that calls `run` makes the scheduler and the first M and then sleeps until the main goroutine has
+//! ended; it runs no goroutine itself, so a goroutine stuck in the kernel on some M cannot keep it from returning.
+//! At the end the world is stopped for good: Ms at a door end, Ms in blocking calls end when they come back. The
+//! heap, the stacks and the tables are leaked on purpose: handles and threads may still point there.
+
+use crate::config::Settings;
+use crate::m::M;
+use crate::proc::newm::startm;
+use crate::proc::spawn::make_g;
+use crate::sched::Sched;
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+use gc_core::sync::{AtomicBool, Ordering};
+use gc_core::{Config, Heap};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// One runtime at a time.
+static LIVE: AtomicBool = AtomicBool::new(false);
+
+/// The way into a runtime.
+pub struct Runtime(PhantomData<()>);
+
+impl Runtime {
+    /// Settings for a runtime; the environment overrides them.
+    pub fn builder() -> Builder {
+        Builder { settings: Settings::default() }
+    }
+}
+
+/// Settings of a runtime, and its entry [`run`](Builder::run).
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    settings: Settings,
+}
+
+impl Builder {
+    /// How many goroutines run at once (Go's GOMAXPROCS). Default: what affinity and cgroup quota allow.
+    ///
+    /// # Panics
+    /// If it is not in 1 to 256.
+    pub fn procs(mut self, n: usize) -> Builder {
+        assert!((1..=crate::sched::MAX_PS).contains(&n), "procs is {n}: 1 to 256 are allowed");
+        self.settings.procs = n;
+        self
+    }
+
+    /// Percent by which the heap grows before a collection (Go's GOGC); `None`: only on request. Default: 100.
+    ///
+    /// # Panics
+    /// If it is not in 1 to 100000.
+    pub fn gc_percent(mut self, percent: Option<u32>) -> Builder {
+        assert!(percent.is_none_or(|p| (1..=100_000).contains(&p)), "gc_percent is {percent:?}: 1 to 100000");
+        self.settings.gc_percent = percent;
+        self
+    }
+
+    /// Heap size in bytes below which no collection starts by itself.
+    pub fn min_heap(mut self, bytes: usize) -> Builder {
+        self.settings.min_heap = Some(bytes);
+        self
+    }
+
+    /// Prints one line per collection to standard error.
+    pub fn gctrace(mut self, on: bool) -> Builder {
+        self.settings.gctrace = on;
+        self
+    }
+
+    /// Checks every collection with an independent walk of the heap. Slow.
+    pub fn verify(mut self, on: bool) -> Builder {
+        self.settings.verify = on;
+        self
+    }
+
+    /// Runs a whole collection at every `n`th allocation; 0: never. Very slow.
+    pub fn gc_every(mut self, n: u32) -> Builder {
+        self.settings.gc_every = n;
+        self
+    }
+
+    /// How long a stop of the world waits before it says who holds it up. Default: one second.
+    pub fn stw_timeout(mut self, limit: core::time::Duration) -> Builder {
+        self.settings.stw_timeout = limit;
+        self
+    }
+
+    /// Address space of each goroutine's stack, committed as it is used. Default: 256 KiB.
+    ///
+    /// # Panics
+    /// If it is below 64 KiB.
+    pub fn stack(mut self, bytes: usize) -> Builder {
+        assert!(bytes >= crate::stack::MIN_STACK, "a stack of {bytes} bytes is too small: at least 64 KiB");
+        self.settings.stack = bytes;
+        self
+    }
+
+    /// Address space of the main goroutine's stack. Default: 8 MiB.
+    ///
+    /// # Panics
+    /// If it is below 64 KiB.
+    pub fn main_stack(mut self, bytes: usize) -> Builder {
+        assert!(bytes >= crate::stack::MIN_STACK, "a stack of {bytes} bytes is too small: at least 64 KiB");
+        self.settings.main_stack = bytes;
+        self
+    }
+
+    /// Runs `f` as the main goroutine of a new runtime, and returns what it returns. The other goroutines end with it:
+    /// they stop at their next safepoint, wherever they are, and nothing of theirs is dropped.
+    ///
+    /// One runtime at a time per process; one after the other is fine. The heap of a runtime that has ended is leaked.
+    /// An environment variable of the runtime that does not parse ends the process with status 2. Source: Go's
+    /// `schedinit` and `runtime.main`.
+    ///
+    /// # Safety
+    /// Three things are not closed yet, and no goroutine of the program may do them:
+    ///
+    /// 1. **Memory without barriers.** A `Gc`, or a reference into an object of the collected heap, that is needed
+    ///    after the next safepoint lies only where the collector sees it: on the goroutine's stack, in objects of the
+    ///    heap, in a `Root`, or in what passes through the runtime (spawned closures, results, channels, mutexes).
+    ///    Not in malloc'd containers (`Vec<Gc<T>>`, `Box`, `Rc`), statics, thread-locals, or on foreign threads.
+    ///    A payload of a panic that holds one is raised by `panic_any` with the runtime's hook in place, or by
+    ///    [`resume_unwind`](crate::resume_unwind), and what it points to is reached before the next safepoint after
+    ///    `join` has returned it.
+    /// 2. **Thread-local addresses.** No reference to a thread-local is carried across a safepoint, at which a
+    ///    goroutine may move to another thread.
+    /// 3. **Std locks.** No guard of a std lock (`Mutex`, `RwLock`, `stdout().lock()`) is held across a safepoint.
+    ///
+    /// Safepoints are: allocation in the collected heap, channel and lock operations, `spawn`, `join`, `blocking`,
+    /// `yield_now`, `poll`, `gc::collect`.
+    ///
+    /// # Panics
+    /// If a runtime is running already, if address space is lacking, and if `f` does (with its payload).
+    pub unsafe fn run<R: Send, F: FnOnce() -> R + Send>(self, f: F) -> R {
+        let mut settings = self.settings;
+        if let Err(refused) = settings.read_env() {
+            eprintln!("{refused}");
+            std::process::exit(2);
+        }
+        assert!(!LIVE.swap(true, Ordering::SeqCst), "a runtime is already running in this process: one at a time");
+        let out = enter(settings, f);
+        LIVE.store(false, Ordering::SeqCst);
+        match out {
+            Ok(Ok(value)) => value,
+            Ok(Err(payload)) => resume_unwind(payload),
+            Err(why) => panic!("the runtime cannot start: {why}"),
+        }
+    }
+}
+
+/// What the main goroutine and the entering thread share, on the latter's stack.
+struct Main<F, R> {
+    f: UnsafeCell<Option<F>>,
+    out: UnsafeCell<Option<Result<R, Box<dyn Any + Send>>>>,
+}
+
+/// The address of a [`Main`], for the main goroutine's closure.
+struct MainPtr(*const ());
+
+// SAFETY: one goroutine uses it while the entering thread sleeps.
+unsafe impl Send for MainPtr {}
+
+fn enter<R: Send, F: FnOnce() -> R + Send>(settings: Settings, f: F) -> Result<Result<R, Box<dyn Any + Send>>, String> {
+    let sched = Sched::new(settings).map_err(|e| e.to_string())?;
+    let sched: &'static Sched = Box::leak(Box::new(sched));
+    let s = &sched.settings;
+    let defaults = Config::default();
+    let config = Config {
+        percent: s.gc_percent,
+        gctrace: s.gctrace,
+        verify: s.verify,
+        gc_every: s.gc_every,
+        min_heap: s.min_heap.unwrap_or(defaults.min_heap),
+        procs: s.procs,
+        ..defaults
+    };
+    let heap = Heap::new(config, sched).map_err(|e| e.to_string())?;
+    sched.set_heap(heap);
+    gc_core::fatal::set_describe(crate::deadlock::describe_current);
+    crate::panic::install_hook();
+    crate::signal::install(sched);
+
+    let main = Main { f: UnsafeCell::new(Some(f)), out: UnsafeCell::new(None) };
+    bootstrap(sched, MainPtr((&raw const main).cast()), main_entry::<F, R>);
+    std::thread::Builder::new()
+        .name("tricolor-sysmon".to_owned())
+        .spawn(move || crate::sysmon::sysmon(sched))
+        .map_err(|e| format!("no thread for sysmon: {e}"))?;
+    // The first M, with the first P, finds the main goroutine on that P's queue.
+    let p = sched.pidleget(&mut sched.lock()).expect("all Ps are idle");
+    startm(sched, p, false);
+    sched.done.sleep();
+    Ok(main.out.into_inner().unwrap_or_else(|| Err(Box::new("the main goroutine left no result"))))
+}
+
+/// Makes the main goroutine. This thread borrows a P for that, and is an M for so long.
+fn bootstrap(sched: &'static Sched, main: MainPtr, entry: fn(*const ())) {
+    let p = sched.pidleget(&mut sched.lock()).expect("all Ps are idle");
+    sched.heap().acquire_p(p.gcp());
+    let goid = sched.next_goid();
+    let gp = make_g(sched, sched.stacks.main());
+    let join = gc_core::Gc::new(gc_core::Conservative(crate::join::Join::<()>::new(goid)));
+    let start = crate::proc::spawn::new_task(
+        move || {
+            let main = main;
+            entry(main.0);
+        },
+        join,
+    );
+    crate::proc::spawn::newproc(sched, p, gp, start, goid);
+    sched.heap().release_p(p.gcp());
+    sched.pidleput(&mut sched.lock(), p);
+}
+
+fn main_entry<F: FnOnce() -> R + Send, R: Send>(main: *const ()) {
+    // SAFETY: `enter` keeps the `Main` until the world has ended, and does not touch it meanwhile.
+    unsafe {
+        let main = &*main.cast::<Main<F, R>>();
+        let f = (*main.f.get()).take();
+        let out = catch_unwind(AssertUnwindSafe(|| f.map(|f| f())));
+        *main.out.get() = match out {
+            Ok(value) => value.map(Ok),
+            Err(payload) => Some(Err(payload)),
+        };
+    }
+}
+
+/// The main goroutine has ended: stops the world for good and wakes the entering thread. On g0.
+pub(crate) fn main_has_ended(sched: &'static Sched, m: &'static M) {
+    let Some(p) = m.p() else { gc_core::throw!("the main goroutine ended without a P") };
+    crate::stw::stop_for_good(sched, m);
+    sched.heap().release_p(p.gcp());
+    crate::p::set_p_no_write_barrier(&m.p, core::ptr::null_mut());
+    crate::stw::wake_for_the_end(sched);
+    sched.sysmon_note.wakeup();
+    sched.done.wakeup();
+}

@@ -1,0 +1,309 @@
+//! The scheduler's state, as Go's `sched`: what all Ms share. No statics: everything hangs off this struct.
+//!
+//! `lock` guards [`Global`]: the global run queue, the lists of idle Ms and Ps and of dead Gs, the count of a stop.
+//! Lock order: a channel's, join's or mutex's own lock, then this one, then gc-core's. Nothing here allocates: lists
+//! are intrusive, tables are reservations.
+
+use crate::config::Settings;
+use crate::g::{G, set_g_no_write_barrier};
+use crate::m::{M, set_m_no_write_barrier};
+use crate::p::{P, set_p_no_write_barrier};
+use crate::stack::StackArena;
+use barrier_lint::nowritebarrierrec;
+use gc_core::sync::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Note, Ordering, Table,
+};
+use gc_core::{Conservative, Gc, GcP, Heap};
+
+/// Most Ms, as Go's default.
+pub(crate) const MAX_MS: usize = 10_000;
+/// Most Ps.
+pub(crate) const MAX_PS: usize = 256;
+/// Most Gs that a program can have had alive at once.
+const MAX_GS: usize = 16 << 20;
+
+/// A function that `for_each_p` runs; its referent outlives the call that set it.
+#[derive(Clone, Copy)]
+pub(crate) struct SafepointFn(pub(crate) *const (dyn Fn(&GcP) + Sync));
+
+/// What the scheduler lock guards.
+pub(crate) struct Global {
+    runq_head: *mut G,
+    runq_tail: *mut G,
+    gfree: *mut G,
+    pidle: *mut P,
+    midle: *mut M,
+    /// Ms on the idle list.
+    pub(crate) nmidle: u32,
+    /// Ms that exist.
+    pub(crate) mcount: u32,
+    /// Ps that a stop still waits for.
+    pub(crate) stopwait: u32,
+    pub(crate) safepoint_fn: Option<SafepointFn>,
+    /// Ps that have not run `safepoint_fn` yet.
+    pub(crate) safepoint_wait: u32,
+}
+
+// SAFETY: pointers to Gs, Ms, Ps that live for ever; only used under the lock.
+unsafe impl Send for Global {}
+
+/// The scheduler.
+pub(crate) struct Sched {
+    heap: AtomicPtr<Heap>,
+    global: Lock<Global>,
+    pub(crate) stacks: StackArena,
+    pub(crate) settings: Settings,
+
+    allgs: Table<AtomicUsize>,
+    nallgs: AtomicUsize,
+    pub(crate) allms: Table<M>,
+    pub(crate) allps: Table<P>,
+    pub(crate) procs: usize,
+    goid: AtomicU64,
+
+    /// Length of the global run queue; written under the lock.
+    pub(crate) runqsize: AtomicUsize,
+    /// Idle Ps; written under the lock.
+    pub(crate) npidle: AtomicU32,
+    /// Ms that look for work.
+    pub(crate) nmspinning: AtomicU32,
+
+    /// A stop is wanted or under way.
+    pub(crate) gcwaiting: AtomicBool,
+    /// Signalled when the last P has stopped.
+    pub(crate) stopnote: Note,
+    /// Signalled when the last P has run `safepoint_fn`.
+    pub(crate) safepoint_note: Note,
+    /// The M that stops the world or runs a handshake (Go's `worldsema`).
+    pub(crate) worldsema: AtomicPtr<M>,
+    pub(crate) stops: crate::stw::StopTimes,
+
+    /// The main goroutine has ended.
+    pub(crate) exiting: AtomicBool,
+    /// Signalled when the world is stopped for good.
+    pub(crate) done: Note,
+    /// Ends sysmon's sleep.
+    pub(crate) sysmon_note: Note,
+    /// The current cycle, as `begin_mark` was told.
+    pub(crate) cycle: AtomicU32,
+}
+
+// SAFETY: shared fields are atomics, locks, notes and tables of such.
+unsafe impl Sync for Sched {}
+// SAFETY: as above.
+unsafe impl Send for Sched {}
+
+impl Sched {
+    /// A scheduler without Ms, whose Ps are not made yet.
+    pub(crate) fn new(settings: Settings) -> Result<Sched, SchedError> {
+        let stacks = StackArena::new(settings.stack, settings.main_stack).map_err(SchedError::Stacks)?;
+        let procs = settings.procs;
+        Ok(Sched {
+            heap: AtomicPtr::new(core::ptr::null_mut()),
+            global: Lock::new(Global {
+                runq_head: core::ptr::null_mut(),
+                runq_tail: core::ptr::null_mut(),
+                gfree: core::ptr::null_mut(),
+                pidle: core::ptr::null_mut(),
+                midle: core::ptr::null_mut(),
+                nmidle: 0,
+                mcount: 0,
+                stopwait: 0,
+                safepoint_fn: None,
+                safepoint_wait: 0,
+            }),
+            stacks,
+            settings,
+            allgs: Table::new(MAX_GS)?,
+            nallgs: AtomicUsize::new(0),
+            allms: Table::new(MAX_MS)?,
+            allps: Table::new(MAX_PS)?,
+            procs,
+            goid: AtomicU64::new(0),
+            runqsize: AtomicUsize::new(0),
+            npidle: AtomicU32::new(0),
+            nmspinning: AtomicU32::new(0),
+            gcwaiting: AtomicBool::new(false),
+            stopnote: Note::new(),
+            safepoint_note: Note::new(),
+            worldsema: AtomicPtr::new(core::ptr::null_mut()),
+            stops: crate::stw::StopTimes::new(),
+            exiting: AtomicBool::new(false),
+            done: Note::new(),
+            sysmon_note: Note::new(),
+            cycle: AtomicU32::new(0),
+        })
+    }
+
+    /// Ties the heap to its world and makes the Ps, all idle.
+    pub(crate) fn set_heap(&'static self, heap: &'static Heap) {
+        self.heap.store(core::ptr::from_ref(heap).cast_mut(), Ordering::SeqCst);
+        let mut global = self.lock();
+        for i in (0..self.procs).rev() {
+            self.allps[i].init(i as u32, heap.new_p());
+            self.pidleput(&mut global, &self.allps[i]);
+        }
+    }
+
+    /// The heap.
+    #[inline]
+    #[nowritebarrierrec]
+    pub(crate) fn heap(&self) -> &'static Heap {
+        // SAFETY: set once, before the first M, to a heap that lives for ever.
+        // Relaxed: never written again.
+        unsafe { &*self.heap.load(Ordering::Relaxed) }
+    }
+
+    /// Takes the scheduler lock. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn lock(&self) -> Guard<'_, Global> {
+        self.global.lock()
+    }
+
+    /// The Ps.
+    pub(crate) fn ps(&self) -> impl Iterator<Item = &P> {
+        self.allps.as_slice()[..self.procs].iter()
+    }
+
+    /// A fresh goroutine number.
+    pub(crate) fn next_goid(&self) -> u64 {
+        // Relaxed: a ticket.
+        self.goid.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Number of Gs ever made.
+    pub(crate) fn nallgs(&self) -> usize {
+        // Acquire: pairs with the Release in `allgadd`: the entries below are there.
+        self.nallgs.load(Ordering::Acquire)
+    }
+
+    /// Reserves a place in `allgs`; `allgs_publish` makes it count.
+    pub(crate) fn allgadd(&self, make: impl FnOnce(usize) -> Gc<Conservative<G>>) -> Gc<Conservative<G>> {
+        // The place is taken before the G is made (which may be a safepoint) so no lock is held then. Until it is
+        // filled the entry is 0, which scanners skip.
+        let index = self.nallgs.fetch_add(1, Ordering::AcqRel);
+        if index >= MAX_GS {
+            gc_core::throw!("more than {MAX_GS} goroutines alive at once");
+        }
+        let g = make(index);
+        // Release: pairs with the Acquire in `allg`: the G's fields are there.
+        self.allgs[index].store(Gc::as_ptr(g).expose_provenance(), Ordering::Release);
+        g
+    }
+
+    /// The G at a place of `allgs`; `None` while it is being made.
+    pub(crate) fn allg(&self, index: usize) -> Option<Gc<Conservative<G>>> {
+        let p = self.allgs[index].load(Ordering::Acquire);
+        // SAFETY: `allgadd` stored a live G, which `allgs` keeps alive.
+        (p != 0).then(|| unsafe { Gc::from_ptr(core::ptr::with_exposed_provenance_mut(p)) })
+    }
+
+    /// Puts a dead G where `spawn` finds it.
+    pub(crate) fn gfput_global(&self, global: &mut Global, gp: &G) {
+        set_g_no_write_barrier(gp, global.gfree);
+        global.gfree = core::ptr::from_ref(gp).cast_mut();
+    }
+
+    /// A dead G, if there is one.
+    pub(crate) fn gfget_global(&self, global: &mut Global) -> Option<&'static G> {
+        // SAFETY: on the list are Gs of `allgs` only, never freed.
+        let gp = unsafe { global.gfree.as_ref() }?;
+        global.gfree = gp.schedlink.get();
+        set_g_no_write_barrier(gp, core::ptr::null_mut());
+        Some(gp)
+    }
+
+    /// Puts a runnable G at the end of the global queue. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn globrunqput(&self, global: &mut Global, gp: &G) {
+        self.globrunqputbatch(global, gp, gp, 1);
+    }
+
+    /// Puts a list of `n` runnable Gs at the end of the global queue. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn globrunqputbatch(&self, global: &mut Global, head: &G, tail: &G, n: usize) {
+        set_g_no_write_barrier(tail, core::ptr::null_mut());
+        let head = core::ptr::from_ref(head).cast_mut();
+        // SAFETY: `runq_tail` is null or a G of `allgs`.
+        match unsafe { global.runq_tail.as_ref() } {
+            Some(last) => set_g_no_write_barrier(last, head),
+            None => global.runq_head = head,
+        }
+        global.runq_tail = core::ptr::from_ref(tail).cast_mut();
+        self.runqsize.fetch_add(n, Ordering::SeqCst);
+    }
+
+    /// Takes the first G of the global queue. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn globrunqpop(&self, global: &mut Global) -> Option<&'static G> {
+        // SAFETY: null or a G of `allgs`.
+        let gp = unsafe { global.runq_head.as_ref() }?;
+        global.runq_head = gp.schedlink.get();
+        if global.runq_head.is_null() {
+            global.runq_tail = core::ptr::null_mut();
+        }
+        set_g_no_write_barrier(gp, core::ptr::null_mut());
+        self.runqsize.fetch_sub(1, Ordering::SeqCst);
+        Some(gp)
+    }
+
+    /// Puts a P with an empty run queue on the idle list. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn pidleput(&self, global: &mut Global, p: &P) {
+        set_p_no_write_barrier(&p.link, global.pidle);
+        global.pidle = core::ptr::from_ref(p).cast_mut();
+        self.npidle.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes a P off the idle list. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn pidleget(&self, global: &mut Global) -> Option<&'static P> {
+        // SAFETY: null or an entry of `allps`, never freed.
+        let p = unsafe { global.pidle.as_ref() }?;
+        global.pidle = p.link.get();
+        set_p_no_write_barrier(&p.link, core::ptr::null_mut());
+        self.npidle.fetch_sub(1, Ordering::SeqCst);
+        Some(p)
+    }
+
+    /// Puts an M on the idle list. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn mput(&self, global: &mut Global, m: &M) {
+        set_m_no_write_barrier(&m.schedlink, global.midle);
+        global.midle = core::ptr::from_ref(m).cast_mut();
+        global.nmidle += 1;
+    }
+
+    /// Takes an M off the idle list. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn mget(&self, global: &mut Global) -> Option<&'static M> {
+        // SAFETY: null or an entry of `allms`, never freed.
+        let m = unsafe { global.midle.as_ref() }?;
+        global.midle = m.schedlink.get();
+        set_m_no_write_barrier(&m.schedlink, core::ptr::null_mut());
+        global.nmidle -= 1;
+        Some(m)
+    }
+}
+
+/// A scheduler could not be made.
+#[derive(Debug)]
+pub(crate) enum SchedError {
+    Stacks(std::io::Error),
+    Map(MapError),
+}
+
+impl From<MapError> for SchedError {
+    fn from(e: MapError) -> Self {
+        SchedError::Map(e)
+    }
+}
+
+impl core::fmt::Display for SchedError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            SchedError::Stacks(e) => write!(f, "cannot reserve goroutine stacks: {e}"),
+            SchedError::Map(e) => e.fmt(f),
+        }
+    }
+}

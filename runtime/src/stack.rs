@@ -1,0 +1,181 @@
+//! Goroutine stacks: equal slots in one reservation.
+//!
+//! ```text
+//! slot   [ guard | usable, committed as it is touched ........ top ]
+//! arena  [ slot 0 | slot 1 | ... ]     one mapping, NORESERVE, no huge pages
+//! ```
+//!
+//! A slot is cut off when a G is made and stays with that G, which is reused; so there is no list of stacks here.
+//! Guards are `MADV_GUARD_INSTALL` marks inside the one mapping (Linux 6.13); where the kernel has none, each is an
+//! `mprotect`ed range, which costs two mappings per stack and therefore limits their number (`vm.max_map_count`).
+//! The main goroutine's stack is a mapping of its own, larger.
+//!
+//! What would break if huge pages were allowed: each stack would commit 2 MiB at its first touch.
+
+use gc_core::sync::{AtomicBool, AtomicUsize, Ordering};
+use std::io;
+
+/// Bytes at the low end of a slot that nobody may touch. Rust's frames probe every page; C code built without
+/// `-fstack-clash-protection` may jump over a smaller one.
+const GUARD: usize = 32 << 10;
+/// Distance of stacks unless the builder says otherwise.
+pub(crate) const DEFAULT_STACK: usize = 256 << 10;
+/// Stack of the main goroutine unless the builder says otherwise.
+pub(crate) const DEFAULT_MAIN_STACK: usize = 8 << 20;
+/// Smallest stack that the builder takes.
+pub(crate) const MIN_STACK: usize = 64 << 10;
+/// Address space for goroutine stacks; halved until the operating system agrees.
+const RESERVE: usize = 256 << 30;
+/// `madvise`: a range that faults without a mapping of its own.
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// A range of addresses for a stack: usable from `lo` to `hi`, the guard just below `lo`.
+#[derive(Clone, Copy)]
+pub(crate) struct Stack {
+    pub(crate) lo: usize,
+    pub(crate) hi: usize,
+}
+
+/// All goroutine stacks.
+pub(crate) struct StackArena {
+    base: usize,
+    slots: usize,
+    slot_bytes: usize,
+    next: AtomicUsize,
+    main: Stack,
+    marks: AtomicBool,
+}
+
+/// What an address is, to the handler of segmentation faults.
+pub(crate) enum Hit {
+    /// In the guard of this stack.
+    Guard(Stack),
+    /// In a stack, above its guard.
+    Inside,
+    /// Somewhere else.
+    Outside,
+}
+
+fn map(bytes: usize) -> io::Result<usize> {
+    // SAFETY: a fresh anonymous mapping; no existing memory is touched.
+    let p = unsafe {
+        libc::mmap(
+            core::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if p == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the range just mapped. A kernel without huge pages refuses, which is as good.
+    unsafe { libc::madvise(p, bytes, libc::MADV_NOHUGEPAGE) };
+    Ok(p.expose_provenance())
+}
+
+impl StackArena {
+    /// Reserves address space for stacks of `slot_bytes` and one of `main_bytes`.
+    pub(crate) fn new(slot_bytes: usize, main_bytes: usize) -> io::Result<StackArena> {
+        let slot_bytes = slot_bytes.max(MIN_STACK).next_multiple_of(GUARD);
+        let main_bytes = main_bytes.next_multiple_of(GUARD) + GUARD;
+        let mut bytes = RESERVE;
+        let base = loop {
+            match map(bytes) {
+                Ok(p) => break p,
+                Err(e) if bytes <= slot_bytes * 1024 => return Err(e),
+                Err(_) => bytes /= 2,
+            }
+        };
+        let main = map(main_bytes)?;
+        let arena = StackArena {
+            base,
+            slots: bytes / slot_bytes,
+            slot_bytes,
+            next: AtomicUsize::new(0),
+            main: Stack { lo: main + GUARD, hi: main + main_bytes },
+            marks: AtomicBool::new(true),
+        };
+        arena.guard(main);
+        Ok(arena)
+    }
+
+    /// The main goroutine's stack.
+    pub(crate) fn main(&self) -> Stack {
+        self.main
+    }
+
+    /// One more stack; `None` when the address space is used up. May run without a P.
+    pub(crate) fn alloc(&self) -> Option<Stack> {
+        // Relaxed: a ticket; what it names is reached by its owner only.
+        let i = self.next.fetch_add(1, Ordering::Relaxed);
+        if i >= self.slots {
+            self.next.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let start = self.base + i * self.slot_bytes;
+        self.guard(start).then_some(Stack { lo: start + GUARD, hi: start + self.slot_bytes })
+    }
+
+    /// Makes the first [`GUARD`] bytes at `start` fault. False: the kernel has no more mappings.
+    fn guard(&self, start: usize) -> bool {
+        let p = core::ptr::with_exposed_provenance_mut(start);
+        // Relaxed: a hint; whoever reads the old value tries the mark once more.
+        if self.marks.load(Ordering::Relaxed) {
+            // SAFETY: the low end of a slot that nobody uses yet.
+            if unsafe { libc::madvise(p, GUARD, MADV_GUARD_INSTALL) } == 0 {
+                return true;
+            }
+            self.marks.store(false, Ordering::Relaxed);
+        }
+        // SAFETY: as above.
+        unsafe { libc::mprotect(p, GUARD, libc::PROT_NONE) == 0 }
+    }
+
+    /// Where `addr` lies. Runs in a signal handler.
+    pub(crate) fn hit(&self, addr: usize) -> Hit {
+        let (stack, start) = if addr.wrapping_sub(self.main.lo - GUARD) < self.main.hi - self.main.lo + GUARD {
+            (self.main, self.main.lo - GUARD)
+        } else if addr.wrapping_sub(self.base) < self.slots * self.slot_bytes {
+            let start = addr - (addr - self.base) % self.slot_bytes;
+            (Stack { lo: start + GUARD, hi: start + self.slot_bytes }, start)
+        } else {
+            return Hit::Outside;
+        };
+        if addr - start < GUARD { Hit::Guard(stack) } else { Hit::Inside }
+    }
+}
+
+impl Drop for StackArena {
+    /// Only an arena that no runtime ever used is dropped; a live one is leaked with its `Sched`.
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with these sizes; no goroutine ran on them.
+        unsafe {
+            libc::munmap(core::ptr::with_exposed_provenance_mut(self.base), self.slots * self.slot_bytes);
+            let main = self.main.lo - GUARD;
+            libc::munmap(core::ptr::with_exposed_provenance_mut(main), self.main.hi - main);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_are_apart_and_their_guards_are_known() {
+        let arena = StackArena::new(DEFAULT_STACK, DEFAULT_MAIN_STACK).expect("address space");
+        let a = arena.alloc().expect("a stack");
+        let b = arena.alloc().expect("a stack");
+        assert_eq!(b.hi - a.hi, DEFAULT_STACK);
+        assert!(a.hi <= b.lo - GUARD);
+        assert!(matches!(arena.hit(b.lo - 1), Hit::Guard(s) if s.lo == b.lo));
+        assert!(matches!(arena.hit(b.lo), Hit::Inside));
+        assert!(matches!(arena.hit(arena.main().lo - 1), Hit::Guard(_)));
+        assert!(matches!(arena.hit(8), Hit::Outside));
+        // SAFETY: the top word of a stack of ours.
+        unsafe { core::ptr::with_exposed_provenance_mut::<usize>(b.hi - 8).write(7) };
+    }
+}

@@ -1,0 +1,400 @@
+//! Stopping the world, and running a function on every P.
+//!
+//! ```text
+//! stopper                                   everybody else
+//! worldsema <- me                           (a second stopper waits at the door, its P stopped, until it is free)
+//! lock; stopwait = Ps; gcwaiting = true
+//! preempt flag of every P
+//! claim by CAS: own, idle, in syscall       a P's own M comes to a door: release_p, Running -> GcStop,
+//! unlock; sleep until stopwait = 0             stopwait - 1, the last one wakes the stopper; sleeps on `m.stop`
+//! ... the world is stopped ...
+//! lock; gcwaiting = false                   GcStop -> what it was; its M, if it waits, wakes up holding it
+//! ```
+//!
+//! Each P counts once: whoever moves its status word to `GcStop` by CAS subtracts one. Stopping is *in place*: the P
+//! stays with its M and goroutine, so nothing is queued anew. A P claimed while idle or in a syscall has no M; if one
+//! comes for it meanwhile (`wait_for_p`, `exitsyscall`) that M enters itself as `stop_waiter` and gets it as Running.
+//!
+//! Requests cannot be lost: the stopper stores `gcwaiting` before it sets the flags and tries the CAS; who takes a P
+//! does its CAS first and reads `gcwaiting` (at its next door) second; who answers a flag clears it first and reads
+//! `gcwaiting` second (`clear_preempt`).
+//!
+//! What would break if a stopper that waits for `worldsema` kept its P: two stoppers would wait for each other. If
+//! it lost its P to another M: the collector's slice, which it is in the middle of, would go on with a P it no longer
+//! holds.
+
+use crate::m::{Door, M, set_m_no_write_barrier};
+use crate::p::{self, P};
+use crate::proc::newm::wakep;
+use crate::sched::{Global, SafepointFn, Sched};
+use crate::time::nanotime;
+use barrier_lint::nowritebarrierrec;
+use core::time::Duration;
+use gc_core::GcP;
+use gc_core::sync::{AtomicBool, AtomicU64, Ordering};
+
+/// How long a stopper sleeps before it looks again at Ps that have changed hands meanwhile.
+const AGAIN: Duration = Duration::from_micros(100);
+
+/// How long stops took, in nanoseconds.
+pub(crate) struct StopTimes {
+    pub(crate) count: AtomicU64,
+    pub(crate) last_to_stop: AtomicU64,
+    pub(crate) max_to_stop: AtomicU64,
+    pub(crate) last_stopped: AtomicU64,
+    pub(crate) max_stopped: AtomicU64,
+    stopped_at: AtomicU64,
+}
+
+impl StopTimes {
+    pub(crate) fn new() -> StopTimes {
+        StopTimes {
+            count: AtomicU64::new(0),
+            last_to_stop: AtomicU64::new(0),
+            max_to_stop: AtomicU64::new(0),
+            last_stopped: AtomicU64::new(0),
+            max_stopped: AtomicU64::new(0),
+            stopped_at: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Comes by the door: runs a pending function of `for_each_p`, and waits here, its P stopped, while the world is.
+/// On g0, holding a P and no running goroutine. False: the world ends, and the P is gone.
+///
+/// `deep`: there are frames below that need the P back, so at the world's end this does not return.
+pub(crate) fn door(sched: &'static Sched, m: &'static M, deep: bool) -> bool {
+    loop {
+        let Some(p) = m.p() else { return false };
+        run_safepoint_fn(sched, p);
+        if !sched.gcwaiting.load(Ordering::SeqCst) {
+            return true;
+        }
+        sched.heap().release_p(p.gcp());
+        let mut global = sched.lock();
+        if !sched.gcwaiting.load(Ordering::SeqCst) {
+            drop(global);
+            sched.heap().acquire_p(p.gcp());
+            continue;
+        }
+        let exiting = sched.exiting.load(Ordering::SeqCst);
+        p.stop_from.store(p::RUNNING, Ordering::SeqCst);
+        m.stop.clear();
+        let waiter = if exiting { core::ptr::null_mut() } else { core::ptr::from_ref(m).cast_mut() };
+        set_m_no_write_barrier(&p.stop_waiter, waiter);
+        if !p.cas(p::RUNNING, p::GCSTOP) {
+            gc_core::throw!("P{} came to the door without running", p.id.load(Ordering::SeqCst));
+        }
+        if exiting {
+            crate::p::set_p_no_write_barrier(&m.p, core::ptr::null_mut());
+        }
+        stopped_one(sched, &mut global);
+        drop(global);
+        if exiting {
+            while deep {
+                m.stop.sleep();
+                m.stop.clear();
+            }
+            return false;
+        }
+        m.stop.sleep();
+        sched.heap().acquire_p(p.gcp());
+    }
+}
+
+/// One more P is stopped.
+#[nowritebarrierrec]
+fn stopped_one(sched: &Sched, global: &mut Global) {
+    global.stopwait -= 1;
+    if global.stopwait == 0 {
+        sched.stopnote.wakeup();
+    }
+}
+
+/// Takes `p` if it is idle or left behind by a blocking call.
+#[nowritebarrierrec]
+fn claim(p: &P, _global: &mut Global) -> bool {
+    for from in [p::IDLE, p::SYSCALL] {
+        if p.cas(from, p::GCSTOP) {
+            p.stop_from.store(from, Ordering::SeqCst);
+            set_m_no_write_barrier(&p.stop_waiter, core::ptr::null_mut());
+            return true;
+        }
+    }
+    false
+}
+
+/// Gives back a P in `GcStop`: to the M that waits for it, else to the state it had.
+#[nowritebarrierrec]
+fn unclaim(p: &P, _global: &mut Global) {
+    let waiter = p.stop_waiter.get();
+    set_m_no_write_barrier(&p.stop_waiter, core::ptr::null_mut());
+    // SAFETY: null or an entry of `allms`.
+    match unsafe { waiter.as_ref() } {
+        Some(m) => {
+            p.status.store(p::RUNNING, Ordering::SeqCst);
+            m.stop.wakeup();
+        }
+        None => p.status.store(p.stop_from.load(Ordering::SeqCst), Ordering::SeqCst),
+    }
+}
+
+/// A P that an M has just left behind in a blocking call, or made idle, counts as stopped at once.
+#[nowritebarrierrec]
+pub(crate) fn stop_left_behind(sched: &Sched, p: &P) {
+    let mut global = sched.lock();
+    if global.stopwait > 0 && sched.gcwaiting.load(Ordering::SeqCst) && claim(p, &mut global) {
+        stopped_one(sched, &mut global);
+    }
+}
+
+/// Becomes the only stopper. The caller holds a P, on g0.
+fn acquire_worldsema(sched: &'static Sched, m: &'static M) {
+    let me = core::ptr::from_ref(m).cast_mut();
+    if sched.worldsema.load(Ordering::SeqCst) == me {
+        gc_core::throw!("a stop of the world inside a stop of the world, by the same thread");
+    }
+    while sched.worldsema.compare_exchange(core::ptr::null_mut(), me, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        if let Some(p) = m.p()
+            && !sched.gcwaiting.load(Ordering::SeqCst)
+            && p.safepoint_fn.load(Ordering::SeqCst) == 0
+        {
+            gc_core::sync::yield_now();
+        }
+        door(sched, m, true);
+    }
+}
+
+fn release_worldsema(sched: &Sched) {
+    sched.worldsema.store(core::ptr::null_mut(), Ordering::SeqCst);
+}
+
+/// Stops the world. On g0, holding a P; returns when every other P is stopped.
+pub(crate) fn stop_the_world(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Debug) {
+    acquire_worldsema(sched, m);
+    stop_with_sema(sched, m, why, false);
+}
+
+/// Stops the world for good: nobody starts it again, and Ms at the door end.
+pub(crate) fn stop_for_good(sched: &'static Sched, m: &'static M) {
+    acquire_worldsema(sched, m);
+    stop_with_sema(sched, m, &"the end of main", true);
+}
+
+fn stop_with_sema(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Debug, for_good: bool) {
+    let start = nanotime();
+    let Some(own) = m.p() else { gc_core::throw!("stop the world without a P") };
+    let mut global = sched.lock();
+    if for_good {
+        sched.exiting.store(true, Ordering::SeqCst);
+    }
+    sched.stopnote.clear();
+    global.stopwait = sched.procs as u32;
+    sched.gcwaiting.store(true, Ordering::SeqCst);
+    sched.ps().for_each(P::preempt);
+    if !own.cas(p::RUNNING, p::GCSTOP) {
+        gc_core::throw!("the stopper's P{} is not running", own.id.load(Ordering::SeqCst));
+    }
+    own.stop_from.store(p::RUNNING, Ordering::SeqCst);
+    set_m_no_write_barrier(&own.stop_waiter, core::ptr::null_mut());
+    global.stopwait -= 1;
+    let mut reported = false;
+    loop {
+        for p in sched.ps() {
+            if claim(p, &mut global) {
+                global.stopwait -= 1;
+            }
+        }
+        if global.stopwait == 0 {
+            break;
+        }
+        drop(global);
+        if !sched.stopnote.sleep_for(AGAIN) {
+            sched.ps().for_each(P::preempt);
+        }
+        let waited = nanotime() - start;
+        let limit = sched.settings.stw_timeout.as_nanos() as u64;
+        if !reported && waited > limit {
+            reported = true;
+            report(sched, why, waited);
+        }
+        global = sched.lock();
+        if for_good && waited > 2 * limit {
+            break; // what still runs is left to itself, on a heap that nobody frees
+        }
+    }
+    drop(global);
+    let now = nanotime();
+    let t = &sched.stops;
+    t.count.fetch_add(1, Ordering::SeqCst);
+    t.last_to_stop.store(now - start, Ordering::SeqCst);
+    t.max_to_stop.fetch_max(now - start, Ordering::SeqCst);
+    t.stopped_at.store(now, Ordering::SeqCst);
+}
+
+/// Wakes all Ms that sleep, so that they see that the world ends.
+pub(crate) fn wake_for_the_end(sched: &'static Sched) {
+    let mut global = sched.lock();
+    while let Some(m) = sched.mget(&mut global) {
+        m.park.wakeup();
+    }
+    for p in sched.ps() {
+        // SAFETY: null or an entry of `allms`.
+        if let Some(m) = unsafe { p.stop_waiter.get().as_ref() } {
+            m.stop.wakeup();
+        }
+    }
+}
+
+/// Starts the world again.
+pub(crate) fn start_the_world(sched: &'static Sched, m: &'static M) {
+    let Some(own) = m.p() else { gc_core::throw!("start the world without a P") };
+    if sched.worldsema.load(Ordering::SeqCst) != core::ptr::from_ref(m).cast_mut() {
+        gc_core::throw!("start the world by a thread that has not stopped it");
+    }
+    let t = &sched.stops;
+    let stopped = nanotime() - t.stopped_at.load(Ordering::SeqCst);
+    t.last_stopped.store(stopped, Ordering::SeqCst);
+    t.max_stopped.fetch_max(stopped, Ordering::SeqCst);
+
+    let mut global = sched.lock();
+    sched.gcwaiting.store(false, Ordering::SeqCst);
+    for p in sched.ps() {
+        if core::ptr::eq(p, own) {
+            p.status.store(p::RUNNING, Ordering::SeqCst);
+        } else if p.status.load(Ordering::SeqCst) == p::GCSTOP {
+            unclaim(p, &mut global);
+        } else {
+            gc_core::throw!("P{} ran while the world was stopped", p.id.load(Ordering::SeqCst));
+        }
+    }
+    drop(global);
+    release_worldsema(sched);
+    // Goroutines may have come back from blocking calls to the global queue.
+    wakep(sched);
+}
+
+/// Runs `f` once for every P: on its own M at a safepoint, or here for those that nobody holds (Go's `forEachP`).
+/// On g0, holding a P.
+pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP) + Sync)) {
+    acquire_worldsema(sched, m);
+    let Some(own) = m.p() else { gc_core::throw!("for_each_p without a P") };
+    let start = nanotime();
+    // SAFETY: only the lifetime changes; this function waits until every P has run it, and then takes it away.
+    let ptr =
+        unsafe { core::mem::transmute::<*const (dyn Fn(&GcP) + Sync + '_), *const (dyn Fn(&GcP) + Sync + 'static)>(f) };
+    let mut global = sched.lock();
+    sched.safepoint_note.clear();
+    global.safepoint_fn = Some(SafepointFn(ptr));
+    global.safepoint_wait = sched.procs as u32 - 1;
+    for p in sched.ps().filter(|p| !core::ptr::eq(*p, own)) {
+        p.safepoint_fn.store(1, Ordering::SeqCst);
+        p.preempt();
+    }
+    drop(global);
+    f(own.gcp());
+
+    let mut reported = false;
+    loop {
+        for p in sched.ps() {
+            if p.safepoint_fn.load(Ordering::SeqCst) == 0 {
+                continue;
+            }
+            let mut global = sched.lock();
+            if !claim(p, &mut global) {
+                continue;
+            }
+            drop(global);
+            run_safepoint_fn(sched, p);
+            unclaim(p, &mut sched.lock());
+        }
+        if sched.lock().safepoint_wait == 0 {
+            break;
+        }
+        if !sched.safepoint_note.sleep_for(AGAIN) {
+            sched.ps().filter(|p| p.safepoint_fn.load(Ordering::SeqCst) != 0).for_each(P::preempt);
+        }
+        let waited = nanotime() - start;
+        if !reported && waited > sched.settings.stw_timeout.as_nanos() as u64 {
+            reported = true;
+            report(sched, &"a function for every P", waited);
+        }
+    }
+    sched.lock().safepoint_fn = None;
+    release_worldsema(sched);
+}
+
+/// Runs the pending function of `for_each_p` on `p`, which the caller holds or has claimed.
+fn run_safepoint_fn(sched: &Sched, p: &P) {
+    if p.safepoint_fn.load(Ordering::SeqCst) == 0
+        || p.safepoint_fn.compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst).is_err()
+    {
+        return;
+    }
+    let f = sched.lock().safepoint_fn;
+    let Some(f) = f else { gc_core::throw!("a P is to run a function that is gone") };
+    // SAFETY: `for_each_p` keeps it until `safepoint_wait`, which counts this P, is 0.
+    unsafe { (*f.0)(p.gcp()) };
+    let mut global = sched.lock();
+    global.safepoint_wait -= 1;
+    if global.safepoint_wait == 0 {
+        sched.safepoint_note.wakeup();
+    }
+}
+
+/// Says once who holds a stop up, and where. The program counter comes with signals (suspending in place).
+fn report(sched: &Sched, why: &dyn core::fmt::Debug, waited: u64) {
+    static REPORTING: AtomicBool = AtomicBool::new(false);
+    if REPORTING.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let now = nanotime();
+    for p in sched.ps().filter(|p| p.status.load(Ordering::SeqCst) == p::RUNNING) {
+        // SAFETY: null or an entry of `allms`.
+        let Some(m) = (unsafe { p.m.get().as_ref() }) else { continue };
+        let tid = m.tid.load(Ordering::SeqCst);
+        let goid = m.curg().map_or(0, |gp| gp.id.load(Ordering::SeqCst));
+        gc_core::fatal::print_line(format_args!(
+            "tricolor: stop of the world ({why:?}) waits for {} ms: P{} on M{} (thread {tid}, state {}) runs \
+             goroutine {goid}, which was last at a safepoint {} ms ago: {}",
+            waited / 1_000_000,
+            p.id.load(Ordering::SeqCst),
+            m.id.load(Ordering::SeqCst),
+            thread_state(tid),
+            now.saturating_sub(m.door_at.load(Ordering::Relaxed)) / 1_000_000,
+            Door::name(m.door.load(Ordering::Relaxed)),
+        ));
+    }
+    REPORTING.store(false, Ordering::SeqCst);
+}
+
+/// The state letter of a thread of this process (R running, S sleeping, D in the kernel), without allocating.
+fn thread_state(tid: u32) -> char {
+    use core::fmt::Write;
+    struct Path([u8; 64], usize);
+    impl Write for Path {
+        fn write_str(&mut self, s: &str) -> core::fmt::Result {
+            let to = self.0.get_mut(self.1..self.1 + s.len()).ok_or(core::fmt::Error)?;
+            to.copy_from_slice(s.as_bytes());
+            self.1 += s.len();
+            Ok(())
+        }
+    }
+    let mut path = Path([0; 64], 0);
+    let _ = write!(path, "/proc/self/task/{tid}/stat\0");
+    let mut text = [0u8; 256];
+    // SAFETY: a path that ends in 0, and a buffer of that size.
+    let n = unsafe {
+        let fd = libc::open(path.0.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return '?';
+        }
+        let n = libc::read(fd, text.as_mut_ptr().cast(), text.len());
+        libc::close(fd);
+        n
+    };
+    // "tid (name) S ...": the name may hold anything, so from its last parenthesis.
+    let text = &text[..n.max(0) as usize];
+    let end = text.iter().rposition(|&b| b == b')');
+    end.and_then(|i| text.get(i + 2)).map_or('?', |&b| b as char)
+}

@@ -1,0 +1,243 @@
+//! Blocking calls: the goroutine keeps its M and gives its P away.
+//!
+//! ```text
+//! blocking(args, f): spill_and_call pushes the callee-saved registers; sp; then, below sp:
+//!   copy the arguments out; entersyscall: sp recorded, status Syscall, release_p, P left behind as Syscall
+//!   f(args) under catch_unwind, its result kept in a frame below sp
+//!   exitsyscall: take the P back by CAS (fast), or another idle one, or queue the goroutine and park the M
+//!   only now the result moves into the caller's frame
+//! ```
+//!
+//! From `entersyscall` to the end of `exitsyscall` nothing at or above `sp` is written, so anybody may scan
+//! `[sp, top)` meanwhile. What would break if `f` ran in the caller's frame: the compiler could spill over a slot
+//! while it is scanned, and move a pointer from an unread to a read place.
+//!
+//! The P left behind belongs to whoever wins the CAS on its status: its old M, sysmon (after a while, if there is
+//! other work), a stopper.
+
+use crate::arch;
+use crate::g::{self, G, getg};
+use crate::m::{Door, M, set_m_no_write_barrier};
+use crate::p::{self, P, set_p_no_write_barrier};
+use crate::proc::newm::{this_m, wakep, wirep};
+use crate::proc::schedule::{dropg, mcall};
+use crate::sched::Sched;
+use barrier_lint::nowritebarrierrec;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use gc_core::sync::Ordering;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// A type whose values hold nothing that the collector has to see, and no handle of the runtime whose drop needs a P:
+/// no `Gc`, no reference to an object of the heap, no `Root`, no channel end.
+///
+/// # Safety
+/// That is so for every value of the type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` may not go into a blocking call: it is not known to be free of heap pointers",
+    note = "pass owned plain data (numbers, `String`, `Vec` of such, `File`, `PathBuf`), or use the unsafe \
+            `blocking_with`"
+)]
+pub unsafe trait NoGc {}
+
+macro_rules! no_gc {
+    ($($t:ty),* ; $(for [$($g:tt)*] $u:ty),* $(,)?) => {
+        $(
+            // SAFETY: owns plain data or an operating-system handle only.
+            unsafe impl NoGc for $t {}
+        )*
+        $(
+            // SAFETY: owns values that are `NoGc` themselves, and nothing else.
+            unsafe impl<$($g)*> NoGc for $u {}
+        )*
+    };
+}
+no_gc!(
+    (), bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64,
+    str, String, &'static str, &'static [u8], std::path::Path, &'static std::path::Path, std::path::PathBuf,
+    std::ffi::OsString, std::ffi::CString, std::fs::File, std::fs::Metadata, std::fs::FileType, std::fs::DirEntry,
+    std::fs::ReadDir, std::fs::Permissions, std::io::Error, std::io::ErrorKind, std::io::Stdin, std::io::Stdout,
+    std::io::Stderr, std::io::PipeReader, std::io::PipeWriter, std::os::fd::OwnedFd, core::time::Duration,
+    std::time::Instant, std::time::SystemTime, std::net::TcpStream, std::net::TcpListener, std::net::UdpSocket,
+    std::net::SocketAddr, std::net::IpAddr, std::process::ExitStatus, std::process::Output, std::process::Child,
+    std::process::Command, std::string::FromUtf8Error, core::str::Utf8Error, core::num::ParseIntError,
+    core::sync::atomic::AtomicBool, core::sync::atomic::AtomicU8, core::sync::atomic::AtomicU32,
+    core::sync::atomic::AtomicU64, core::sync::atomic::AtomicUsize, core::sync::atomic::AtomicI32,
+    core::sync::atomic::AtomicI64, std::hash::RandomState
+    ;
+    for [T: NoGc] Vec<T>,
+    for [T: NoGc] std::collections::VecDeque<T>,
+    for [T: NoGc + ?Sized] Box<T>,
+    for [T: NoGc + ?Sized] std::sync::Arc<T>,
+    for [T: NoGc] Option<T>,
+    for [T: NoGc, E: NoGc] Result<T, E>,
+    for [T: NoGc, const N: usize] [T; N],
+    for [T: NoGc] [T],
+    for [T: NoGc] std::sync::Mutex<T>,
+    for [T: NoGc] std::sync::mpsc::Sender<T>,
+    for [T: NoGc] std::sync::mpsc::Receiver<T>,
+    for [T: NoGc] std::io::BufReader<T>,
+    for [T: NoGc + std::io::Write] std::io::BufWriter<T>,
+    for [K: NoGc, V: NoGc] std::collections::BTreeMap<K, V>,
+    for [K: NoGc, V: NoGc, S: NoGc] std::collections::HashMap<K, V, S>,
+    for [A: NoGc] (A,),
+    for [A: NoGc, B: NoGc] (A, B),
+    for [A: NoGc, B: NoGc, C: NoGc] (A, B, C),
+    for [A: NoGc, B: NoGc, C: NoGc, D: NoGc] (A, B, C, D),
+    for [A: NoGc, B: NoGc, C: NoGc, D: NoGc, E: NoGc] (A, B, C, D, E),
+);
+
+/// Runs `f(args)`, which may block in the operating system, while other goroutines use this one's P.
+///
+/// `f` is a function or a closure that captures nothing (checked at compile time); what it needs comes in `args` and
+/// what it finds goes out as its result, both free of heap pointers. Inside it the thread holds no P: allocating in
+/// the collected heap, storing to a `GcCell`, channels, locks of the runtime are a fatal error; `spawn` too. Outside
+/// a goroutine, and inside another blocking call, it simply calls `f`.
+///
+/// Does not need a P; a safepoint of the collector throughout. Source: Go's `entersyscall`/`exitsyscall`.
+///
+/// ```
+/// # unsafe { tricolor::Runtime::builder().run(|| {
+/// let text = tricolor::blocking((String::from("/proc/version"),), |(path,)| std::fs::read_to_string(path));
+/// assert!(text.is_ok());
+/// # }) }
+/// ```
+///
+/// # Panics
+/// If `f` does: with its payload, in the caller's frame.
+pub fn blocking<A: NoGc, R: NoGc, F: FnOnce(A) -> R + Copy>(args: A, f: F) -> R {
+    const { assert!(size_of::<F>() == 0, "`blocking` takes a function that captures nothing: pass values in `args`") };
+    // SAFETY: `f` captures nothing and its argument and result are `NoGc`, so no heap pointer is used or moved by it.
+    unsafe { blocking_with(move || f(args)) }
+}
+
+struct Call<F, R> {
+    f: ManuallyDrop<F>,
+    out: MaybeUninit<Result<R, Box<dyn Any + Send>>>,
+}
+
+/// As [`blocking`], for a closure with captures.
+///
+/// # Safety
+/// While it runs, the closure touches no memory of the collected heap and uses nothing of the runtime: it holds no P,
+/// and what it captured is scanned as it was when the call began. Its result holds no heap pointer that is not also
+/// kept elsewhere.
+///
+/// # Panics
+/// If the closure does: with its payload, in the caller's frame.
+pub unsafe fn blocking_with<R, F: FnOnce() -> R>(f: F) -> R {
+    let inside = getg().is_some_and(|_| this_m().p().is_some());
+    if !inside {
+        return f();
+    }
+    let mut call = Call { f: ManuallyDrop::new(f), out: MaybeUninit::uninit() };
+    // SAFETY: `trampoline::<F, R>` gets the `Call` it expects, catches every panic, and fills `out`.
+    unsafe { arch::spill_and_call((&raw mut call).cast(), trampoline::<F, R>) };
+    crate::proc::park::poll();
+    // SAFETY: the trampoline wrote it.
+    match unsafe { call.out.assume_init() } {
+        Ok(value) => value,
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// Below the recorded sp.
+///
+/// # Safety
+/// `arg` points to a `Call<F, R>`; the caller is a goroutine with a P.
+unsafe extern "sysv64" fn trampoline<F: FnOnce() -> R, R>(arg: *mut (), sp: usize) {
+    let call = arg.cast::<Call<F, R>>();
+    let Some(gp) = getg() else { gc_core::throw!("a blocking call outside a goroutine") };
+    // SAFETY: `f` is taken once, here; the bits left behind stay scannable.
+    let f = unsafe { ManuallyDrop::take(&mut (*call).f) };
+    entersyscall(gp, sp);
+    let out = catch_unwind(AssertUnwindSafe(f));
+    exitsyscall(gp);
+    // SAFETY: the caller's `Call`; the goroutine is Running again, so its frames may change.
+    unsafe { (*call).out.write(out) };
+}
+
+/// Leaves the P behind. On the goroutine's stack, below `sp`.
+#[nowritebarrierrec]
+fn entersyscall(gp: &'static G, sp: usize) {
+    let m = this_m();
+    let sched = gp.sched;
+    let Some(p) = m.p() else { gc_core::throw!("entersyscall: no P") };
+    m.at(Door::Syscall);
+    gp.sp.store(sp, Ordering::SeqCst);
+    gp.casgstatus(g::RUNNING, g::SYSCALL);
+    sched.heap().release_p(p.gcp());
+    set_p_no_write_barrier(&m.oldp, core::ptr::from_ref(p).cast_mut());
+    set_p_no_write_barrier(&m.p, core::ptr::null_mut());
+    set_m_no_write_barrier(&p.m, core::ptr::null_mut());
+    p.status.store(p::SYSCALL, Ordering::SeqCst);
+    if sched.gcwaiting.load(Ordering::SeqCst) {
+        crate::stw::stop_left_behind(sched, p);
+    }
+}
+
+/// Gets a P again. On the goroutine's stack; perhaps on another M afterwards.
+#[nowritebarrierrec]
+fn exitsyscall(gp: &'static G) {
+    let m = this_m();
+    let sched = gp.sched;
+    // SAFETY: `entersyscall` set it, to an entry of `allps`.
+    let oldp = unsafe { &*m.oldp.get() };
+    if oldp.cas(p::SYSCALL, p::RUNNING) || exitsyscall_slow(sched, m, oldp) {
+        if m.p().is_none() {
+            wirep(sched, m, oldp);
+        }
+        let p = m.p().unwrap_or(oldp);
+        p.syscalltick.fetch_add(1, Ordering::SeqCst);
+        m.at(Door::SyscallEnd);
+        gp.casgstatus(g::SYSCALL, g::RUNNING);
+        return;
+    }
+    // SAFETY: a goroutine whose stack at and above the recorded sp has not changed; `exitsyscall_m` queues it only
+    // once it is at rest.
+    unsafe { mcall(gp, exitsyscall_m) }
+}
+
+/// The old P is gone: waits for it if it is merely stopped, or takes an idle one.
+#[nowritebarrierrec]
+fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> bool {
+    let mut global = sched.lock();
+    if sched.exiting.load(Ordering::SeqCst) {
+        return false;
+    }
+    if oldp.cas(p::SYSCALL, p::RUNNING) {
+        return true;
+    }
+    let stopped = oldp.status.load(Ordering::SeqCst) == p::GCSTOP
+        && oldp.stop_from.load(Ordering::SeqCst) == p::SYSCALL
+        && oldp.stop_waiter.get().is_null();
+    if stopped {
+        m.stop.clear();
+        set_m_no_write_barrier(&oldp.stop_waiter, core::ptr::from_ref(m).cast_mut());
+        drop(global);
+        m.stop.sleep();
+        return !sched.exiting.load(Ordering::SeqCst);
+    }
+    if sched.gcwaiting.load(Ordering::SeqCst) {
+        return false;
+    }
+    let p = sched.pidleget(&mut global);
+    drop(global);
+    match p {
+        Some(p) => crate::proc::newm::acquirep(sched, m, p),
+        None => false,
+    }
+}
+
+/// g0 part of `exitsyscall` without a P: queues the goroutine and parks the M.
+unsafe extern "C" fn exitsyscall_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    gp.casgstatus(g::SYSCALL, g::RUNNABLE);
+    dropg(m, gp);
+    sched.globrunqput(&mut sched.lock(), gp);
+    // If a P has become idle meanwhile somebody must see the queue.
+    wakep(sched);
+    if !sched.exiting.load(Ordering::SeqCst) {
+        crate::proc::newm::stopm(sched, m);
+    }
+    core::ptr::null()
+}

@@ -1,0 +1,96 @@
+//! The watching thread, as Go's `sysmon`: it has no P.
+//!
+//! It ends time slices (a flag that the next safepoint sees; signals come with preemption) and takes Ps from Ms that
+//! stay in a blocking call while there is other work. It sleeps 20 us between looks, and up to 10 ms when it has had
+//! nothing to do for a while.
+
+use crate::p::{self, P, set_p_no_write_barrier};
+use crate::proc::newm::handoffp;
+use crate::proc::runq::runqempty;
+use crate::sched::Sched;
+use crate::time::nanotime;
+use barrier_lint::nowritebarrierrec;
+use core::time::Duration;
+use gc_core::sync::Ordering;
+
+/// A time slice, in nanoseconds.
+const SLICE: u64 = 10_000_000;
+/// A time slice while the collector waits for stacks.
+const SLICE_MARKING: u64 = 3_000_000;
+/// A P whose queue is empty is left to its blocked M this long.
+const SYSCALL_IDLE: u64 = 10_000_000;
+
+/// Its thread.
+pub(crate) fn sysmon(sched: &'static Sched) {
+    // SAFETY: the slack of this thread's sleeps.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    let (mut idle, mut delay) = (0u32, 20u64);
+    loop {
+        if idle == 0 {
+            delay = 20;
+        } else if idle > 50 {
+            delay = (delay * 2).min(10_000);
+        }
+        if sched.sysmon_note.sleep_for(Duration::from_micros(delay)) {
+            return;
+        }
+        if retake(sched, nanotime()) > 0 {
+            idle = 0;
+        } else {
+            idle += 1;
+        }
+    }
+}
+
+/// One look at all Ps; how many were taken from blocked Ms.
+#[nowritebarrierrec]
+fn retake(sched: &'static Sched, now: u64) -> u32 {
+    let slice = if sched.heap().marking() { SLICE_MARKING } else { SLICE };
+    let mut taken = 0;
+    for i in 0..sched.procs {
+        let p = &sched.allps[i];
+        // Relaxed: these words are sysmon's own.
+        let relaxed = Ordering::Relaxed;
+        match p.status.load(Ordering::SeqCst) {
+            p::RUNNING => {
+                let tick = p.schedtick.load(Ordering::SeqCst);
+                if p.seen_sched.swap(tick, relaxed) != tick {
+                    p.seen_sched_at.store(now, relaxed);
+                } else if now - p.seen_sched_at.load(relaxed).min(now) > slice {
+                    p.slice_over.store(true, Ordering::SeqCst);
+                    p.preempt();
+                }
+            }
+            p::SYSCALL => {
+                let tick = p.syscalltick.load(Ordering::SeqCst);
+                if p.seen_syscall.swap(tick, relaxed) != tick {
+                    p.seen_syscall_at.store(now, relaxed);
+                    continue;
+                }
+                // Without other work, and with somebody looking for some, it may stay a little longer.
+                let quiet = runqempty(p)
+                    && sched.nmspinning.load(Ordering::SeqCst) + sched.npidle.load(Ordering::SeqCst) > 0
+                    && !sched.heap().marking();
+                if quiet && now - p.seen_syscall_at.load(relaxed).min(now) < SYSCALL_IDLE {
+                    continue;
+                }
+                if retake_one(sched, p) {
+                    taken += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    taken
+}
+
+#[nowritebarrierrec]
+fn retake_one(sched: &'static Sched, p: &'static P) -> bool {
+    if sched.gcwaiting.load(Ordering::SeqCst) || !p.cas(p::SYSCALL, p::IDLE) {
+        return false;
+    }
+    p.syscalltick.fetch_add(1, Ordering::SeqCst);
+    set_p_no_write_barrier(&p.link, core::ptr::null_mut());
+    handoffp(sched, p);
+    true
+}

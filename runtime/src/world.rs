@@ -1,0 +1,129 @@
+//! The scheduler as the collector sees it: `gc_core::World`.
+
+use crate::g::{self, G, SCAN, getg};
+use crate::proc::newm::this_m;
+use crate::proc::schedule::{mcall, safepoint_m, wake_all};
+use crate::sched::Sched;
+use gc_core::sync::Ordering;
+use gc_core::{Gc, GcP, Scanner, StopReason, World};
+
+// SAFETY: an M uses the heap only between `acquire_p` and `release_p`; each method says how it keeps its promise.
+unsafe impl World for Sched {
+    fn stop_the_world(&self, why: StopReason) {
+        crate::stw::stop_the_world(self.forever(), this_m(), &why);
+    }
+
+    fn start_the_world(&self) {
+        crate::stw::start_the_world(self.forever(), this_m());
+    }
+
+    fn for_each_p(&self, f: &(dyn Fn(&GcP) + Sync)) {
+        crate::stw::for_each_p(self.forever(), this_m(), f);
+    }
+
+    fn at_safepoint(&self, work: &mut dyn FnMut()) {
+        let Some(gp) = getg() else {
+            // On g0 already: there is no stack to scan, and whoever allocates here comes by a door of its own.
+            work();
+            return;
+        };
+        let unwinding = std::thread::panicking();
+        gp.noyield.store(unwinding, Ordering::Relaxed);
+        if !unwinding {
+            crate::proc::park::clear_panics(gp);
+        }
+        // SAFETY: only the lifetime changes; `safepoint_m` is done with it before this frame continues.
+        let mut work = unsafe { core::mem::transmute::<&mut dyn FnMut(), &'static mut dyn FnMut()>(work) };
+        gp.work.store(&raw mut work, Ordering::Relaxed);
+        // SAFETY: a goroutine; `safepoint_m` makes it Waiting before anything else.
+        unsafe { mcall(gp, safepoint_m) };
+    }
+
+    fn begin_mark(&self, cycle: u32) -> usize {
+        self.cycle.store(cycle, Ordering::SeqCst);
+        self.nallgs()
+    }
+
+    fn scan_stack(&self, i: usize, s: &mut Scanner<'_>) -> bool {
+        match self.allg(i) {
+            Some(gp) => {
+                s.object(Gc::as_ptr(gp));
+                scan_g(&gp, s)
+            }
+            // Being made since before the cycle began; it will be born with this cycle's stamp.
+            None => true,
+        }
+    }
+
+    fn scan_roots(&self, s: &mut Scanner<'_>) {
+        // Gs are roots one by one through `scan_stack`; Ms and Ps are off heap. What the queues hold are Gs of
+        // `allgs`, waiters are held by their own stacks. A G made after `begin_mark` counted is shaded by `spawn`.
+        let _ = s;
+    }
+
+    fn wake_workers(&self) {
+        wake_all(self.forever());
+    }
+
+    fn pause(&self) {
+        crate::proc::park::pause();
+    }
+}
+
+impl Sched {
+    /// A scheduler that runs is leaked (`runtime::enter`).
+    fn forever(&self) -> &'static Sched {
+        // SAFETY: a heap is only ever made with a leaked scheduler as its world.
+        unsafe { &*core::ptr::from_ref(self) }
+    }
+}
+
+/// Scans the stack of `gp` unless this cycle has, or it is running.
+pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
+    loop {
+        if !s.verifying() && gp.stamp.load(Ordering::SeqCst) == s.cycle() {
+            return true;
+        }
+        let status = gp.status.load(Ordering::SeqCst);
+        match status {
+            g::IDLE | g::DEAD => {
+                // No stack. If `spawn` revives it meanwhile it is born with this stamp.
+                stamp(gp, s);
+                return true;
+            }
+            g::RUNNING => {
+                // SAFETY: null or an entry of `allms`.
+                if let Some(m) = unsafe { gp.m.get().as_ref() }
+                    && let Some(p) = m.p()
+                {
+                    // If it has moved on meanwhile somebody else comes to a safepoint, which does no harm.
+                    p.preempt();
+                }
+                return false;
+            }
+            g::RUNNABLE | g::SYSCALL | g::WAITING => {
+                if gp.status.compare_exchange(status, status | SCAN, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+                    continue;
+                }
+                if s.verifying() || gp.stamp.load(Ordering::SeqCst) != s.cycle() {
+                    let (lo, hi) = (gp.sp.load(Ordering::SeqCst), gp.stack.hi);
+                    // SAFETY: SCAN is ours, so nobody runs on this stack: from its saved sp to its top it is mapped
+                    // and at rest.
+                    unsafe {
+                        s.conservative(core::ptr::with_exposed_provenance(lo), core::ptr::with_exposed_provenance(hi));
+                    }
+                    stamp(gp, s);
+                }
+                gp.status.store(status, Ordering::SeqCst);
+                return true;
+            }
+            _ => core::hint::spin_loop(), // somebody else scans it
+        }
+    }
+}
+
+fn stamp(gp: &G, s: &Scanner<'_>) {
+    if !s.verifying() {
+        gp.stamp.store(s.cycle(), Ordering::SeqCst);
+    }
+}
