@@ -1,6 +1,6 @@
-//! A census: every object of the heap, dead ones that no sweep has met included or not, as the allocator sees it.
+//! A census: every object of the heap, as the allocator sees it.
 //!
-//! For tests and heap profiles. Walks the spans, not the graph, so it also sees what nothing points to.
+//! For tests and heap profiles. Walks the spans and not the graph, so it also sees what nothing points to any more.
 
 use crate::alloc::Scan;
 use crate::heap::{Heap, Span};
