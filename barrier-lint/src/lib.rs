@@ -99,6 +99,7 @@ pub use witness::{
 /// * Name marked functions as values, and write closures, whose bodies are checked where they stand.
 /// * Use `assert!` and its kin, `panic!`, `unreachable!`, any `throw!`, `matches!`, `addr_of!`, `offset_of!`, `const { }`.
 /// * Loop with `while`, `loop`, and `for` over a range (or its `rev()`) or a written-out array; use `?` on an `Option`.
+/// * Call `drop(x)`, if the type's `impl Drop` is marked.
 ///
 /// Refused, each with a message of its own: calling a value (a parameter, a field, a `let`), any other macro, `for` over
 /// an iterator, `?` on a `Result`, `.await`, `async`, a [`Wb`] parameter. The body of a `const fn` is left to the compiler, which is
@@ -108,8 +109,8 @@ pub use witness::{
 ///
 /// * `assoc`: the function stands in an `impl`, but has no `self`. Automatic if the attribute is on the `impl`.
 /// * `tr_impl`: it stands in the impl of a trait that is marked itself. Automatic likewise.
-/// * `foreign_trait`: it stands in the impl of a trait that is not marked (`GlobalAlloc`, `Drop`): the body is checked,
-///   but marked functions cannot call it.
+/// * `foreign_trait`: it stands in the impl of a trait that is not marked (`GlobalAlloc`): the body is checked,
+///   but marked functions cannot call it. Automatic for `Drop`.
 /// * `asm = "reason"`: the body's `asm!` holds no barrier.
 /// * `indirect = "reason"`: what the body calls through values holds none.
 ///

@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
-use syn::{Expr, ExprCall, ExprPath, Path, PathArguments};
+use syn::{Expr, ExprCall, ExprPath, Ident, Path, PathArguments};
 
 use crate::body::Walk;
 use crate::{known, witness};
@@ -43,6 +43,8 @@ pub fn rewrite(walk: &mut Walk, call: &mut ExprCall) -> Option<Expr> {
                     *a = Expr::Verbatim(quote_spanned!(span=> #krate::prim(#a)));
                 });
                 return None;
+            } else if is_drop(&p.path) && call.args.len() == 1 {
+                return Some(dropped(walk, &p.path.clone(), &mut call.args[0]));
             } else if let Some(new) = value(walk, p) {
                 *call.func = new;
             }
@@ -91,6 +93,25 @@ fn is_primitive_from(path: &Path) -> bool {
     path.segments.len() == 2
         && path.segments[1].ident == "from"
         && known::is_primitive(&path.segments[0].ident.to_string())
+}
+
+fn is_drop(path: &Path) -> bool {
+    let mut back = path.segments.iter().rev().map(|s| &s.ident);
+    back.next().is_some_and(|n| n == "drop") && back.next().is_none_or(|m| m == "mem")
+}
+
+/// `drop(x)` calls `Drop::drop`, which must be marked for the type of `x`.
+fn dropped(walk: &mut Walk, path: &Path, value: &mut Expr) -> Expr {
+    let span = path.span();
+    let krate = walk.krate.clone();
+    let (r, raw) = (Ident::new("r", Span::mixed_site()), value.clone());
+    let w = witness::method_name(&Ident::new("drop", span));
+    walk.use_methods();
+    walk.visit_expr_mut(value);
+    Expr::Verbatim(quote_spanned! {span=>
+        (if false { #krate::same(::core::mem::drop::<u8>, #path::<u8>); let #r = &(#raw); #krate::direct(#r, #r.#w()); },
+         #path(#value)).1
+    })
 }
 
 /// A path in value position: a function item must be certified before it may be named.

@@ -189,21 +189,29 @@ fn has_own(attrs: &mut [Attribute], context: &str) -> Result<Option<Kind>> {
 fn impl_block(kind: Kind, args: &Args, mut item: ItemImpl) -> TokenStream {
     let mut args = args.clone();
     args.assoc = item.trait_.is_none();
+    // Nobody can mark `Drop` itself, but `drop(x)` asks the type of `x`.
+    let is_drop = item.trait_.as_ref().and_then(|t| t.1.segments.last()).is_some_and(|s| s.ident == "Drop");
+    args.foreign_trait |= is_drop;
     args.tr_impl = item.trait_.is_some() && !args.foreign_trait;
     let context = match (args.assoc, args.tr_impl) {
         (true, _) => "assoc",
         (_, true) => "tr_impl",
         _ => "foreign_trait",
     };
+    let mut certified = matches!(kind, Kind::NoRec | Kind::Yes);
     for i in &mut item.items {
         let ImplItem::Fn(f) = i else { continue };
         *i = ImplItem::Verbatim(match has_own(&mut f.attrs, context) {
             Ok(None) => function(kind, &args, f.clone()),
-            Ok(Some(_)) => quote!(#f),
+            Ok(Some(own)) => {
+                certified = matches!(own, Kind::NoRec | Kind::Yes);
+                quote!(#f)
+            }
             Err(e) => with_error(e, f),
         });
     }
-    item.into_token_stream()
+    let drop_witness = (is_drop && certified).then(|| witness::of_drop(&item));
+    quote!(#item #drop_witness)
 }
 
 fn trait_block(kind: Kind, mut item: ItemTrait) -> TokenStream {

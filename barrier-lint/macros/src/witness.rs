@@ -1,9 +1,9 @@
 //! What a marked function leaves behind for its callers.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::{Attribute, Ident, Signature, Visibility};
+use syn::{Attribute, Ident, ItemImpl, Signature, Visibility};
 
 use crate::args::{Args, Kind};
 use crate::krate;
@@ -83,5 +83,19 @@ pub fn required(attrs: &[Attribute], sig: &Signature) -> TokenStream {
     match sig.receiver() {
         Some(_) => quote_spanned!(sig.ident.span()=> #(#cfg)* #quiet fn #witness(&self);),
         None => quote_spanned!(sig.ident.span()=> #(#cfg)* #quiet fn #witness() where Self: Sized;),
+    }
+}
+
+/// The witness of `Drop::drop`, as a method of the type.
+pub fn of_drop(item: &ItemImpl) -> TokenStream {
+    let (krate, quiet) = (krate::path(), quiet());
+    let (impl_generics, _, where_clause) = item.generics.split_for_impl();
+    let (attrs, ty) = (item.attrs.iter().filter(|a| a.path().is_ident("cfg")), &item.self_ty);
+    let witness = method_name(&Ident::new("drop", Span::call_site()));
+    quote! {
+        #(#attrs)*
+        impl #impl_generics #ty #where_clause {
+            #quiet #[inline(always)] pub const fn #witness(&self) -> #krate::Of<Self> { #krate::Of::NEW }
+        }
     }
 }

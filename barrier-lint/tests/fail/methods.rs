@@ -51,4 +51,15 @@ fn dropping(o: Option<Vec<u32>>, c: &std::cell::Cell<Vec<u32>>) {
     c.set(o.unwrap_or(Vec::new()));
 }
 
+struct Barriered;
+#[barrier_lint::writebarrier]
+impl Drop for Barriered {
+    fn drop(&mut self) {}
+}
+#[nowritebarrierrec]
+fn explicit_drop(v: Vec<u32>, b: Barriered) {
+    drop(v);
+    drop(b);
+}
+
 fn main() {}

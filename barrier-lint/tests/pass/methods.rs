@@ -129,11 +129,25 @@ fn traits<W: World>(w: &W, d: &dyn World, i: &impl World) -> u32 {
 
 struct Guard<'a>(&'a std::cell::Cell<u32>);
 
-#[nowritebarrierrec(foreign_trait)]
+#[nowritebarrierrec]
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() + helper())
     }
+}
+
+#[nowritebarrierrec(foreign_trait)]
+impl AsRef<u32> for Threads {
+    fn as_ref(&self) -> &u32 {
+        let _ = self.stop();
+        &1
+    }
+}
+
+#[nowritebarrierrec]
+fn early(g: Guard) -> u32 {
+    drop(g);
+    helper()
 }
 
 #[derive(Clone, Copy)]
@@ -168,7 +182,8 @@ fn main() {
     assert_eq!(Others.stop() + Others::zero(), 6);
     assert_eq!(Threads.report(), "5");
     let c = std::cell::Cell::new(0);
-    drop(Guard(&c));
+    early(Guard(&c));
+    assert_eq!(*Threads.as_ref(), 1);
     assert_eq!(c.get(), 5);
     assert_eq!(chains(Cell8(1), &[Cell8(2); 2], 1), 3);
 }
