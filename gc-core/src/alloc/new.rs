@@ -64,7 +64,8 @@ pub(crate) fn alloc_value<T: Trace>(value: T) -> NonNull<T> {
 unsafe fn place<T>(p: &GcP, slots: &mut Slots, bytes: usize, fill: impl FnOnce(NonNull<T>)) -> NonNull<T> {
     let at = slots.next;
     slots.next = at + slots.slot;
-    let object = NonNull::new(core::ptr::with_exposed_provenance_mut::<T>(at)).expect("a slot is not at 0");
+    // SAFETY: a slot lies in the heap, which does not start at address 0.
+    let object = unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut::<T>(at)) };
     fill(object);
     // SAFETY: the object was just initialised and nobody else sees it.
     unsafe { word::adopt(at, bytes) };
