@@ -47,6 +47,19 @@
 //! callee has left one. Hence a marked function cannot stand in one module with a type or module of the same name.
 //! Under `--cfg loom` bodies are not checked; the ordinary build checks the same source.
 //!
+//! # Reading the errors
+//!
+//! | the compiler says | it means |
+//! |---|---|
+//! | `expected type, found function f` | `f` is not marked: mark it, or list it with [`certify!`] |
+//! | `no method named nowritebarrierrec__m` | the method `m` is not marked, or belongs to a type that is not listed |
+//! | `not all trait items implemented, missing: nowritebarrierrec__m` | the trait marks `m`; put the attribute on this `impl` |
+//! | `nowritebarrierrec__m is not a member of trait` | the trait does not mark `m`: mark it there, or write `(foreign_trait)` here |
+//! | `functions in trait impls cannot be declared const` | put the attribute on the whole `impl`, or write `(tr_impl)` |
+//! | `the name f is defined multiple times` | a marked function's name is taken in the type namespace, too |
+//! | `type annotations needed` at `Type::f()` | write the type's arguments: `Type::<T>::f()` |
+//! | `found a different fn item` | your function bears the name of a listed one of `core`'s: call it by a longer path |
+//!
 //! Not seen here: drop glue, overloaded operators, `Index` and explicit `*` of a smart pointer, what closures drop,
 //! glob imports that a local function shadows, upper-case functions passed as values, the bodies of `asm!` and foreign
 //! functions.
@@ -196,8 +209,9 @@ pub use barrier_lint_macros::writebarrier;
 /// certify! {
 ///     // A function of this module, for instance one in assembly or from another macro.
 ///     pub fn switch: "assembly; touches registers only";
-///     // A function from elsewhere: imports it here, and callers use this name.
-///     use std::process::id as pid: "a system call";
+///     // Functions from elsewhere: imports them here, and callers use these names.
+///     pub use std::process::id as pid: "a system call";
+///     use std::thread::{park, yield_now}: "system calls";
 ///     // Methods of a type of this crate; `fn` stands before those without `self`.
 ///     impl Task { run, fn idle }: "generated from the table";
 ///     // Methods of types from elsewhere. The trait must be in scope at the call.
@@ -211,6 +225,7 @@ pub use barrier_lint_macros::writebarrier;
 ///     switch();
 ///     Task::idle().run();
 ///     t.id();
+///     yield_now();
 ///     v.len() + pid() as usize
 /// }
 /// # f(&std::thread::current(), &Vec::new());

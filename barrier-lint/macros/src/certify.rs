@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
-use syn::{Generics, Ident, LitStr, Path, Result, Token, Type, Visibility, braced, bracketed};
+use syn::{Generics, Ident, LitStr, Result, Token, Type, UseTree, Visibility, braced, bracketed};
 
 use crate::{args, krate, witness};
 
@@ -12,8 +12,8 @@ pub struct Certify(Vec<Entry>);
 enum Entry {
     /// `pub fn name: "reason";` A function of this module.
     Fn { vis: Visibility, name: Ident },
-    /// `pub use path as name: "reason";` A function from elsewhere, imported.
-    Use { vis: Visibility, path: Path, name: Ident },
+    /// `pub use path::{f, g as name}: "reason";` Functions from elsewhere, imported.
+    Use { vis: Visibility, colon: Option<Token![::]>, tree: UseTree },
     /// `impl[T] Type { method, fn assoc }: "reason";` A type of this crate.
     Impl { generics: Generics, ty: Box<Type>, methods: Vec<Method> },
     /// `pub trait Name { method, fn assoc } for [T] Type, Type: "reason";` Types from elsewhere.
@@ -60,12 +60,7 @@ impl Parse for Certify {
                 Entry::Fn { vis, name: input.parse()? }
             } else if ahead.peek(Token![use]) {
                 input.parse::<Token![use]>()?;
-                let path = input.call(Path::parse_mod_style)?;
-                let name = match input.parse::<Option<Token![as]>>()? {
-                    Some(_) => input.parse()?,
-                    None => path.segments[path.segments.len() - 1].ident.clone(),
-                };
-                Entry::Use { vis, path, name }
+                Entry::Use { vis, colon: input.parse()?, tree: input.parse()? }
             } else if ahead.peek(Token![impl]) {
                 input.parse::<Token![impl]>()?;
                 Entry::Impl { generics: generics(input)?, ty: input.parse()?, methods: methods(input)? }
@@ -92,6 +87,18 @@ impl Parse for Certify {
     }
 }
 
+/// The names that a `use` brings in.
+fn imported<'a>(tree: &'a UseTree, names: &mut Vec<&'a Ident>) {
+    match tree {
+        UseTree::Path(p) => imported(&p.tree, names),
+        UseTree::Name(n) => names.push(&n.ident),
+        UseTree::Rename(r) => names.push(&r.rename),
+        UseTree::Group(g) => g.items.iter().for_each(|t| imported(t, names)),
+        // A function that is not named has no reason stated.
+        UseTree::Glob(_) => {}
+    }
+}
+
 fn shadow(vis: &Visibility, name: &Ident) -> TokenStream {
     let (krate, quiet) = (krate::path(), witness::quiet());
     quote! {
@@ -104,9 +111,11 @@ pub fn expand(certify: Certify) -> TokenStream {
     let (krate, quiet) = (krate::path(), witness::quiet());
     let entries = certify.0.iter().map(|entry| match entry {
         Entry::Fn { vis, name } => shadow(vis, name),
-        Entry::Use { vis, path, name } => {
-            let shadow = shadow(vis, name);
-            quote!(#vis use #path as #name; #shadow)
+        Entry::Use { vis, colon, tree } => {
+            let mut names = Vec::new();
+            imported(tree, &mut names);
+            let shadows = names.iter().map(|name| shadow(vis, name));
+            quote!(#vis use #colon #tree; #(#shadows)*)
         }
         Entry::Impl { generics, ty, methods } => {
             let methods = methods.iter().map(|m| {
