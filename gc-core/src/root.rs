@@ -94,7 +94,12 @@ impl RootTable {
         index
     }
 
-    /// Clears all dropped slots. Marking is off, and the caller holds a P.
+    /// Clears all dropped slots, so that the next cycle does not find what they held. The caller holds a P and has
+    /// seen that marking is off.
+    pub fn reclaim_dropped(&self) {
+        self.reclaim(&mut self.free.lock());
+    }
+
     fn reclaim(&self, free: &mut u32) {
         // Acquire: pairs with the Release in `defer`, for the links.
         let mut id = self.deferred.swap(0, Ordering::Acquire) as u32;

@@ -153,6 +153,7 @@ impl Heap {
         }
         let before = self.cycle();
         self.finish_sweep();
+        self.roots.reclaim_dropped();
         let t0 = nanos();
         self.world.stop_the_world(StopReason::GcStart);
         let t1 = nanos();
