@@ -44,7 +44,7 @@ certify! {
 
     pub trait Orderings { is_lt, is_le, is_gt, is_ge, is_eq, is_ne, reverse, then } for Ordering: "arithmetic";
 
-    pub trait Bools { then } for bool: "runs only the closure, which is checked where it stands";
+    pub trait Bools { then, then_some } for bool: "runs only the closure, which is checked where it stands";
 
     pub trait Atomics {
         load, store, swap, compare_exchange, compare_exchange_weak, fetch_add, fetch_sub, fetch_and, fetch_or,

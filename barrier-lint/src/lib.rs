@@ -80,7 +80,7 @@ pub use token::{SystemStack, Wb};
 pub use witness::NoWb;
 #[doc(hidden)]
 pub use witness::{
-    Certified, Direct, MayBarrier, NoStore, Of, Plain, Prim, QuestionMark, UnlessStore, direct, no_store, prim,
+    Certified, Direct, MayBarrier, NoStore, Of, Plain, Prim, QuestionMark, UnlessStore, copied, direct, no_store, prim,
     question_mark, same, same_type,
 };
 

@@ -128,6 +128,13 @@ pub const fn prim<T: Prim>(v: T) -> T {
     v
 }
 
+/// Passes a value through that is dropped without a call.
+#[doc(hidden)]
+#[inline(always)]
+pub const fn copied<T: Copy>(v: T) -> T {
+    v
+}
+
 /// What `?` may stand on.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(

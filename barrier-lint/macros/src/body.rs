@@ -128,6 +128,12 @@ impl Walk<'_> {
         self.visit_expr_mut(&mut call.receiver);
         call.args.iter_mut().for_each(|a| self.visit_expr_mut(a));
         call.args.extend(checked);
+        // Drops its argument if it is not wanted.
+        if self.strict() && call.method == "then_some" {
+            let krate = &self.krate;
+            let span = call.method.span();
+            call.args.iter_mut().for_each(|a| *a = Expr::Verbatim(quote_spanned!(span=> #krate::copied(#a))));
+        }
     }
 
     fn macro_call(&mut self, mac: &mut Macro) {

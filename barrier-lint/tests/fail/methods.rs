@@ -62,4 +62,9 @@ fn explicit_drop(v: Vec<u32>, b: Barriered) {
     drop(b);
 }
 
+#[nowritebarrierrec]
+fn drops_the_argument(locked: bool, guard: Vec<u32>) -> Option<Vec<u32>> {
+    locked.then_some(guard)
+}
+
 fn main() {}

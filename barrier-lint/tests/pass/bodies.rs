@@ -271,6 +271,7 @@ fn conditions(x: Id) -> u32 {
     while n < 10 && !same(Id(n), x) {
         n += 1
     }
+    n += n.is_power_of_two().then_some(1).unwrap_or(0);
     let label = 'found: {
         if n.is_multiple_of(2) {
             break 'found 1;
