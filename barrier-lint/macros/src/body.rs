@@ -5,7 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Block, Error, Expr, ExprMethodCall, Macro, Path, Signature, Stmt, Token, parse_quote};
+use syn::{Arm, Block, Error, Expr, ExprMethodCall, Macro, Path, Signature, Stmt, Token, parse_quote};
 
 use crate::args::{Args, Kind};
 use crate::bindings::Bindings;
@@ -66,6 +66,17 @@ fn is_range(e: &Expr) -> bool {
 impl Walk<'_> {
     pub fn error(&mut self, at: &impl ToTokens, text: &str) {
         self.errors.push(Error::new_spanned(at, format!("{}: {text}", self.kind.name())));
+    }
+
+    /// The body of an arm or a closure, where temporaries end anyway: a block will do.
+    fn whole(&mut self, body: &mut Expr) {
+        if let Expr::MethodCall(call) = body {
+            let dead = self.method_witness(call);
+            self.method_parts(call);
+            *body = Expr::Verbatim(quote!({ #dead #call }));
+        } else {
+            self.visit_expr_mut(body);
+        }
     }
 
     pub fn use_methods(&mut self) {
@@ -206,18 +217,34 @@ impl Walk<'_> {
 }
 
 impl VisitMut for Walk<'_> {
+    fn visit_block_mut(&mut self, block: &mut Block) {
+        for mut stmt in std::mem::take(&mut block.stmts) {
+            // Where a call is a whole statement, the assertion stands before it. Elsewhere it must stand beside it in
+            // a tuple, which the compiler calls unreachable if the call does not return.
+            if let Stmt::Expr(Expr::MethodCall(call), _) = &mut stmt {
+                if let Some(dead) = self.method_witness(call) {
+                    let cfg = call.attrs.iter().filter(|a| a.path().is_ident("cfg"));
+                    block.stmts.push(Stmt::Expr(Expr::Verbatim(quote!(#(#cfg)* { #dead })), None));
+                }
+                self.method_parts(call);
+            } else {
+                self.visit_stmt_mut(&mut stmt);
+            }
+            block.stmts.push(stmt);
+        }
+    }
+
     fn visit_stmt_mut(&mut self, stmt: &mut Stmt) {
         match stmt {
             Stmt::Macro(m) => self.macro_call(&mut m.mac),
-            // A call as a statement: the assertion can simply stand before it.
-            Stmt::Expr(Expr::MethodCall(call), Some(semi)) => {
-                let attrs = std::mem::take(&mut call.attrs);
-                let dead = self.method_witness(&call.clone());
-                self.method_parts(call);
-                *stmt = Stmt::Expr(Expr::Verbatim(quote!(#(#attrs)* { #dead #call #semi })), None);
-            }
             _ => visit_mut::visit_stmt_mut(self, stmt),
         }
+    }
+
+    fn visit_arm_mut(&mut self, arm: &mut Arm) {
+        let guard = arm.guard.as_mut().map(|(_, guard)| &mut **guard);
+        guard.into_iter().for_each(|g| self.visit_expr_mut(g));
+        self.whole(&mut arm.body);
     }
 
     fn visit_expr_mut(&mut self, e: &mut Expr) {
@@ -283,6 +310,7 @@ impl VisitMut for Walk<'_> {
             Expr::Closure(c) if self.strict() && c.asyncness.is_some() => {
                 self.error(&c.asyncness, "an `async` closure runs later, in a poll that no attribute covers");
             }
+            Expr::Closure(c) => self.whole(&mut c.body),
             Expr::Verbatim(v) if self.strict() => {
                 let unknown = v.clone();
                 self.error(&unknown, "syntax that the checker does not know");

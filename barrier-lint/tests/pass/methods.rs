@@ -175,7 +175,34 @@ fn chains(mut c: Cell8, all: &[Cell8; 2], i: usize) -> u8 {
     unsafe { d.risky() + e.risky() }
 }
 
+struct Fatal;
+#[nowritebarrierrec]
+impl Fatal {
+    fn never(&self) -> ! {
+        panic!("never returns")
+    }
+    fn arm(&self, x: Option<u32>) -> u32 {
+        match x {
+            Some(x) if x.is_power_of_two() => x.min(3),
+            Some(x) => x,
+            None => self.never(),
+        }
+    }
+    fn tail(&self) -> u32 {
+        self.never()
+    }
+    fn statement(&self, x: Option<u32>) -> u32 {
+        let Some(x) = x else { self.never() };
+        if x == 1 {
+            self.never();
+        }
+        Some(x).map(|y| if y > 7 { self.never() } else { y }).unwrap_or_else(|| self.never())
+    }
+}
+
 fn main() {
+    assert_eq!(Fatal.arm(Some(4)) + Fatal.arm(Some(5)) + Fatal.statement(Some(6)), 14);
+    assert!(std::panic::catch_unwind(|| Fatal.tail()).is_err());
     let mut s = S::new(1);
     assert_eq!(use_it(&mut s, &Box::new(S::new(2))), 1 + 2 + 1 + 1 + 2);
     assert_eq!(traits(&Threads, &Threads, &Threads), 18);
