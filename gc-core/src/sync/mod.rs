@@ -32,12 +32,18 @@ pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-/// Lets another thread run, and tells loom that this thread only spins.
+#[cfg(not(loom))]
+barrier_lint::certify! {
+    use std::thread::yield_now as os_yield: "a system call";
+}
+
+/// Lets another thread run, and tells loom that this thread only spins. May run without a P.
+#[nowritebarrierrec]
 pub fn yield_now() {
     #[cfg(loom)]
     loom::thread::yield_now();
     #[cfg(not(loom))]
-    std::thread::yield_now();
+    os_yield();
 }
 
 /// Reads a word that its writers load before they store: a plain load in production, a read-modify-write under
