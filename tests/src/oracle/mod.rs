@@ -1,0 +1,127 @@
+//! Random heaps against an oracle outside the heap.
+//!
+//! Mutators build, change and drop random graphs of objects. Each object carries its identity ([`shape`]); what leads
+//! where is also written down outside the heap ([`graph`]), so that every look at an object can be compared. A mutator
+//! has a region of its own, of which it knows everything, and meets others only at shared cells and queues through
+//! which whole subtrees change hands ([`shared`]): whoever gets one gets the knowledge of it too, so the oracle stays
+//! exact under contention. What mutators do is chosen to hurt ([`mutator`]): pointers that are cut from the heap and
+//! live on a stack for a while, stores into objects that were just allocated, children that only an initialising
+//! store knows. Between rounds, when no mutator runs, two cycles are forced, and a census says that all that is
+//! reachable is there, and that what is not is gone ([`quiet`]).
+//!
+//! The host of the mutators is a parameter: plain threads over gc-core alone, or goroutines. Each run has a process
+//! of its own ([`cell`]), since a collector that loses objects crashes.
+
+pub mod cell;
+pub mod graph;
+pub mod mutator;
+pub mod quiet;
+pub mod rng;
+pub mod shape;
+pub mod shared;
+
+use cell::Cell;
+use mutator::{Mutator, Region};
+use rng::Rng;
+use shared::Shared;
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// A mutator's work.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// What runs mutators.
+pub trait Host: Copy + Send + Sync + 'static {
+    /// A safepoint of the calling mutator.
+    fn poll(self);
+
+    /// Runs all jobs at the same time, each as a mutator, and returns when all have ended. Called by a mutator.
+    fn run_all(self, jobs: Vec<Job>);
+
+    /// Lets go of a subtree by a channel of the host, if it has one and there is room.
+    fn send(self, parcel: shared::Parcel) -> Option<shared::Parcel> {
+        Some(parcel)
+    }
+
+    /// Takes what [`send`](Host::send) let go of, if there is any.
+    fn receive(self) -> Option<shared::Parcel> {
+        None
+    }
+
+    /// Array objects of the host's own, which a census meets too.
+    fn arrays(self) -> usize {
+        0
+    }
+}
+
+/// What was done and seen.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counts {
+    /// Operations of mutators.
+    pub steps: u64,
+    /// Objects that were compared in full, edges and content.
+    pub checked: u64,
+    /// Times that a pointer was on a stack only.
+    pub held: u64,
+    /// Subtrees that changed hands.
+    pub parcels: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.steps += other.steps;
+        self.checked += other.checked;
+        self.held += other.held;
+        self.parcels += other.parcels;
+    }
+}
+
+fn started() -> Instant {
+    static STARTED: OnceLock<Instant> = OnceLock::new();
+    *STARTED.get_or_init(Instant::now)
+}
+
+/// An object is lost or changed: says so and ends the process (other mutators hold up the world, so no unwinding).
+#[cold]
+pub fn fail(what: fmt::Arguments<'_>) -> ! {
+    eprintln!("oracle: after {:.3} s: {what}", started().elapsed().as_secs_f64());
+    std::process::exit(cell::FOUND)
+}
+
+/// Runs a cell on `host`. Called by a mutator, which does nothing else.
+pub fn run<H: Host>(host: H, cell: &Cell) {
+    started();
+    let heap = gc_core::GcP::current().heap();
+    let shared: &'static Shared = Box::leak(Box::new(Shared::new(16)));
+    let mut regions: Vec<Region> = (0..cell.mutators).map(|_| Region::new(40)).collect();
+    let mut seeds = Rng::new(cell.seed);
+    let mut total = quiet::Report::default();
+    let end = Instant::now() + Duration::from_secs_f64(cell.seconds);
+    let round = Duration::from_millis(cell.round_ms);
+    while Instant::now() < end {
+        let until = Instant::now() + round;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let jobs = regions.drain(..).enumerate().map(|(i, mut region)| {
+            let (sender, seed, cell) = (sender.clone(), seeds.next(), cell.clone());
+            Box::new(move || {
+                Mutator::new(host, shared, &mut region, &cell, seed, until).run();
+                let _ = sender.send((i, region));
+            }) as Job
+        });
+        host.run_all(jobs.collect());
+        let mut back: Vec<(usize, Region)> = receiver.try_iter().collect();
+        back.sort_by_key(|(i, _)| *i);
+        regions.extend(back.into_iter().map(|(_, region)| region));
+        if regions.len() != cell.mutators {
+            fail(format_args!("a mutator did not come to its end"));
+        }
+        total.quiet_point(host, heap, shared, &mut regions);
+    }
+    for region in &regions {
+        total.counts += region.counts;
+    }
+    total.cycles = heap.stats().cycles;
+    total.verified = heap.stats().verified_objects;
+    println!("{total}");
+}

@@ -1,0 +1,555 @@
+//! A mutator: random operations on its region, and trade with the others.
+//!
+//! Every operation is a function of its own that is not inlined, so that pointers it had on the stack are gone when
+//! it returns, as far as that can be had.
+
+use super::cell::Cell;
+use super::graph::{Graph, IdSet};
+use super::rng::Rng;
+use super::shape::{self, Any, Edge, Id};
+use super::shared::{Parcel, Rooted, Shared};
+use super::{Counts, Host, fail};
+use gc_core::{Gc, Root, keep_alive};
+use std::time::Instant;
+
+/// Operations inside operations.
+const DEEPEST: usize = 5;
+/// Most roots of a region beside its top.
+const ROOTS: usize = 30;
+/// Identities taken at once.
+const IDS: u64 = 4096;
+
+/// What belongs to one mutator, and what the oracle knows of it.
+pub struct Region {
+    /// An array of anchors; what hangs from them is the region.
+    pub top: Root<[Edge]>,
+    pub anchors: Vec<Id>,
+    pub roots: Vec<(Root<Any>, Id)>,
+    pub graph: Graph,
+    pub counts: Counts,
+}
+
+impl Region {
+    pub fn new(anchors: usize) -> Region {
+        Region {
+            top: Root::new(Gc::<[Edge]>::cells(anchors, None)),
+            anchors: vec![0; anchors],
+            roots: Vec::new(),
+            graph: Graph::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Anchor `i`, compared with what it should be.
+    fn anchor(&self, top: &Gc<[Edge]>, i: usize) -> Option<(Gc<Any>, Id)> {
+        match (top[i].get(), self.anchors[i]) {
+            (None, 0) => None,
+            (Some(p), id) if id != 0 => {
+                self.graph.verify(p, id);
+                Some((p, id))
+            }
+            (found, id) => fail(format_args!("anchor {i} should hold {id}: found {found:?}")),
+        }
+    }
+
+    /// Identities from which all of the region is reachable, but for what a mutator holds.
+    pub fn origins(&self) -> impl Iterator<Item = Id> {
+        self.anchors.iter().copied().chain(self.roots.iter().map(|(_, id)| *id))
+    }
+
+    /// Compares the whole region.
+    #[inline(never)]
+    pub fn check(&mut self) {
+        let top = self.top.get();
+        let mut seen = IdSet::default();
+        let mut counts = Counts::default();
+        for i in 0..self.anchors.len() {
+            if let Some((p, id)) = self.anchor(&top, i) {
+                self.graph.check(p, id, usize::MAX, &mut seen, &mut counts);
+            }
+        }
+        for (root, id) in &self.roots {
+            self.graph.check(root.get(), *id, usize::MAX, &mut seen, &mut counts);
+        }
+        self.counts += counts;
+    }
+}
+
+/// Where a pointer can be stored.
+enum Place {
+    Anchor(usize),
+    Edge(Gc<Any>, Id, usize),
+}
+
+pub struct Mutator<'a, H> {
+    host: H,
+    shared: &'a Shared,
+    region: &'a mut Region,
+    rng: Rng,
+    /// Unused identities.
+    ids: std::ops::Range<Id>,
+    /// What this mutator's stack alone may keep alive.
+    held: Vec<Id>,
+    /// How many objects the region should have, more or less.
+    size: usize,
+    large: bool,
+    until: Instant,
+    over: bool,
+}
+
+type Found = Option<(Gc<Any>, Id)>;
+
+impl<'a, H: Host> Mutator<'a, H> {
+    pub fn new(host: H, shared: &'a Shared, region: &'a mut Region, cell: &Cell, seed: u64, until: Instant) -> Self {
+        Mutator {
+            host,
+            shared,
+            region,
+            rng: Rng::new(seed),
+            ids: 0..0,
+            held: Vec::new(),
+            size: cell.objects,
+            large: cell.large,
+            until,
+            over: false,
+        }
+    }
+
+    /// Works until the round is over.
+    #[inline(never)]
+    pub fn run(mut self) {
+        let top = self.region.top.get();
+        if self.rng.one_in(2) {
+            // The region hangs on the stack alone.
+            self.region.top = Root::new(self.shared.cells.get());
+        }
+        while !self.over {
+            self.step(top, 0);
+        }
+        self.region.top = Root::new(top);
+    }
+
+    fn id(&mut self) -> Id {
+        self.ids.next().unwrap_or_else(|| {
+            let first = self.shared.ids(IDS);
+            self.ids = first + 1..first + IDS;
+            first
+        })
+    }
+
+    /// One operation.
+    #[inline(never)]
+    fn step(&mut self, top: Gc<[Edge]>, depth: usize) {
+        self.region.counts.steps += 1;
+        if self.region.counts.steps.is_multiple_of(16) {
+            self.over |= Instant::now() >= self.until;
+            self.host.poll();
+        }
+        if self.region.graph.len() > self.size {
+            self.shrink(top);
+        }
+        match self.rng.below(100) {
+            0..20 => self.garbage(),
+            20..34 => self.add(top),
+            34..48 => self.relink(top),
+            48..56 => self.cut(top),
+            56..60 if depth < DEEPEST => self.hold(top, depth),
+            60..68 => self.hide(top),
+            68..74 => self.exchange(top),
+            74..76 if depth < DEEPEST => self.peek(top, depth),
+            76..80 => self.give(),
+            80..84 => self.take(top),
+            84..90 => self.root(top),
+            90..92 => self.check_some(top),
+            _ => {
+                let _ = self.pick(top);
+            }
+        }
+    }
+
+    fn steps(&mut self, top: Gc<[Edge]>, depth: usize, most: usize) {
+        for _ in 0..self.rng.length(most) {
+            if self.over {
+                break;
+            }
+            self.step(top, depth);
+        }
+    }
+
+    /// An object at the end of a random path. Everything on the path is compared.
+    #[inline(never)]
+    fn pick(&mut self, top: Gc<[Edge]>) -> Found {
+        let Region { roots, anchors, .. } = &*self.region;
+        let (mut at, mut id) = if !roots.is_empty() && self.rng.one_in(5) {
+            let (root, id) = &roots[self.rng.below(roots.len())];
+            let object = root.get();
+            self.region.graph.verify(object, *id);
+            (object, *id)
+        } else {
+            self.region.anchor(&top, self.rng.below(anchors.len()))?
+        };
+        let graph = &self.region.graph;
+        for _ in 0..self.rng.below(12) {
+            let n = graph.entry(id).edges.len();
+            if n == 0 {
+                break;
+            }
+            match graph.follow(&at, id, self.rng.below(n)) {
+                Some(next) => (at, id) = next,
+                None => break,
+            }
+        }
+        Some((at, id))
+    }
+
+    /// Some cell of the region.
+    fn place(&mut self, top: Gc<[Edge]>) -> Place {
+        if !self.rng.one_in(4)
+            && let Some((object, id)) = self.pick(top)
+            && let Some((_, i)) = self.region.graph.random_edge(&mut self.rng, &object, id)
+        {
+            return Place::Edge(object, id, i);
+        }
+        Place::Anchor(self.rng.below(self.region.anchors.len()))
+    }
+
+    /// What is in the cell.
+    fn get(&self, top: Gc<[Edge]>, place: &Place) -> Found {
+        match place {
+            Place::Anchor(i) => self.region.anchor(&top, *i),
+            Place::Edge(object, id, i) => self.region.graph.follow(object, *id, *i),
+        }
+    }
+
+    /// Stores into the cell.
+    fn set(&mut self, top: Gc<[Edge]>, place: &Place, value: Found) {
+        let (pointer, to) = (value.map(|(p, _)| p), value.map_or(0, |(_, id)| id));
+        match place {
+            Place::Anchor(i) => {
+                top[*i].set(pointer);
+                self.region.anchors[*i] = to;
+            }
+            Place::Edge(object, id, i) => {
+                let entry = self.region.graph.entry_mut(*id);
+                entry.edges[*i] = to;
+                shape::edges(object, entry.shape)[*i].set(pointer);
+            }
+        }
+    }
+
+    /// Keeps the region at its size: forgets what is unreachable, and cuts off some more.
+    #[inline(never)]
+    fn shrink(&mut self, top: Gc<[Edge]>) {
+        loop {
+            let origins = self.region.origins().chain(self.held.iter().copied()).collect::<Vec<_>>();
+            self.region.graph.prune(origins);
+            if self.region.graph.len() <= self.size * 2 / 3 {
+                return;
+            }
+            if !self.region.roots.is_empty() && self.rng.one_in(3) {
+                let i = self.rng.below(self.region.roots.len());
+                self.region.roots.swap_remove(i);
+            }
+            for _ in 0..self.region.anchors.len() / 5 {
+                let i = self.rng.below(self.region.anchors.len());
+                self.set(top, &Place::Anchor(i), None);
+            }
+            if self.region.origins().all(|id| id == 0) {
+                return; // the rest is held
+            }
+        }
+    }
+
+    /// Objects that die at once, so that freed slots are soon used again by others of the same types.
+    #[inline(never)]
+    fn garbage(&mut self) {
+        for _ in 0..self.rng.length(24) {
+            let edges = !self.rng.one_in(3);
+            let (shape, len) = shape::choose(&mut self.rng, edges, self.large);
+            let id = self.id();
+            shape::make(id, shape, len, [None, None]);
+        }
+    }
+
+    /// A new subtree that points to nothing else.
+    #[inline(never)]
+    fn build(&mut self, most: usize) -> Parcel {
+        let n = self.rng.length(most);
+        if self.rng.one_in(2) { self.build_up(n) } else { self.build_down(n) }
+    }
+
+    /// From the leaves up: each object gets its children when it is made, and nothing else knows them.
+    #[inline(never)]
+    fn build_up(&mut self, n: usize) -> Parcel {
+        let mut graph = Graph::default();
+        let mut head: Found = None;
+        for i in 0..n {
+            let mut second = None;
+            if self.rng.one_in(2) {
+                let (id, look) = (self.id(), shape::choose(&mut self.rng, false, self.large));
+                second = Some((graph.make(id, look, [None, None]), id));
+            }
+            let last = i + 1 == n && self.rng.one_in(4);
+            let (id, look) = (self.id(), shape::choose(&mut self.rng, !last, self.large));
+            head = Some((graph.make(id, look, [head, second]), id));
+        }
+        let (root, id) = head.expect("at least one object");
+        // A head without edges has dropped its children.
+        graph.prune([id]);
+        Parcel { root, id, graph }
+    }
+
+    /// From the root down: each object is stored into one that was made, and published, before it.
+    #[inline(never)]
+    fn build_down(&mut self, n: usize) -> Parcel {
+        let mut graph = Graph::default();
+        let (id, look) = (self.id(), shape::choose(&mut self.rng, true, self.large));
+        let root = graph.make(id, look, [None, None]);
+        for _ in 1..n {
+            let edges = !self.rng.one_in(3);
+            let (child_id, look) = (self.id(), shape::choose(&mut self.rng, edges, self.large));
+            let child = graph.make(child_id, look, [None, None]);
+            let (mut at, mut at_id) = (root, id);
+            for _ in 0..20 {
+                let Some((edge, i)) = graph.random_edge(&mut self.rng, &at, at_id) else {
+                    (at, at_id) = (root, id);
+                    continue;
+                };
+                match graph.follow(&at, at_id, i) {
+                    Some(next) => (at, at_id) = next,
+                    None => {
+                        edge.set(Some(child));
+                        graph.entry_mut(at_id).edges[i] = child_id;
+                        break;
+                    }
+                }
+            }
+        }
+        // Those that found no place.
+        graph.prune([id]);
+        Parcel { root, id, graph }
+    }
+
+    /// Hangs a subtree into the region, by a store or as a child of a new object.
+    fn adopt(&mut self, top: Gc<[Edge]>, parcel: Parcel) {
+        self.region.graph.merge(parcel.graph);
+        self.link(top, (parcel.root, parcel.id));
+    }
+
+    #[inline(never)]
+    fn link(&mut self, top: Gc<[Edge]>, mut value: (Gc<Any>, Id)) {
+        if self.rng.one_in(3) {
+            let other = self.pick(top);
+            let (id, look) = (self.id(), shape::choose(&mut self.rng, true, self.large));
+            value = (self.region.graph.make(id, look, [Some(value), other]), id);
+        }
+        let place = self.place(top);
+        self.set(top, &place, Some(value));
+    }
+
+    #[inline(never)]
+    fn add(&mut self, top: Gc<[Edge]>) {
+        let most = if self.region.graph.len() < self.size / 3 { self.size / 8 } else { 40 };
+        let parcel = self.build(most);
+        self.adopt(top, parcel);
+    }
+
+    #[inline(never)]
+    fn relink(&mut self, top: Gc<[Edge]>) {
+        let value = self.pick(top);
+        let place = self.place(top);
+        self.set(top, &place, value);
+    }
+
+    #[inline(never)]
+    fn cut(&mut self, top: Gc<[Edge]>) {
+        let place = self.place(top);
+        self.set(top, &place, None);
+    }
+
+    /// Cuts something off, or makes something new, and lets only the stack keep it for a while. Who scanned this stack
+    /// before, and looks at the cell after, sees it nowhere: only the deletion barrier has told. And who stores it
+    /// where marking has been, before this stack is scanned, relies on the insertion barrier.
+    #[inline(never)]
+    fn hold(&mut self, top: Gc<[Edge]>, depth: usize) {
+        let found = if self.rng.one_in(4) {
+            let parcel = self.build(40);
+            self.region.graph.merge(parcel.graph);
+            Some((parcel.root, parcel.id))
+        } else {
+            let place = self.place(top);
+            let found = self.get(top, &place);
+            self.set(top, &place, None);
+            found
+        };
+        let Some((object, id)) = found else { return };
+        self.held.push(id);
+        self.region.counts.held += 1;
+        self.steps(top, depth + 1, 600);
+        self.region.graph.check(object, id, 200, &mut IdSet::default(), &mut self.region.counts);
+        keep_alive(object);
+        self.held.pop();
+        if !self.rng.one_in(5) {
+            self.link(top, (object, id));
+        }
+    }
+
+    /// Moves a pointer behind a new object, which is black if marking is on.
+    #[inline(never)]
+    fn hide(&mut self, top: Gc<[Edge]>) {
+        let (id, look) = (self.id(), shape::choose(&mut self.rng, true, self.large));
+        let front = self.region.graph.make(id, look, [None, None]);
+        let from = self.place(top);
+        let Some(value) = self.get(top, &from) else { return };
+        if self.rng.one_in(2) {
+            // Into the place that it came from.
+            self.set(top, &from, Some((front, id)));
+        } else {
+            self.set(top, &from, None);
+            let to = self.place(top);
+            self.set(top, &to, Some((front, id)));
+        }
+        let i = self.rng.below(self.region.graph.entry(id).edges.len());
+        self.set(top, &Place::Edge(front, id, i), Some(value));
+    }
+
+    /// Fights for a shared cell.
+    #[inline(never)]
+    fn exchange(&mut self, top: Gc<[Edge]>) {
+        let cells = self.shared.cells.get();
+        let cell = &cells[self.rng.below(cells.len())];
+        if self.rng.one_in(4) {
+            let old = cell.swap(None);
+            return self.received(top, old);
+        }
+        let parcel = self.build(40);
+        let (root, id) = (parcel.root, parcel.id);
+        self.shared.file(id, parcel.graph);
+        let old = if self.rng.one_in(2) {
+            cell.swap(Some(root))
+        } else {
+            let now = cell.get();
+            if self.rng.one_in(4) {
+                self.garbage();
+            }
+            match cell.compare_exchange(now, Some(root)) {
+                Ok(old) => old,
+                Err(_) => {
+                    // Somebody was faster; the new one is still ours.
+                    let graph = self.shared.unfile(id);
+                    return self.adopt(top, Parcel { root, id, graph });
+                }
+            }
+        };
+        self.received(top, old);
+    }
+
+    /// What came out of a shared cell is ours now.
+    #[inline(never)]
+    fn received(&mut self, top: Gc<[Edge]>, object: Option<Gc<Any>>) {
+        let Some(root) = object else { return };
+        let id = shape::identity(root);
+        let graph = self.shared.unfile(id);
+        self.accept(top, Parcel { root, id, graph });
+    }
+
+    /// Compares a whole parcel, and does something with it.
+    #[inline(never)]
+    fn accept(&mut self, top: Gc<[Edge]>, parcel: Parcel) {
+        self.region.counts.parcels += 1;
+        parcel.graph.check(parcel.root, parcel.id, usize::MAX, &mut IdSet::default(), &mut self.region.counts);
+        match self.rng.below(5) {
+            0..2 => self.adopt(top, parcel),
+            2 => {
+                // Still on the stack alone.
+                self.garbage();
+                self.adopt(top, parcel);
+            }
+            3 => self.pass_on(parcel),
+            _ => {}
+        }
+    }
+
+    /// Looks at a shared cell, and goes on looking at what was there while others may take it away and drop it.
+    #[inline(never)]
+    fn peek(&mut self, top: Gc<[Edge]>, depth: usize) {
+        let cells = self.shared.cells.get();
+        let Some(object) = cells[self.rng.below(cells.len())].get() else { return };
+        let id = shape::identity(object);
+        self.region.counts.held += 1;
+        self.steps(top, depth + 1, 200);
+        let now = shape::identity(object);
+        if now != id {
+            fail(format_args!("object {id}, held on a stack, has become {now}"));
+        }
+        keep_alive(object);
+    }
+
+    #[inline(never)]
+    fn give(&mut self) {
+        let parcel = self.build(20);
+        self.pass_on(parcel);
+    }
+
+    /// To whoever takes it: by the host's channel, or in a root.
+    fn pass_on(&mut self, mut parcel: Parcel) {
+        if self.rng.one_in(2) {
+            match self.host.send(parcel) {
+                None => return,
+                Some(back) => parcel = back,
+            }
+        }
+        let root = Root::new(parcel.root);
+        drop(self.shared.push(Rooted { root, id: parcel.id, graph: parcel.graph }));
+    }
+
+    #[inline(never)]
+    fn take(&mut self, top: Gc<[Edge]>) {
+        if self.rng.one_in(2)
+            && let Some(parcel) = self.host.receive()
+        {
+            return self.accept(top, parcel);
+        }
+        let Some(Rooted { root, id, graph }) = self.shared.pop() else { return };
+        let object = root.get();
+        // From here on the stack alone keeps it.
+        drop(root);
+        self.accept(top, Parcel { root: object, id, graph });
+    }
+
+    /// Makes, copies, reads and drops roots.
+    #[inline(never)]
+    fn root(&mut self, top: Gc<[Edge]>) {
+        let n = self.region.roots.len();
+        match self.rng.below(4) {
+            0..2 if n < ROOTS => {
+                if let Some((object, id)) = self.pick(top) {
+                    self.region.roots.push((Root::new(object), id));
+                }
+            }
+            2 if n > 0 && n < ROOTS => {
+                let (root, id) = &self.region.roots[self.rng.below(n)];
+                let copy = (root.clone(), *id);
+                self.region.graph.verify(copy.0.get(), copy.1);
+                self.region.roots.push(copy);
+            }
+            _ if n > 0 => {
+                let i = self.rng.below(n);
+                let (root, id) = self.region.roots.swap_remove(i);
+                let object = root.get();
+                drop(root);
+                if self.rng.one_in(4) {
+                    self.link(top, (object, id));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[inline(never)]
+    fn check_some(&mut self, top: Gc<[Edge]>) {
+        if let Some((object, id)) = self.pick(top) {
+            self.region.graph.check(object, id, 100, &mut IdSet::default(), &mut self.region.counts);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What mutators share: cells that they fight for, and a queue of rooted subtrees.
+//!
+//! Whatever lies here is a *parcel*: the only pointer to a subtree that points to nothing outside of itself. Its
+//! papers (what the oracle knows of it) lie beside the heap. Who takes the pointer out takes the papers too, and owns
+//! both, so there is always one who knows exactly.
+
+use super::fail;
+use super::graph::Graph;
+use super::shape::{Any, Edge, Id};
+use gc_core::{Gc, Root};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+/// A subtree that only its holder points to.
+pub struct Parcel {
+    pub root: Gc<Any>,
+    pub id: Id,
+    pub graph: Graph,
+}
+
+/// A parcel whose pointer is in a [`Root`].
+pub struct Rooted {
+    pub root: Root<Any>,
+    pub id: Id,
+    pub graph: Graph,
+}
+
+pub struct Shared {
+    /// Each holds a parcel or nothing.
+    pub cells: Root<[Edge]>,
+    papers: Mutex<HashMap<Id, Graph>>,
+    queue: Mutex<VecDeque<Rooted>>,
+    next_id: AtomicU64,
+}
+
+/// Most parcels in the queue.
+const QUEUE: usize = 40;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody fails with it")
+}
+
+impl Shared {
+    pub fn new(cells: usize) -> Shared {
+        Shared {
+            cells: Root::new(Gc::<[Edge]>::cells(cells, None)),
+            papers: Mutex::default(),
+            queue: Mutex::default(),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// `n` new identities, from the one returned on.
+    pub fn ids(&self, n: u64) -> Id {
+        self.next_id.fetch_add(n, Ordering::Relaxed)
+    }
+
+    /// The papers of a parcel that is about to lie in a cell.
+    pub fn file(&self, id: Id, graph: Graph) {
+        lock(&self.papers).insert(id, graph);
+    }
+
+    /// The papers of a parcel that the caller has taken out of a cell.
+    pub fn unfile(&self, id: Id) -> Graph {
+        lock(&self.papers).remove(&id).unwrap_or_else(|| fail(format_args!("object {id} was in a cell: no parcel")))
+    }
+
+    pub fn with_papers<R>(&self, f: impl FnOnce(&HashMap<Id, Graph>) -> R) -> R {
+        f(&lock(&self.papers))
+    }
+
+    /// Puts a parcel into the queue, or gives it back if there are too many.
+    pub fn push(&self, rooted: Rooted) -> Option<Rooted> {
+        let mut queue = lock(&self.queue);
+        if queue.len() >= QUEUE {
+            return Some(rooted);
+        }
+        queue.push_back(rooted);
+        None
+    }
+
+    pub fn pop(&self) -> Option<Rooted> {
+        lock(&self.queue).pop_front()
+    }
+
+    pub fn with_queue<R>(&self, f: impl FnOnce(&VecDeque<Rooted>) -> R) -> R {
+        f(&lock(&self.queue))
+    }
+}
