@@ -80,8 +80,8 @@ pub use token::{SystemStack, Wb};
 pub use witness::NoWb;
 #[doc(hidden)]
 pub use witness::{
-    Certified, Direct, MayBarrier, NoStore, Of, Plain, Prim, QuestionMark, UnlessStore, copied, direct, no_store, prim,
-    question_mark, same, same_type,
+    Certified, Direct, MayBarrier, NoStore, Of, Plain, Prim, QuestionMark, Reaches, UnlessStore, copied, direct,
+    no_store, prim, question_mark, same, same_type,
 };
 
 /// No write barrier runs in this function, nor in any that it calls.
@@ -123,8 +123,11 @@ pub use witness::{
 /// * `assoc`: the function stands in an `impl`, but has no `self`. Automatic if the attribute is on the `impl`.
 /// * `tr_impl`: it stands in the impl of a trait that is marked itself. Automatic likewise.
 /// * `foreign_trait`: it stands in the impl of a trait that is not marked (`GlobalAlloc`): the body is checked,
-///   but marked functions cannot call it. Automatic for `Drop`.
+///   but marked functions cannot call it. Automatic for `Drop`, which `drop(x)` looks for,
+///   and `Deref`.
 /// * `asm = "reason"`: the body's `asm!` holds no barrier.
+/// * `receiver = "reason"`, on an `impl Deref`: methods of the target may be called through this type, since it has no
+///   method of its own that would stand before one of them (a smart pointer).
 /// * `indirect = "reason"`: what the body calls through values holds none.
 ///
 /// ```

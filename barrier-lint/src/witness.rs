@@ -48,24 +48,34 @@ impl<S: ?Sized> Certified for Of<S> {}
 #[diagnostic::do_not_recommend]
 impl Certified for () {}
 
-/// A receiver of type `T` reaches the certified type without running user code on the way.
+/// A receiver of this type reaches a method of `S` without running unmarked code on the way.
+///
+/// # Safety
+/// `Deref` of the type, if it is overloaded, executes no write barrier. Written by the attributes.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "a #[nowritebarrierrec] method is called on `{T}` through an overloaded Deref",
+    message = "a #[nowritebarrierrec] method is called on `{Self}` through an overloaded Deref",
     label = "the receiver is auto-dereferenced by user code, which is a hidden call",
-    note = "call a marked function that gives the inner value, and the method on that"
+    note = "call a marked function that gives the inner value; or, if it is a smart pointer without methods of its own, \
+            mark its `impl Deref` #[nowritebarrierrec(receiver = \"reason\")]"
 )]
+pub unsafe trait Reaches<S: ?Sized> {}
+
+/// The type that a witness was found on can be reached from a receiver of type `T`.
+#[doc(hidden)]
 pub trait Direct<T: ?Sized> {}
 
 #[diagnostic::do_not_recommend]
 impl<T: ?Sized> Direct<T> for () {}
 #[diagnostic::do_not_recommend]
 impl<T: ?Sized, S: ?Sized> Direct<T> for MayBarrier<S> {}
+impl<T: ?Sized + Reaches<S>, S: ?Sized> Direct<T> for Of<S> {}
 
 macro_rules! direct {
     ($([$($g:tt)*] $t:ty => $s:ty;)*) => {$(
+        // SAFETY: these are dereferenced by the compiler itself, or coerced.
         #[diagnostic::do_not_recommend]
-        impl<$($g)*> Direct<$t> for Of<$s> {}
+        unsafe impl<$($g)*> Reaches<$s> for $t {}
     )*};
 }
 direct! {

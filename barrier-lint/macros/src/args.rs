@@ -46,6 +46,8 @@ pub struct Args {
     pub asm: Option<LitStr>,
     /// Why what the body calls through values holds no barrier.
     pub indirect: Option<LitStr>,
+    /// On an `impl Deref`: why no method of the type itself stands before one of its target.
+    pub receiver: Option<LitStr>,
     /// Why this M holds a P in the body, which binds `wb`.
     pub wb: Option<LitStr>,
 }
@@ -61,12 +63,13 @@ impl Parse for Args {
                 "foreign_trait" => args.foreign_trait = true,
                 "asm" => args.asm = Some(reason(&name, input)?),
                 "indirect" => args.indirect = Some(reason(&name, input)?),
+                "receiver" => args.receiver = Some(reason(&name, input)?),
                 "wb" => args.wb = Some(reason(&name, input)?),
                 _ => {
                     return Err(Error::new(
                         name.span(),
-                        "expected `assoc`, `tr_impl`, `foreign_trait`, `asm = \"reason\"`, `indirect = \"reason\"` or \
-                         `wb = \"reason\"`",
+                        "expected `assoc`, `tr_impl`, `foreign_trait`, `asm = \"reason\"`, `indirect = \"reason\"`, \
+                         `receiver = \"reason\"` or `wb = \"reason\"`",
                     ));
                 }
             }

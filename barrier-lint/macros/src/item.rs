@@ -53,6 +53,11 @@ impl Parse for Marked {
 
 pub fn expand(kind: Kind, args: &Args, marked: Marked) -> Result<TokenStream> {
     args.check(kind)?;
+    if let Some(reason) = &args.receiver
+        && !matches!(&marked, Marked::Impl(i) if trait_name(i).is_some_and(|n| n == "Deref"))
+    {
+        return Err(Error::new(reason.span(), "`receiver` belongs on an `impl Deref`"));
+    }
     match marked {
         Marked::Fn(f) => Ok(function(kind, args, *f)),
         Marked::Required(attrs, sig) => {
@@ -186,12 +191,17 @@ fn has_own(attrs: &mut [Attribute], context: &str) -> Result<Option<Kind>> {
     Ok(Kind::of(&path))
 }
 
+fn trait_name(item: &ItemImpl) -> Option<&Ident> {
+    Some(&item.trait_.as_ref()?.1.segments.last()?.ident)
+}
+
 fn impl_block(kind: Kind, args: &Args, mut item: ItemImpl) -> TokenStream {
     let mut args = args.clone();
     args.assoc = item.trait_.is_none();
-    // Nobody can mark `Drop` itself, but `drop(x)` asks the type of `x`.
-    let is_drop = item.trait_.as_ref().and_then(|t| t.1.segments.last()).is_some_and(|s| s.ident == "Drop");
-    args.foreign_trait |= is_drop;
+    // Nobody can mark these traits themselves, but calls of `drop(x)` and of methods behind a `Deref` ask the type.
+    let name = trait_name(&item).map(Ident::to_string);
+    let name = name.as_deref();
+    args.foreign_trait |= matches!(name, Some("Drop" | "Deref" | "DerefMut"));
     args.tr_impl = item.trait_.is_some() && !args.foreign_trait;
     let context = match (args.assoc, args.tr_impl) {
         (true, _) => "assoc",
@@ -199,7 +209,11 @@ fn impl_block(kind: Kind, args: &Args, mut item: ItemImpl) -> TokenStream {
         _ => "foreign_trait",
     };
     let mut certified = matches!(kind, Kind::NoRec | Kind::Yes);
+    let mut target = None;
     for i in &mut item.items {
+        if let ImplItem::Type(t) = i {
+            target = (t.ident == "Target").then(|| t.ty.clone());
+        }
         let ImplItem::Fn(f) = i else { continue };
         *i = ImplItem::Verbatim(match has_own(&mut f.attrs, context) {
             Ok(None) => function(kind, &args, f.clone()),
@@ -210,8 +224,12 @@ fn impl_block(kind: Kind, args: &Args, mut item: ItemImpl) -> TokenStream {
             Err(e) => with_error(e, f),
         });
     }
-    let drop_witness = (is_drop && certified).then(|| witness::of_drop(&item));
-    quote!(#item #drop_witness)
+    let witness = match name {
+        Some("Drop") if certified => witness::of_drop(&item),
+        Some("Deref") if certified && args.receiver.is_some() => witness::of_deref(&item, target),
+        _ => TokenStream::new(),
+    };
+    quote!(#item #witness)
 }
 
 fn trait_block(kind: Kind, mut item: ItemTrait) -> TokenStream {

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::{Attribute, Ident, ItemImpl, Signature, Visibility};
+use syn::{Attribute, Ident, ItemImpl, Signature, Type, Visibility};
 
 use crate::args::{Args, Kind};
 use crate::krate;
@@ -98,4 +98,17 @@ pub fn of_drop(item: &ItemImpl) -> TokenStream {
             #quiet #[inline(always)] pub const fn #witness(&self) -> #krate::Of<Self> { #krate::Of::NEW }
         }
     }
+}
+
+/// The witness of `Deref::deref`: receivers of this type reach the target's methods.
+pub fn of_deref(item: &ItemImpl, target: Option<Type>) -> TokenStream {
+    let (krate, quiet) = (krate::path(), quiet());
+    let (impl_generics, _, where_clause) = item.generics.split_for_impl();
+    let attrs = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
+    let head = quote!(#(#attrs)* #quiet);
+    let ty = &item.self_ty;
+    let impls = [quote!(#ty), quote!(&#ty), quote!(&mut #ty)].map(
+        |receiver| quote!(#head unsafe impl #impl_generics #krate::Reaches<#target> for #receiver #where_clause {}),
+    );
+    quote!(#(#impls)*)
 }

@@ -26,6 +26,34 @@ fn f(w: &Wrap) {
     w.m()
 }
 
+struct Half(Both);
+#[nowritebarrierrec(receiver = "not true")]
+impl Deref for Half {
+    type Target = Both;
+    fn deref(&self) -> &Both {
+        &self.0
+    }
+}
+impl std::ops::DerefMut for Half {
+    fn deref_mut(&mut self) -> &mut Both {
+        println!("not certified");
+        &mut self.0
+    }
+}
+impl Half {
+    fn m(&self) {
+        println!("not certified");
+    }
+}
+#[nowritebarrierrec]
+fn own_method(h: &Half) {
+    h.m()
+}
+#[nowritebarrierrec]
+fn mutable(h: &mut Half) {
+    h.change()
+}
+
 trait ByValue: Sized {
     fn m(self) {
         println!("not certified");
@@ -37,6 +65,8 @@ impl ByValue for Both {}
 impl Both {
     #[nowritebarrierrec]
     fn m(&self) {}
+    #[nowritebarrierrec]
+    fn change(&mut self) {}
 }
 #[nowritebarrierrec]
 fn by_value_first(b: Both) {

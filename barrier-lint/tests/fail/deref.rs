@@ -20,6 +20,14 @@ impl Deref for Wrap {
         &self.0
     }
 }
+struct Marked(Inner);
+#[nowritebarrierrec]
+impl Deref for Marked {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
 struct Words(Vec<u64>);
 
 #[nowritebarrierrec]
@@ -33,6 +41,11 @@ fn no_method_of_that_name(w: Wrap) {
 #[nowritebarrierrec]
 fn std_deref(w: &Words) -> usize {
     w.0.as_ptr() as usize + w.0.len()
+}
+
+#[nowritebarrierrec]
+fn without_a_reason(m: &Marked) {
+    m.n()
 }
 
 fn main() {}

@@ -18,6 +18,8 @@ fn empty_reason() {}
 fn no_reason() {}
 #[nowritebarrierrec(sometimes)]
 fn unknown_argument() {}
+#[nowritebarrierrec(receiver = "because")]
+fn no_receiver() {}
 #[yeswritebarrierrec]
 #[inline]
 fn inlined() {}

@@ -175,6 +175,25 @@ fn chains(mut c: Cell8, all: &[Cell8; 2], i: usize) -> u8 {
     unsafe { d.risky() + e.risky() }
 }
 
+struct Ptr<T: ?Sized>(*const T);
+#[nowritebarrierrec(receiver = "has no methods")]
+impl<T: ?Sized> std::ops::Deref for Ptr<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: the test makes these from live references.
+        unsafe { &*self.0 }
+    }
+}
+struct Holds<'a> {
+    p: Ptr<S<u8>>,
+    r: &'a Ptr<S<u8>>,
+}
+#[nowritebarrierrec]
+fn through_deref(h: &Holds, p: &Ptr<S<u8>>, mut q: Ptr<S<u8>>) -> u32 {
+    let m = &mut q;
+    h.p.count(1) + h.r.count(1) + p.count(1) + m.count(1) + q.count(1)
+}
+
 struct Fatal;
 #[nowritebarrierrec]
 impl Fatal {
@@ -201,6 +220,9 @@ impl Fatal {
 }
 
 fn main() {
+    let pointee = S::new(1u8);
+    let p = || Ptr(&raw const pointee);
+    assert_eq!(through_deref(&Holds { p: p(), r: &p() }, &p(), p()), 5);
     assert_eq!(Fatal.arm(Some(4)) + Fatal.arm(Some(5)) + Fatal.statement(Some(6)), 14);
     assert!(std::panic::catch_unwind(|| Fatal.tail()).is_err());
     let mut s = S::new(1);
