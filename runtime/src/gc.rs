@@ -68,3 +68,13 @@ pub fn for_each_p(f: &(dyn Fn(u32) + Sync)) {
     let world: &dyn gc_core::World = gp.sched;
     world.at_safepoint(&mut || world.for_each_p(&|p: &GcP| f(p.id)));
 }
+
+/// A stop inside a stop, which is fatal. For tests; called on the system stack of `with_stopped_world`.
+#[doc(hidden)]
+pub fn nested_stop_for_tests() {
+    if let Some(m) = crate::m::getm() {
+        // SAFETY: an M's scheduler lives for ever.
+        let sched = unsafe { &*m.sched.load(Ordering::SeqCst) };
+        gc_core::World::stop_the_world(sched, gc_core::StopReason::User);
+    }
+}

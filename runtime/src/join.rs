@@ -175,6 +175,7 @@ impl<R: Send + 'static> JoinHandle<R> {
     /// Outside a goroutine.
     pub fn join(self) -> Result<R, Payload> {
         let gp = getg().expect("`join` is called on a goroutine");
+        crate::proc::park::poll();
         let join = self.root.get();
         join.lock.lock();
         if join.state.load(Ordering::SeqCst) == RUNNING {

@@ -51,34 +51,34 @@ fn retake(sched: &'static Sched, now: u64) -> u32 {
         let p = &sched.allps[i];
         // Relaxed: these words are sysmon's own.
         let relaxed = Ordering::Relaxed;
-        match p.status.load(Ordering::SeqCst) {
-            p::RUNNING => {
-                let tick = p.schedtick.load(Ordering::SeqCst);
-                if p.seen_sched.swap(tick, relaxed) != tick {
-                    p.seen_sched_at.store(now, relaxed);
-                } else if now - p.seen_sched_at.load(relaxed).min(now) > slice {
-                    p.slice_over.store(true, Ordering::SeqCst);
-                    p.preempt();
-                }
+        let status = p.status.load(Ordering::SeqCst);
+        if status != p::RUNNING && status != p::SYSCALL {
+            continue;
+        }
+        // A goroutine that makes one short call after the other is hardly ever seen Running, but its slice ends too.
+        let tick = p.schedtick.load(Ordering::SeqCst);
+        if p.seen_sched.swap(tick, relaxed) != tick {
+            p.seen_sched_at.store(now, relaxed);
+        } else if now - p.seen_sched_at.load(relaxed).min(now) > slice {
+            p.slice_over.store(true, Ordering::SeqCst);
+            p.preempt();
+        }
+        if status == p::SYSCALL {
+            let tick = p.syscalltick.load(Ordering::SeqCst);
+            if p.seen_syscall.swap(tick, relaxed) != tick {
+                p.seen_syscall_at.store(now, relaxed);
+                continue;
             }
-            p::SYSCALL => {
-                let tick = p.syscalltick.load(Ordering::SeqCst);
-                if p.seen_syscall.swap(tick, relaxed) != tick {
-                    p.seen_syscall_at.store(now, relaxed);
-                    continue;
-                }
-                // Without other work, and with somebody looking for some, it may stay a little longer.
-                let quiet = runqempty(p)
-                    && sched.nmspinning.load(Ordering::SeqCst) + sched.npidle.load(Ordering::SeqCst) > 0
-                    && !sched.heap().marking();
-                if quiet && now - p.seen_syscall_at.load(relaxed).min(now) < SYSCALL_IDLE {
-                    continue;
-                }
-                if retake_one(sched, p) {
-                    taken += 1;
-                }
+            // Without other work, and with somebody looking for some, it may stay a little longer.
+            let quiet = runqempty(p)
+                && sched.nmspinning.load(Ordering::SeqCst) + sched.npidle.load(Ordering::SeqCst) > 0
+                && !sched.heap().marking();
+            if quiet && now - p.seen_syscall_at.load(relaxed).min(now) < SYSCALL_IDLE {
+                continue;
             }
-            _ => {}
+            if retake_one(sched, p) {
+                taken += 1;
+            }
         }
     }
     taken

@@ -9,7 +9,7 @@
 
 use super::queue::{Cursor, Piece, Sudog, WaitQ, ring};
 use crate::g::{G, WaitReason};
-use crate::proc::park::{park, ready};
+use crate::proc::park::{park, poll, ready};
 use core::cell::Cell;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::sync::{AtomicUsize, Ordering, RawLock};
@@ -134,6 +134,7 @@ impl<T: Send + 'static> Hchan<T> {
     }
 
     pub(super) fn send(&self, gp: &'static G, value: T) -> Result<(), T> {
+        poll();
         let value = match self.try_send(value) {
             Ok(()) => return Ok(()),
             Err((value, Refused::Closed)) => return Err(value),
@@ -199,6 +200,7 @@ impl<T: Send + 'static> Hchan<T> {
     }
 
     pub(super) fn recv(&self, gp: &'static G) -> Option<T> {
+        poll();
         match self.try_recv() {
             Ok(value) => return Some(value),
             Err(Refused::Closed) => return None,

@@ -100,6 +100,16 @@ pub(crate) fn runqget(p: &P) -> Option<(&'static G, bool)> {
     }
 }
 
+/// Puts what would run next at the end of `p`'s queue; this M holds `p`.
+#[nowritebarrierrec]
+pub(crate) fn demote_next(sched: &Sched, p: &P) {
+    let next = p.runnext.swap(core::ptr::null_mut(), AcqRel);
+    // SAFETY: null or a G of `allgs`.
+    if let Some(gp) = unsafe { next.as_ref() } {
+        runqput(sched, p, gp, false);
+    }
+}
+
 /// Whether `p` has nothing to run; for anybody, without a wrong "yes" while the owner moves `runnext` to the ring.
 #[nowritebarrierrec]
 pub(crate) fn runqempty(p: &P) -> bool {

@@ -14,7 +14,7 @@
 //! first look and the decrement would wait for nobody.
 
 use super::newm::{acquirep, releasep, startm, stopm, wakep};
-use super::runq::{globrunqget, runqempty, runqget, runqsteal};
+use super::runq::{demote_next, globrunqget, runqempty, runqget, runqsteal};
 use crate::arch;
 use crate::g::{self, G, WaitReason};
 use crate::m::{Door, M};
@@ -112,8 +112,12 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         }
         let Some(p) = m.p() else { gc_core::throw!("the scheduler's loop has no P") };
         let heap = sched.heap();
-        // No goroutine runs, so there is no slice to end; marking below looks at the flag.
-        p.slice_over.store(false, Ordering::SeqCst);
+        // No goroutine runs, so there is no slice to end; marking below looks at the flag. If it was goroutines that
+        // hand the slice to each other through `runnext`, the next one queues behind the others.
+        let slice_over = p.slice_over.swap(false, Ordering::SeqCst);
+        if slice_over {
+            demote_next(sched, p);
+        }
         clear_preempt(sched, p);
         if heap.worker_due(p.gcp()) {
             m.at(Door::Mark);
@@ -123,7 +127,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
                 return None;
             }
         }
-        if let Some(found) = look(sched, m, p) {
+        if let Some(found) = look(sched, m, p, slice_over) {
             reset_spinning(sched, m);
             return Some(found);
         }
@@ -183,9 +187,9 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
 }
 
 /// One look at all queues: now and then the global one first, so that it is not starved; own; global; the others'.
-fn look(sched: &'static Sched, m: &'static M, p: &'static P) -> Option<(&'static G, bool)> {
+fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Option<(&'static G, bool)> {
     // Relaxed: only this M writes it.
-    if p.schedtick.load(Ordering::Relaxed).is_multiple_of(61) && sched.runqsize.load(Ordering::SeqCst) > 0 {
+    if (fair || p.schedtick.load(Ordering::Relaxed).is_multiple_of(61)) && sched.runqsize.load(Ordering::SeqCst) > 0 {
         let mut global = sched.lock();
         if let Some(gp) = globrunqget(sched, &mut global, p, 1) {
             return Some((gp, false));

@@ -92,6 +92,7 @@ impl<T: Send + 'static> Mutex<T> {
     }
 
     fn acquire(&self) {
+        crate::proc::park::poll();
         let inner = self.inner();
         inner.lock.lock();
         if !inner.held.replace(true) {
