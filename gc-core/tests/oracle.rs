@@ -10,6 +10,7 @@ mod threads;
 use gc_core::{Config, GcP, WorkKind, World};
 use oracle::cell::{self, Cell};
 use oracle::{Host, Job};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use threads::ThreadWorld;
 
@@ -66,16 +67,24 @@ fn run(cell: &Cell) {
     world.enter(|| oracle::run(Threads(world), cell));
 }
 
+/// One test at a time: each wants the whole machine.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn random_heaps() {
     if let Some(cell) = Cell::of_this_process() {
         return run(&cell);
     }
-    let (seed, seconds) = (cell::seed(), if cell::long_tier() { 60.0 } else { 5.0 });
-    println!("TRICOLOR_SEED={seed}");
-    let mut sum = cell::Figures::default();
-    for cell in cell::matrix(seed, seconds) {
-        sum += cell.run_well("random_heaps");
+    let _turn = TURN.lock();
+    cell::run_matrix("random_heaps", if cell::long_tier() { 60.0 } else { 5.0 });
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn planted_faults_are_found() {
+    if let Some(cell) = Cell::of_this_process() {
+        return run(&cell);
     }
-    println!("{sum:?}");
+    let _turn = TURN.lock();
+    oracle::twins::all("planted_faults_are_found", Cell::default());
 }

@@ -18,6 +18,8 @@ pub struct ThreadWorld {
 #[derive(Default)]
 struct State {
     threads: Vec<Arc<Mutator>>,
+    /// Ps of threads that have ended.
+    idle: Vec<&'static GcP>,
     /// Somebody stops the world, or has.
     stopping: bool,
 }
@@ -68,7 +70,8 @@ impl ThreadWorld {
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         let mark = 0usize;
         let hi = (&raw const mark).addr() + 256;
-        let p = self.heap().new_p();
+        let idle = self.lock().idle.pop();
+        let p = idle.unwrap_or_else(|| self.heap().new_p());
         let stack = Mutex::new(Stack { lo: 0, stamp: 0, away: true, ended: false });
         let mutator = Arc::new(Mutator { p, hi: hi & !7, stack });
         ME.set(Arc::as_ptr(&mutator));
@@ -79,6 +82,7 @@ impl ThreadWorld {
         let mut stack = me().stack.lock().unwrap();
         (stack.away, stack.ended) = (true, true);
         drop(stack);
+        self.lock().idle.push(p);
         self.changed.notify_all();
         ME.set(std::ptr::null());
         result

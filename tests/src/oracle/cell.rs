@@ -164,7 +164,7 @@ impl Cell {
     /// If it did not, with everything that it said.
     pub fn run_well(&self, test: &str) -> Figures {
         let outcome = self.run(test);
-        let line = outcome.passed().unwrap_or_else(|| panic!("cell `{self}` failed: {}", outcome.everything()));
+        let line = outcome.passed().unwrap_or_else(|| panic!("oracle cell `{self}` failed: {}", outcome.everything()));
         println!("  {self}: {}", line.trim_start_matches("oracle: passed "));
         Figures::read(&line)
     }
@@ -221,7 +221,7 @@ pub fn long_tier() -> bool {
 }
 
 /// The matrix: all of these share the time.
-pub fn matrix(seed: u64, seconds: f64) -> Vec<Cell> {
+fn matrix(seed: u64, seconds: f64) -> Vec<Cell> {
     let base = Cell::default();
     let cells = [
         Cell { ..base.clone() },
@@ -237,4 +237,19 @@ pub fn matrix(seed: u64, seconds: f64) -> Vec<Cell> {
     let n = cells.len();
     let each = |(i, cell): (usize, Cell)| Cell { seed: seed + i as u64, seconds: seconds / n as f64, ..cell };
     cells.into_iter().enumerate().map(each).collect()
+}
+
+/// Runs the matrix, which takes about `seconds`, in the test function of this name.
+///
+/// # Panics
+/// If a cell fails.
+pub fn run_matrix(test: &str, seconds: f64) {
+    let seed = seed();
+    println!("TRICOLOR_SEED={seed}");
+    let mut sum = Figures::default();
+    for cell in matrix(seed, seconds) {
+        sum += cell.run_well(test);
+    }
+    println!("{sum:?}");
+    assert!(sum.cycles > 100 && sum.checked > 10_000, "little was done: {sum:?}");
 }

@@ -10,7 +10,8 @@
 //! reachable is there, and that what is not is gone ([`quiet`]).
 //!
 //! The host of the mutators is a parameter: plain threads over gc-core alone, or goroutines. Each run has a process
-//! of its own ([`cell`]), since a collector that loses objects crashes.
+//! of its own ([`cell`]), since a collector that loses objects crashes. That it notices at all is shown by planted
+//! faults ([`twins`]).
 
 pub mod cell;
 pub mod graph;
@@ -19,6 +20,7 @@ pub mod quiet;
 pub mod rng;
 pub mod shape;
 pub mod shared;
+pub mod twins;
 
 use cell::Cell;
 use mutator::{Mutator, Region};

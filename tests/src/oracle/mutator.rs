@@ -9,7 +9,7 @@ use super::rng::Rng;
 use super::shape::{self, Any, Edge, Id};
 use super::shared::{Parcel, Rooted, Shared};
 use super::{Counts, Host, fail};
-use gc_core::{Gc, Root, keep_alive};
+use gc_core::{Gc, GcP, Root, keep_alive};
 use std::time::Instant;
 
 /// Operations inside operations.
@@ -119,7 +119,7 @@ impl<'a, H: Host> Mutator<'a, H> {
     #[inline(never)]
     pub fn run(mut self) {
         let top = self.region.top.get();
-        if self.rng.one_in(2) {
+        if self.rng.one_in(4) {
             // The region hangs on the stack alone.
             self.region.top = Root::new(self.shared.cells.get());
         }
@@ -167,13 +167,22 @@ impl<'a, H: Host> Mutator<'a, H> {
         }
     }
 
-    fn steps(&mut self, top: Gc<[Edge]>, depth: usize, most: usize) {
-        for _ in 0..self.rng.length(most) {
-            if self.over {
-                break;
-            }
+    /// Up to `most` operations or so, while the caller holds something. Every second time it ends when a cycle begins,
+    /// and says so: between then and the scan of this stack the insertion barrier is needed. Otherwise, if marking is
+    /// on, it lasts until that is over: what was cut meanwhile only the deletion barrier keeps.
+    fn steps(&mut self, top: Gc<[Edge]>, depth: usize, most: usize) -> bool {
+        let heap = GcP::current().heap();
+        let (cycle, short, marking) = (heap.cycle(), self.rng.one_in(2), heap.marking());
+        let mut left = self.rng.length(most);
+        while left > 0 && !self.over {
             self.step(top, depth);
+            if short && heap.cycle() != cycle {
+                return true;
+            }
+            let wait = !short && marking && heap.cycle() == cycle && heap.marking();
+            left -= usize::from(!wait || self.rng.one_in(20));
         }
+        false
     }
 
     /// An object at the end of a random path. Everything on the path is compared.
@@ -385,7 +394,13 @@ impl<'a, H: Host> Mutator<'a, H> {
         let Some((object, id)) = found else { return };
         self.held.push(id);
         self.region.counts.held += 1;
-        self.steps(top, depth + 1, 600);
+        if self.steps(top, depth + 1, 600) {
+            // The anchors are among the first that marking looks at.
+            let place = Place::Anchor(self.rng.below(self.region.anchors.len()));
+            self.set(top, &place, Some((object, id)));
+            self.held.pop();
+            return;
+        }
         self.region.graph.check(object, id, 200, &mut IdSet::default(), &mut self.region.counts);
         keep_alive(object);
         self.held.pop();
