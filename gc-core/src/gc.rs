@@ -3,6 +3,7 @@
 use crate::alloc::{ARRAY_HEADER, alloc_array, alloc_value};
 use crate::barrier::{CellValue, GcCell};
 use crate::layout::{Kind, Trace, TypeDesc};
+use barrier_lint::{certify, nowritebarrierrec};
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
@@ -161,14 +162,27 @@ unsafe impl Target for str {
     }
 }
 
+#[nowritebarrierrec(receiver = "derefs to the object: one load at most")]
 impl<T: ?Sized + Target> Deref for Gc<T> {
     type Target = T;
     #[inline(always)]
     fn deref(&self) -> &T {
         // SAFETY: a `Gc` points to a live object of its type: whoever holds it keeps it reachable (the entry
         // contract of the runtime).
-        unsafe { &*T::from_base(self.ptr) }
+        unsafe { &*value_at::<T>(self.ptr) }
     }
+}
+
+/// # Safety
+/// As [`Target::from_base`].
+#[inline(always)]
+unsafe fn value_at<T: ?Sized + Target>(base: NonNull<()>) -> *const T {
+    // SAFETY: the caller's contract.
+    unsafe { T::from_base(base) }
+}
+
+certify! {
+    fn value_at: "one of the three `from_base` above: arithmetic, and one load for arrays";
 }
 
 impl<T: ?Sized + Target + fmt::Debug> fmt::Debug for Gc<T> {

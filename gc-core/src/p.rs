@@ -9,7 +9,7 @@ use crate::barrier::WbBuf;
 use crate::heap::Heap;
 use crate::mark::GcWork;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, current};
-use barrier_lint::{certify, nowritebarrierrec};
+use barrier_lint::{certify, nowritebarrierrec, yeswritebarrierrec};
 use core::cell::UnsafeCell;
 
 /// The collector's part of a P. Off heap, lives for ever.
@@ -140,6 +140,7 @@ impl GcP {
 impl Heap {
     /// This thread now holds `p`: publishes it and loads the phase, which cannot change while a P is held and
     /// running. The inverse of [`Heap::release_p`].
+    #[yeswritebarrierrec]
     pub fn acquire_p(&self, p: &'static GcP) {
         debug_assert!(current::p().is_null(), "acquire_p by a thread that holds a P");
         current::set_p(core::ptr::from_ref(p).cast_mut().cast());

@@ -105,6 +105,7 @@ unsafe impl<T: Send> Send for Lock<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
+#[nowritebarrierrec]
 impl<T> Lock<T> {
     /// A free lock around `data`.
     #[cfg(not(loom))]
@@ -128,7 +129,7 @@ impl<T> Lock<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
-        self.raw.try_lock().then_some(Guard { lock: self })
+        self.raw.try_lock().then(|| Guard { lock: self })
     }
 }
 
@@ -137,6 +138,7 @@ pub struct Guard<'a, T> {
     lock: &'a Lock<T>,
 }
 
+#[nowritebarrierrec(receiver = "derefs to what the lock guards")]
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
     #[inline]
@@ -146,6 +148,7 @@ impl<T> Deref for Guard<'_, T> {
     }
 }
 
+#[nowritebarrierrec]
 impl<T> DerefMut for Guard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
@@ -154,9 +157,37 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
+#[nowritebarrierrec]
 impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.lock.raw.unlock();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_try_leaves_the_lock_with_its_holder() {
+        let lock = Lock::new(1);
+        let held = lock.lock();
+        assert!(lock.try_lock().is_none());
+        // A refusal that made and dropped a guard would have freed the lock.
+        assert!(lock.try_lock().is_none());
+        drop(held);
+        assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let lock = Lock::new(0u64);
+        std::thread::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| (0..50_000).for_each(|_| *lock.lock() += 1));
+            }
+        });
+        assert_eq!(*lock.lock(), 200_000);
     }
 }
