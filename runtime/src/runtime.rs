@@ -6,14 +6,15 @@
 //! heap, the stacks and the tables are leaked on purpose: handles and threads may still point there.
 
 use crate::config::Settings;
+use crate::join::Join;
 use crate::m::M;
 use crate::proc::newm::startm;
-use crate::proc::spawn::make_g;
+use crate::proc::spawn::{make_g, new_task, newproc};
 use crate::sched::Sched;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use gc_core::sync::{AtomicBool, Ordering};
-use gc_core::{Config, Heap};
+use gc_core::{Config, Conservative, Gc, Heap, Root};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -158,7 +159,7 @@ struct Main<F, R> {
 }
 
 /// The address of a [`Main`], for the main goroutine's closure.
-struct MainPtr(*const ());
+pub(crate) struct MainPtr(*const ());
 
 // SAFETY: one goroutine uses it while the entering thread sleeps.
 unsafe impl Send for MainPtr {}
@@ -184,35 +185,39 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(settings: Settings, f: F) -> Result<R
     crate::signal::install(sched);
 
     let main = Main { f: UnsafeCell::new(Some(f)), out: UnsafeCell::new(None) };
-    bootstrap(sched, MainPtr((&raw const main).cast()), main_entry::<F, R>);
+    *sched.boot.lock() = Some(Boot { main: MainPtr((&raw const main).cast()), entry: main_entry::<F, R> });
     std::thread::Builder::new()
         .name("tricolor-sysmon".to_owned())
         .spawn(move || crate::sysmon::sysmon(sched))
         .map_err(|e| format!("no thread for sysmon: {e}"))?;
-    // The first M, with the first P, finds the main goroutine on that P's queue.
+    // The first M, with the first P, makes the main goroutine and runs it.
     let p = sched.pidleget(&mut sched.lock()).expect("all Ps are idle");
     startm(sched, p, false);
     sched.done.sleep();
     Ok(main.out.into_inner().unwrap_or_else(|| Err(Box::new("the main goroutine left no result"))))
 }
 
-/// Makes the main goroutine. This thread borrows a P for that, and is an M for so long.
-fn bootstrap(sched: &'static Sched, main: MainPtr, entry: fn(*const ())) {
-    let p = sched.pidleget(&mut sched.lock()).expect("all Ps are idle");
-    sched.heap().acquire_p(p.gcp());
+/// What the first M makes the main goroutine of.
+pub(crate) struct Boot {
+    main: MainPtr,
+    entry: fn(*const ()),
+}
+
+/// Makes the main goroutine. On the g0 of the first M, which holds a P.
+pub(crate) fn bootstrap(sched: &'static Sched, m: &'static M, boot: Boot) {
+    let Some(p) = m.p() else { gc_core::throw!("the first M has no P") };
     let goid = sched.next_goid();
     let gp = make_g(sched, sched.stacks.main());
-    let join = gc_core::Gc::new(gc_core::Conservative(crate::join::Join::<()>::new(goid)));
-    let start = crate::proc::spawn::new_task(
+    // g0 is no root: what lies only here is rooted while the next allocation may collect.
+    let join = Root::new(Gc::new(Conservative(Join::<()>::new(goid))));
+    let start = new_task(
         move || {
-            let main = main;
-            entry(main.0);
+            let boot = boot;
+            (boot.entry)(boot.main.0);
         },
-        join,
+        join.get(),
     );
-    crate::proc::spawn::newproc(sched, p, gp, start, goid);
-    sched.heap().release_p(p.gcp());
-    sched.pidleput(&mut sched.lock(), p);
+    newproc(sched, p, gp, start, goid);
 }
 
 fn main_entry<F: FnOnce() -> R + Send, R: Send>(main: *const ()) {

@@ -78,6 +78,8 @@ pub(crate) struct Sched {
     pub(crate) worldsema: AtomicPtr<M>,
     pub(crate) stops: crate::stw::StopTimes,
 
+    /// What the first M makes the main goroutine of.
+    pub(crate) boot: Lock<Option<crate::runtime::Boot>>,
     /// The main goroutine has ended.
     pub(crate) exiting: AtomicBool,
     /// Signalled when the world is stopped for good.
@@ -128,6 +130,7 @@ impl Sched {
             safepoint_note: Note::new(),
             worldsema: AtomicPtr::new(core::ptr::null_mut()),
             stops: crate::stw::StopTimes::new(),
+            boot: Lock::new(None),
             exiting: AtomicBool::new(false),
             done: Note::new(),
             sysmon_note: Note::new(),

@@ -11,7 +11,7 @@ use tricolor::{Gc, Root, blocking, poll};
 pub fn dump(index: Gc<Index>, path: PathBuf) -> io::Result<()> {
     // The collector does not look into a `Vec`: what is kept there must be a `Root`.
     let mut nodes = Vec::new();
-    index.each(|node| nodes.push(Root::new(node)));
+    index.each(|node, _| nodes.push(Root::new(node)));
     nodes.sort_by(|a, b| (*a.get().word).cmp(&b.get().word));
     let mut out = blocking(path, File::create)?;
     for node in nodes {

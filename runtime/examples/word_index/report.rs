@@ -18,6 +18,7 @@ pub struct Contents {
     /// The most frequent words; among equals, in alphabetical order.
     top: Vec<(String, u64)>,
     distinct: u64,
+    depth: u64,
     occurrences: u64,
     chunks: u64,
     bytes: u64,
@@ -27,9 +28,10 @@ pub struct Contents {
 impl Contents {
     pub fn of(index: Gc<Index>, tally: Tally) -> Contents {
         let mut best: Vec<(Reverse<u64>, String)> = Vec::new();
-        let (mut distinct, mut occurrences, mut chunks, mut letters) = (0, 0, 0, 0);
-        index.each(|node| {
+        let (mut distinct, mut depth, mut occurrences, mut chunks, mut letters) = (0, 0, 0, 0, 0);
+        index.each(|node, at| {
             distinct += 1;
+            depth = depth.max(at);
             occurrences += node.count();
             letters += node.word.len();
             chunks += node.chunks().inspect(|_| poll()).count();
@@ -44,6 +46,7 @@ impl Contents {
             tally,
             top: best.into_iter().map(|(Reverse(n), word)| (word, n)).collect(),
             distinct: distinct as u64,
+            depth: depth as u64,
             occurrences,
             chunks: chunks as u64,
             bytes: bytes as u64,
@@ -86,7 +89,7 @@ impl Report {
             "words": c.occurrences,
             "distinct": c.distinct,
             "top": c.top,
-            "index": { "nodes": c.distinct, "chunks": c.chunks, "bytes": c.bytes, "inserters": c.most_inside },
+            "index": { "nodes": c.distinct, "depth": c.depth, "chunks": c.chunks, "bytes": c.bytes, "inserters": c.most_inside },
             "gc": {
                 "cycles": s.cycles,
                 "stops": s.stops,
@@ -120,7 +123,8 @@ impl Display for Report {
         writeln!(f, "\nindex")?;
         writeln!(f, "  {} distinct words, {} occurrences, {} files", c.distinct, c.occurrences, t.files)?;
         writeln!(f, "  skipped: {} binary, {} unreadable, {} links", t.binary, t.unreadable, t.links)?;
-        writeln!(f, "  {} nodes, {} chunks of positions, {:.1} MiB", c.distinct, c.chunks, mib(c.bytes))?;
+        let (nodes, depth, chunks, mib_used) = (c.distinct, c.depth, c.chunks, mib(c.bytes));
+        writeln!(f, "  {nodes} nodes (at most {depth} deep), {chunks} chunks of positions, {mib_used:.1} MiB")?;
         writeln!(f, "  up to {} inserters inside at once", c.most_inside)?;
         writeln!(f, "collector")?;
         let mark = s.mark_assist + s.mark_dedicated + s.mark_idle;

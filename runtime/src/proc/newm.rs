@@ -83,6 +83,10 @@ extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
     // SAFETY: `startm` set it, to an entry of `allps`.
     if acquirep(sched, m, unsafe { &*p }) {
+        let boot = sched.boot.lock().take();
+        if let Some(boot) = boot {
+            crate::runtime::bootstrap(sched, m, boot);
+        }
         super::schedule::schedule(sched, m);
     }
     current::set_m(core::ptr::null_mut());
