@@ -23,8 +23,10 @@ unsafe impl World for Sched {
 
     fn at_safepoint(&self, work: &mut dyn FnMut()) {
         let Some(gp) = getg() else {
-            // On g0 already: there is no stack to scan, and whoever allocates here comes by a door of its own.
+            // On g0 already (the first allocations of a runtime): there is no stack to scan.
+            self.g0_door();
             work();
+            self.g0_door();
             return;
         };
         let unwinding = std::thread::panicking();
@@ -66,11 +68,26 @@ unsafe impl World for Sched {
     }
 
     fn pause(&self) {
-        crate::proc::park::pause();
+        if getg().is_some() {
+            crate::proc::park::pause();
+        } else {
+            self.g0_door();
+            gc_core::sync::yield_now();
+        }
     }
 }
 
 impl Sched {
+    /// The door, for g0 code that allocates. It has no time slice, and marking would stop early for a flag left set.
+    fn g0_door(&self) {
+        let (sched, m) = (self.forever(), this_m());
+        crate::stw::door(sched, m, true);
+        if let Some(p) = m.p() {
+            p.slice_over.store(false, Ordering::SeqCst);
+            crate::proc::schedule::clear_preempt(sched, p);
+        }
+    }
+
     /// A scheduler that runs is leaked (`runtime::enter`).
     fn forever(&self) -> &'static Sched {
         // SAFETY: a heap is only ever made with a leaked scheduler as its world.

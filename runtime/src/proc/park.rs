@@ -102,10 +102,7 @@ pub(crate) fn poll_slow() {
 
 /// `World::pause`.
 pub(crate) fn pause() {
-    let Some(gp) = getg() else {
-        gc_core::sync::yield_now();
-        return;
-    };
+    let Some(gp) = getg() else { return };
     // SAFETY: as in `yield_now`.
     unsafe { mcall(gp, pause_m) }
 }

@@ -1,0 +1,337 @@
+//! What the runtime keeps between two points is the only reference to an object, and a collection runs at every
+//! allocation: the object must still be there, and be the same.
+
+mod common;
+
+use common::{gc_always, run, with_procs};
+use std::io::{Read, Write};
+use tricolor::{Builder, Gc, GcCell, JoinHandle, chan, gc, spawn, sync, yield_now};
+
+/// An object with an identity, and a second one behind it.
+#[derive(tricolor::Trace)]
+struct Object {
+    id: u64,
+    tail: Gc<(u64, u64)>,
+}
+
+fn object(id: u64) -> Gc<Object> {
+    Gc::new(Object { id, tail: Gc::new((id, !id)) })
+}
+
+/// Whether it is the object `id`, unharmed. A slot that was freed has been taken by `churn`.
+fn check(o: Gc<Object>, id: u64) {
+    assert_eq!((o.id, *o.tail), (id, (id, !id)), "object {id} was lost or changed");
+}
+
+/// Collects, and fills what became free with other objects of the same types.
+fn churn() {
+    for i in 0..3 {
+        let o = object(u64::MAX - i);
+        check(o, u64::MAX - i);
+    }
+}
+
+/// Both with a collection at every allocation and, faster, with concurrent ones while other goroutines run.
+fn each(f: fn(u64)) {
+    let configs: [fn() -> Builder; 3] =
+        [gc_always, || gc_always().procs(1), || with_procs(4).gc_every(7).verify(true)];
+    quiet();
+    for builder in configs {
+        run(builder(), move || (1..=10).for_each(f));
+    }
+}
+
+/// Runs a goroutine that keeps allocating while `f` runs.
+fn beside(f: impl FnOnce()) {
+    let (tx, rx) = chan::bounded::<()>(0);
+    let noise = spawn(move || {
+        while rx.try_recv() == Err(chan::TryRecvError::Empty) {
+            churn();
+            yield_now();
+        }
+    });
+    f();
+    drop(tx);
+    noise.join().expect("no panic");
+}
+
+#[test]
+fn a_spawned_closure() {
+    each(|id| {
+        beside(|| {
+            let o = object(id);
+            let h = spawn(move || {
+                churn();
+                check(o, id);
+            });
+            churn();
+            h.join().expect("no panic");
+        });
+    });
+}
+
+#[test]
+fn a_result() {
+    each(|id| {
+        beside(|| {
+            let h: JoinHandle<Gc<Object>> = spawn(move || object(id));
+            while !h.is_finished() {
+                yield_now();
+            }
+            churn();
+            let o = h.join().expect("no panic");
+            churn();
+            check(o, id);
+        });
+    });
+}
+
+#[test]
+fn a_channel_buffer() {
+    each(|id| {
+        beside(|| {
+            let (tx, rx) = chan::bounded(40);
+            (0..40).for_each(|i| tx.send(object(id * 100 + i)).expect("room"));
+            churn();
+            for i in 0..40 {
+                let o = rx.recv().expect("it is there");
+                if i % 16 == 0 {
+                    churn();
+                }
+                check(o, id * 100 + i);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_value_in_transit_with_a_waiting_sender() {
+    each(|id| {
+        beside(|| {
+            let (tx, rx) = chan::bounded(0);
+            let h = spawn(move || tx.send(object(id)).map_err(drop).expect("main listens"));
+            // The sender waits by now, with the value in its sudog.
+            for _ in 0..3 {
+                yield_now();
+                churn();
+            }
+            let o = rx.recv().expect("it is there");
+            churn();
+            check(o, id);
+            h.join().expect("no panic");
+        });
+    });
+}
+
+#[test]
+fn a_value_in_transit_to_a_waiting_receiver() {
+    each(|id| {
+        beside(|| {
+            let (tx, rx) = chan::bounded(0);
+            let h = spawn(move || {
+                let o: Gc<Object> = rx.recv().expect("main sends");
+                churn();
+                check(o, id);
+            });
+            (0..3).for_each(|_| yield_now());
+            tx.send(object(id)).map_err(drop).expect("somebody listens");
+            churn();
+            h.join().expect("no panic");
+        });
+    });
+}
+
+#[test]
+fn a_value_that_moves_from_a_waiting_sender_into_the_buffer() {
+    each(|id| {
+        beside(|| {
+            let (tx, rx) = chan::bounded(1);
+            tx.send(object(id)).map_err(drop).expect("room");
+            let h = spawn(move || tx.send(object(id + 50)).map_err(drop).expect("main listens"));
+            (0..3).for_each(|_| yield_now());
+            let a = rx.recv().expect("it is there");
+            churn();
+            check(a, id);
+            let b = rx.recv().expect("it is there");
+            churn();
+            check(b, id + 50);
+            h.join().expect("no panic");
+        });
+    });
+}
+
+#[test]
+fn a_value_that_nobody_takes_comes_back() {
+    each(|id| {
+        let (tx, rx) = chan::bounded(0);
+        let h = spawn(move || tx.send(object(id)).expect_err("nobody listens").0);
+        (0..3).for_each(|_| yield_now());
+        churn();
+        drop(rx);
+        churn();
+        check(h.join().expect("no panic"), id);
+    });
+}
+
+/// Allocates while a panic goes by.
+struct AllocatesOnTheWay;
+
+impl Drop for AllocatesOnTheWay {
+    fn drop(&mut self) {
+        churn();
+    }
+}
+
+#[test]
+fn a_panic_payload() {
+    each(|id| {
+        beside(|| {
+            for resumed in [false, true] {
+                let h = spawn(move || {
+                    let _churns = AllocatesOnTheWay;
+                    if resumed {
+                        // Boxed memory is not scanned: between here and `resume_unwind` there is no safepoint.
+                        let payload = Box::new((7_u64, object(id)));
+                        tricolor::resume_unwind(payload);
+                    }
+                    std::panic::panic_any((7_u64, object(id)));
+                });
+                while !h.is_finished() {
+                    yield_now();
+                }
+                churn();
+                let payload = h.join().expect_err("it panics");
+                // The contract: before the next safepoint.
+                let (seven, o) = *payload.downcast::<(u64, Gc<Object>)>().expect("our payload");
+                churn();
+                assert_eq!(seven, 7);
+                check(o, id);
+            }
+        });
+    });
+}
+
+#[test]
+fn an_outer_payload_while_an_inner_panic_is_caught() {
+    struct PanicsInside;
+    impl Drop for PanicsInside {
+        fn drop(&mut self) {
+            let inner = std::panic::catch_unwind(|| std::panic::panic_any((1_u64, object(1))));
+            assert!(inner.is_err());
+            churn();
+        }
+    }
+    each(|id| {
+        let h = spawn(move || {
+            let _inner = PanicsInside;
+            std::panic::panic_any((7_u64, object(id)));
+        });
+        let (_, o) = *h.join().expect_err("it panics").downcast::<(u64, Gc<Object>)>().expect("our payload");
+        churn();
+        check(o, id);
+    });
+}
+
+/// No message for panics on purpose. Before the first runtime, whose hook comes in front of this one.
+fn quiet() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !info.payload().is::<(u64, Gc<Object>)>() {
+                before(info);
+            }
+        }));
+    });
+}
+
+#[test]
+fn a_mutex_content() {
+    each(|id| {
+        beside(|| {
+            let m = sync::Mutex::new((0_u64, object(id)));
+            churn();
+            m.with(|v| {
+                churn();
+                check(v.1, id);
+                v.1 = object(id + 1);
+                churn();
+            });
+            churn();
+            let m2 = m.clone();
+            spawn(move || {
+                m2.with(|v| {
+                    let old = std::mem::replace(&mut v.1, object(id + 2));
+                    churn();
+                    check(old, id + 1);
+                })
+            })
+            .join()
+            .expect("no panic");
+            churn();
+            m.with(|v| check(v.1, id + 2));
+        });
+    });
+}
+
+#[test]
+fn what_a_blocked_goroutine_holds() {
+    each(|id| {
+        let (rx, mut tx) = std::io::pipe().expect("a pipe");
+        let h = spawn(move || {
+            let o = object(id);
+            let n = tricolor::blocking(rx, |mut rx| {
+                let mut b = [0];
+                rx.read_exact(&mut b).map(|()| b[0])
+            });
+            check(o, id);
+            n.expect("a byte")
+        });
+        for _ in 0..3 {
+            yield_now();
+            churn();
+        }
+        tx.write_all(&[5]).expect("the reader is there");
+        assert_eq!(h.join().expect("no panic"), 5);
+    });
+}
+
+#[test]
+fn a_cell_of_a_shared_object() {
+    #[derive(tricolor::Trace)]
+    struct Shared {
+        slot: GcCell<Option<Gc<Object>>>,
+    }
+    each(|id| {
+        beside(|| {
+            let shared = Gc::new(Shared { slot: GcCell::new(None) });
+            let handles: Vec<_> = (0..4)
+                .map(|i| {
+                    let root = tricolor::Root::new(shared);
+                    spawn(move || {
+                        for j in 0..5 {
+                            let mine = object(id * 1_000 + i * 10 + j);
+                            root.get().slot.set(Some(mine));
+                            churn();
+                            let seen = root.get().slot.get().expect("somebody stored");
+                            churn();
+                            check(seen, seen.id);
+                        }
+                    })
+                })
+                .collect();
+            handles.into_iter().for_each(|h| h.join().expect("no panic"));
+        });
+    });
+}
+
+#[test]
+fn collections_happen() {
+    quiet();
+    let stats = run(gc_always(), || {
+        churn();
+        gc::collect();
+        gc::stats()
+    });
+    assert!(stats.cycles > 0, "{stats:?}");
+}
