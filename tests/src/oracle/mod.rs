@@ -38,23 +38,31 @@ pub trait Host: Copy + Send + Sync + 'static {
     /// A safepoint of the calling mutator.
     fn poll(self);
 
+    /// Lets others run.
+    fn pause(self) {
+        self.poll();
+    }
+
     /// Runs all jobs at the same time, each as a mutator, and returns when all have ended. Called by a mutator.
     fn run_all(self, jobs: Vec<Job>);
 
-    /// Lets go of a subtree by a channel of the host, if it has one and there is room.
+    /// Hands a parcel to whoever receives it, by a way of the host's; returns it if there is none, or no room.
     fn send(self, parcel: shared::Parcel) -> Option<shared::Parcel> {
         Some(parcel)
     }
 
-    /// Takes what [`send`](Host::send) let go of, if there is any.
+    /// Takes a parcel that was sent, if one is there.
     fn receive(self) -> Option<shared::Parcel> {
         None
     }
 
-    /// Array objects of the host's own, which a census meets too.
-    fn arrays(self) -> usize {
+    /// How many parcels were sent and not received.
+    fn in_transit(self) -> usize {
         0
     }
+
+    /// All parcels are home, and no mutator runs: ends what else runs until the next [`run_all`](Host::run_all).
+    fn rest(self) {}
 }
 
 /// What was done and seen.
