@@ -103,6 +103,7 @@ pub(crate) fn poll_slow() {
 /// `World::pause`.
 pub(crate) fn pause() {
     let Some(gp) = getg() else { return };
+    gp.noyield.store(std::thread::panicking(), Ordering::Relaxed);
     // SAFETY: as in `yield_now`.
     unsafe { mcall(gp, pause_m) }
 }

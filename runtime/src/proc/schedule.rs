@@ -269,7 +269,8 @@ pub(crate) fn self_scan(sched: &'static Sched, p: &P, gp: &G) {
     }
 }
 
-/// The end of every visit that keeps its goroutine: scan, doors, then continue or queue it. `gp` is Waiting.
+/// The end of every visit that keeps its goroutine: doors, then continue or queue it. `gp` is Waiting. One that is
+/// unwinding (`noyield`) is never queued: std counts panics by thread, so it must neither move nor share its M.
 fn leave_safepoint(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
     let Some(p) = m.p() else { gc_core::throw!("a safepoint without a P") };
     if !crate::stw::door(sched, m, false) {
@@ -350,6 +351,9 @@ pub(crate) unsafe extern "C" fn pause_m(sched: &'static Sched, m: &'static M, gp
         if !busy {
             gc_core::sync::yield_now();
         }
+    }
+    if gp.noyield.load(Ordering::Relaxed) {
+        return leave_safepoint(sched, m, gp);
     }
     gp.casgstatus(g::WAITING, g::RUNNABLE);
     dropg(m, gp);
