@@ -230,6 +230,7 @@ fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> b
 }
 
 /// g0 part of `exitsyscall` without a P: queues the goroutine and parks the M.
+#[nowritebarrierrec]
 unsafe extern "C" fn exitsyscall_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
     gp.casgstatus(g::SYSCALL, g::RUNNABLE);
     dropg(m, gp);

@@ -12,6 +12,13 @@ use crate::sched::{MAX_MS, Sched};
 use barrier_lint::nowritebarrierrec;
 use gc_core::sync::{Ordering, current, fence};
 
+barrier_lint::certify! {
+    use libc::{
+        pthread_attr_destroy, pthread_attr_init, pthread_attr_setdetachstate, pthread_attr_setstacksize, pthread_create,
+    }: "the C library, which runs no code of ours on this thread";
+    fn mstart: "runs on the new thread, which takes a P first";
+}
+
 /// Bytes of an M's own stack.
 const G0_STACK: usize = 1 << 20;
 
@@ -37,6 +44,7 @@ pub(crate) fn startm(sched: &'static Sched, p: &'static P, spinning: bool) {
 }
 
 /// An M without a thread, from the table.
+#[nowritebarrierrec]
 fn allocm(sched: &'static Sched, global: &mut crate::sched::Global) -> &'static M {
     let id = global.mcount as usize;
     if id >= MAX_MS {
@@ -55,13 +63,13 @@ fn newm(m: &'static M) {
     // SAFETY: the attributes live until the thread is made; `mstart` takes a pointer to an M.
     let error = unsafe {
         let mut attr: libc::pthread_attr_t = core::mem::zeroed();
-        libc::pthread_attr_init(&raw mut attr);
-        libc::pthread_attr_setstacksize(&raw mut attr, G0_STACK);
-        libc::pthread_attr_setdetachstate(&raw mut attr, libc::PTHREAD_CREATE_DETACHED);
+        pthread_attr_init(&raw mut attr);
+        pthread_attr_setstacksize(&raw mut attr, G0_STACK);
+        pthread_attr_setdetachstate(&raw mut attr, libc::PTHREAD_CREATE_DETACHED);
         let mut thread: libc::pthread_t = 0;
         let arg = core::ptr::from_ref(m).cast_mut().cast();
-        let error = libc::pthread_create(&raw mut thread, &raw const attr, mstart, arg);
-        libc::pthread_attr_destroy(&raw mut attr);
+        let error = pthread_create(&raw mut thread, &raw const attr, mstart, arg);
+        pthread_attr_destroy(&raw mut attr);
         error
     };
     if error != 0 {

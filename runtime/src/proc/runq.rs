@@ -7,7 +7,7 @@
 //! What would break if a thief published its own tail before it had copied the slots, or the owner read `runqhead`
 //! without Acquire: a G would run twice or never.
 
-use crate::g::G;
+use crate::g::{G, set_g_no_write_barrier};
 use crate::p::{P, RUNQ};
 use crate::sched::{Global, Sched};
 use barrier_lint::nowritebarrierrec;
@@ -15,10 +15,12 @@ use gc_core::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 const LEN: u32 = RUNQ as u32;
 
+#[nowritebarrierrec]
 fn slot(p: &P, i: u32) -> &barrier_lint::NoBarrierPtr<G> {
     &p.runq[(i % LEN) as usize]
 }
 
+#[nowritebarrierrec]
 fn put_slot(p: &P, i: u32, gp: *mut G) {
     // SAFETY: `allgs` keeps every G alive.
     unsafe { slot(p, i).set_no_write_barrier(gp) }
@@ -54,6 +56,7 @@ pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
 
 /// Moves half of a full ring, and `gp`, to the global queue. False: thieves were faster, the ring has room.
 #[cold]
+#[nowritebarrierrec]
 fn runqputslow(sched: &Sched, p: &P, gp: *mut G, h: u32, t: u32) -> bool {
     let n = t.wrapping_sub(h) / 2;
     let mut batch = [core::ptr::null_mut::<G>(); RUNQ / 2 + 1];
@@ -65,14 +68,13 @@ fn runqputslow(sched: &Sched, p: &P, gp: *mut G, h: u32, t: u32) -> bool {
         return false;
     }
     batch[n as usize] = gp;
-    let batch = &batch[..=n as usize];
-    for pair in batch.windows(2) {
+    for i in 0..n as usize {
         // SAFETY: Gs of `allgs`; off every queue now, so ours alone.
-        crate::g::set_g_no_write_barrier(unsafe { &*pair[0] }, pair[1]);
+        set_g_no_write_barrier(unsafe { &*batch[i] }, batch[i + 1]);
     }
     // SAFETY: as above.
     let (head, tail) = unsafe { (&*batch[0], &*gp) };
-    sched.globrunqputbatch(&mut sched.lock(), head, tail, batch.len());
+    sched.globrunqputbatch(&mut sched.lock(), head, tail, n as usize + 1);
     true
 }
 
@@ -143,6 +145,7 @@ pub(crate) fn runqsteal(p: &P, victim: &P, steal_next: bool) -> Option<&'static 
 }
 
 /// Copies half of `victim`'s queue to `p`'s slots from `t` on; returns how many.
+#[nowritebarrierrec]
 fn runqgrab(p: &P, victim: &P, t: u32, steal_next: bool) -> u32 {
     loop {
         let h = victim.runqhead.load(Acquire);

@@ -20,11 +20,16 @@ use crate::g::{self, G, WaitReason};
 use crate::m::{Door, M};
 use crate::p::P;
 use crate::sched::Sched;
+use barrier_lint::{certify, nowritebarrierrec};
 use gc_core::WorkKind;
 use gc_core::sync::{Ordering, current, fence};
 
 /// What `mcall` runs on g0: changes the status of the goroutine that called, and says who continues (null: look).
 pub(crate) type Mcall = unsafe extern "C" fn(&'static Sched, &'static M, &'static G) -> *const G;
+
+certify! {
+    pub(crate) fn mcall: "a switch: what continues on either side answers for itself";
+}
 
 /// The loop of an M that holds a P. Returns when the world ends.
 pub(crate) fn schedule(sched: &'static Sched, m: &'static M) {
@@ -84,6 +89,7 @@ fn run_on(m: &'static M, gp: &'static G) {
 }
 
 /// Unties the goroutine of `m` (Go's `dropg`).
+#[nowritebarrierrec]
 pub(crate) fn dropg(m: &M, gp: &G) {
     // SAFETY: nulls.
     unsafe {
