@@ -53,7 +53,8 @@ impl Builder {
     ///
     /// # Panics
     /// If it is not in 1 to 100000.
-    pub fn gc_percent(mut self, percent: Option<u32>) -> Builder {
+    pub fn gc_percent(mut self, percent: impl Into<Option<u32>>) -> Builder {
+        let percent = percent.into();
         assert!(percent.is_none_or(|p| (1..=100_000).contains(&p)), "gc_percent is {percent:?}: 1 to 100000");
         self.settings.gc_percent = percent;
         self
