@@ -289,6 +289,12 @@ impl Sched {
     }
 }
 
+/// Gives the scheduler lock back before the end of the block. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn unlock(global: Guard<'_, Global>) {
+    let _ended = global;
+}
+
 /// A scheduler could not be made.
 #[derive(Debug)]
 pub(crate) enum SchedError {

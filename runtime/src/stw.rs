@@ -26,7 +26,7 @@
 use crate::m::{Door, M, set_m_no_write_barrier};
 use crate::p::{self, P};
 use crate::proc::newm::wakep;
-use crate::sched::{Global, SafepointFn, Sched};
+use crate::sched::{Global, SafepointFn, Sched, unlock};
 use crate::time::nanotime;
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
@@ -73,7 +73,7 @@ pub(crate) fn door(sched: &'static Sched, m: &'static M, deep: bool) -> bool {
         sched.heap().release_p(p.gcp());
         let mut global = sched.lock();
         if !sched.gcwaiting.load(Ordering::SeqCst) {
-            drop(global);
+            unlock(global);
             sched.heap().acquire_p(p.gcp());
             continue;
         }
@@ -89,16 +89,22 @@ pub(crate) fn door(sched: &'static Sched, m: &'static M, deep: bool) -> bool {
             crate::p::set_p_no_write_barrier(&m.p, core::ptr::null_mut());
         }
         stopped_one(sched, &mut global);
-        drop(global);
+        unlock(global);
         if exiting {
-            while deep {
-                m.stop.sleep();
-                m.stop.clear();
+            if deep {
+                sleep_for_ever();
             }
             return false;
         }
         m.stop.sleep();
         sched.heap().acquire_p(p.gcp());
+    }
+}
+
+/// The world has ended, and the frames below cannot be left.
+fn sleep_for_ever() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 
@@ -208,7 +214,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Deb
         if global.stopwait == 0 {
             break;
         }
-        drop(global);
+        unlock(global);
         if !sched.stopnote.sleep_for(AGAIN) {
             sched.ps().for_each(P::preempt);
         }
@@ -223,7 +229,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Deb
             break; // what still runs is left to itself, on a heap that nobody frees
         }
     }
-    drop(global);
+    unlock(global);
     let now = nanotime();
     let t = &sched.stops;
     t.count.fetch_add(1, Ordering::SeqCst);
@@ -268,7 +274,7 @@ pub(crate) fn start_the_world(sched: &'static Sched, m: &'static M) {
             gc_core::throw!("P{} ran while the world was stopped", p.id.load(Ordering::SeqCst));
         }
     }
-    drop(global);
+    unlock(global);
     release_worldsema(sched);
     // Goroutines may have come back from blocking calls to the global queue.
     wakep(sched);
@@ -291,7 +297,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
         p.safepoint_fn.store(1, Ordering::SeqCst);
         p.preempt();
     }
-    drop(global);
+    unlock(global);
     f(own.gcp());
 
     let mut reported = false;
@@ -304,7 +310,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
             if !claim(p, &mut global) {
                 continue;
             }
-            drop(global);
+            unlock(global);
             run_safepoint_fn(sched, p);
             unclaim(p, &mut sched.lock());
         }

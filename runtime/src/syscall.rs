@@ -21,7 +21,7 @@ use crate::m::{Door, M, set_m_no_write_barrier};
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::proc::newm::{this_m, wakep, wirep};
 use crate::proc::schedule::{dropg, mcall};
-use crate::sched::Sched;
+use crate::sched::{Sched, unlock};
 use barrier_lint::nowritebarrierrec;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::sync::Ordering;
@@ -214,7 +214,7 @@ fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> b
     if stopped {
         m.stop.clear();
         set_m_no_write_barrier(&oldp.stop_waiter, core::ptr::from_ref(m).cast_mut());
-        drop(global);
+        unlock(global);
         m.stop.sleep();
         return !sched.exiting.load(Ordering::SeqCst);
     }
@@ -222,7 +222,7 @@ fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> b
         return false;
     }
     let p = sched.pidleget(&mut global);
-    drop(global);
+    unlock(global);
     match p {
         Some(p) => crate::proc::newm::acquirep(sched, m, p),
         None => false,

@@ -37,7 +37,7 @@ fn busy(stop: &Arc<AtomicBool>, ticks: &Arc<AtomicU64>) -> Vec<tricolor::JoinHan
     let n = ticks.clone();
     handles.push(spawn(move || {
         for v in rx {
-            if n.fetch_add(v, Ordering::SeqCst) % 64 == 0 {
+            if n.fetch_add(v, Ordering::SeqCst).is_multiple_of(64) {
                 yield_now();
             }
         }

@@ -33,8 +33,7 @@ fn churn() {
 
 /// Both with a collection at every allocation and, faster, with concurrent ones while other goroutines run.
 fn each(f: fn(u64)) {
-    let configs: [fn() -> Builder; 3] =
-        [gc_always, || gc_always().procs(1), || with_procs(4).gc_every(7).verify(true)];
+    let configs: [fn() -> Builder; 3] = [gc_always, || gc_always().procs(1), || with_procs(4).gc_every(7).verify(true)];
     quiet();
     for builder in configs {
         run(builder(), move || (1..=10).for_each(f));

@@ -8,7 +8,7 @@
 
 use crate::m::{Door, M, getm, set_m_no_write_barrier};
 use crate::p::{self, P, set_p_no_write_barrier};
-use crate::sched::{MAX_MS, Sched};
+use crate::sched::{MAX_MS, Sched, unlock};
 use barrier_lint::nowritebarrierrec;
 use gc_core::sync::{Ordering, current, fence};
 
@@ -28,14 +28,14 @@ pub(crate) fn startm(sched: &'static Sched, p: &'static P, spinning: bool) {
     let mut global = sched.lock();
     match sched.mget(&mut global) {
         Some(m) => {
-            drop(global);
+            unlock(global);
             m.spinning.store(spinning, Ordering::SeqCst);
             set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
             m.park.wakeup();
         }
         None => {
             let m = allocm(sched, &mut global);
-            drop(global);
+            unlock(global);
             m.spinning.store(spinning, Ordering::SeqCst);
             set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
             newm(m);
@@ -124,23 +124,22 @@ pub(crate) fn wirep(sched: &'static Sched, m: &'static M, p: &'static P) {
 /// Waits until the claimed `p` is handed to this M, as `Running`. False: the world ends.
 #[nowritebarrierrec]
 pub(crate) fn wait_for_p(sched: &'static Sched, m: &'static M, p: &'static P) -> bool {
-    loop {
-        let global = sched.lock();
-        if sched.exiting.load(Ordering::SeqCst) {
-            return false;
-        }
-        if p.cas(p::IDLE, p::RUNNING) {
-            return true;
-        }
-        if p.status.load(Ordering::SeqCst) == p::GCSTOP {
-            m.stop.clear();
-            set_m_no_write_barrier(&p.stop_waiter, core::ptr::from_ref(m).cast_mut());
-            drop(global);
-            m.stop.sleep();
-            return !sched.exiting.load(Ordering::SeqCst);
-        }
+    let global = sched.lock();
+    if sched.exiting.load(Ordering::SeqCst) {
+        return false;
+    }
+    if p.cas(p::IDLE, p::RUNNING) {
+        return true;
+    }
+    // Claims begin and end under the lock, so it is claimed until this M is entered.
+    if p.status.load(Ordering::SeqCst) != p::GCSTOP {
         gc_core::throw!("P{} was taken twice", p.id.load(Ordering::SeqCst));
     }
+    m.stop.clear();
+    set_m_no_write_barrier(&p.stop_waiter, core::ptr::from_ref(m).cast_mut());
+    unlock(global);
+    m.stop.sleep();
+    !sched.exiting.load(Ordering::SeqCst)
 }
 
 /// Gives up the P of this M, which becomes idle; the caller puts it somewhere. May run without a P afterwards.
@@ -165,7 +164,7 @@ pub(crate) fn stopm(sched: &'static Sched, m: &'static M) -> bool {
     m.park.clear();
     sched.mput(&mut global, m);
     crate::deadlock::checkdead(sched, &mut global);
-    drop(global);
+    unlock(global);
     m.park.sleep();
     if sched.exiting.load(Ordering::SeqCst) {
         return false;
@@ -192,7 +191,7 @@ pub(crate) fn wakep(sched: &'static Sched) {
     }
     let mut global = sched.lock();
     let p = if sched.exiting.load(Ordering::SeqCst) { None } else { sched.pidleget(&mut global) };
-    drop(global);
+    unlock(global);
     match p {
         Some(p) => startm(sched, p, true),
         None => {
@@ -217,7 +216,7 @@ pub(crate) fn handoffp(sched: &'static Sched, p: &'static P) {
     }
     let mut global = sched.lock();
     if sched.runqsize.load(Ordering::SeqCst) != 0 {
-        drop(global);
+        unlock(global);
         startm(sched, p, false);
         return;
     }

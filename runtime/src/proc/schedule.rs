@@ -19,7 +19,7 @@ use crate::arch;
 use crate::g::{self, G, WaitReason};
 use crate::m::{Door, M};
 use crate::p::P;
-use crate::sched::Sched;
+use crate::sched::{Sched, unlock};
 use barrier_lint::{certify, nowritebarrierrec};
 use gc_core::WorkKind;
 use gc_core::sync::{Ordering, current, fence};
@@ -155,17 +155,17 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             continue;
         }
         if let Some(gp) = globrunqget(sched, &mut global, p, 0) {
-            drop(global);
+            unlock(global);
             reset_spinning(sched, m);
             return Some((gp, false));
         }
-        drop(global);
+        unlock(global);
         // Gives up the P outside the lock: the heap flushes its buffers. Until it is on the idle list it is `Idle`
         // and nobody's, which a stop may claim.
         let p = releasep(sched, m);
         let mut global = sched.lock();
         sched.pidleput(&mut global, p);
-        drop(global);
+        unlock(global);
 
         if m.spinning.swap(false, Ordering::SeqCst) {
             sched.nmspinning.fetch_sub(1, Ordering::SeqCst);
@@ -176,7 +176,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         if work && !sched.gcwaiting.load(Ordering::SeqCst) {
             let mut global = sched.lock();
             let p = sched.pidleget(&mut global);
-            drop(global);
+            unlock(global);
             if let Some(p) = p {
                 if !acquirep(sched, m, p) {
                     return None;
@@ -259,7 +259,7 @@ pub(crate) fn wake_all(sched: &'static Sched) {
             return;
         }
         let Some(p) = sched.pidleget(&mut global) else { return };
-        drop(global);
+        unlock(global);
         startm(sched, p, false);
     }
 }
