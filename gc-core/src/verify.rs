@@ -8,19 +8,37 @@
 
 use crate::alloc::{ARRAY_HEADER, Scan};
 use crate::faults::{self, Fault};
-use crate::heap::Heap;
-use crate::layout::TypeDesc;
+use crate::heap::{Heap, PAGE_SIZE};
+use crate::layout::{GRANULE, TypeDesc};
 use crate::mark::Scanner;
 use crate::p::GcP;
 use crate::sync::{Ordering, word};
-use std::collections::HashSet;
 
 /// How the verifier came to an object: through this word of that object (or a root).
 type Edge = (usize, usize);
 
+/// The verifier's own map: a bit for each granule of the pages in use.
+struct Seen(Vec<u64>);
+
+impl Seen {
+    fn of(heap: &Heap) -> Seen {
+        let granules = heap.pages.usage().0 * PAGE_SIZE / GRANULE;
+        Seen(vec![0; granules.div_ceil(64)])
+    }
+
+    fn has(&self, granule: usize) -> bool {
+        self.0[granule / 64] >> (granule % 64) & 1 != 0
+    }
+
+    fn flip(&mut self, granule: usize) {
+        self.0[granule / 64] ^= 1 << (granule % 64);
+    }
+}
+
 struct Walk<'a> {
     heap: &'a Heap,
-    seen: HashSet<usize>,
+    seen: Seen,
+    objects: usize,
     todo: Vec<usize>,
     wrong: Vec<(Edge, usize)>,
     stale: usize,
@@ -28,10 +46,14 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn reach(&mut self, from: Edge, base: usize, must_be_marked: bool) {
-        if !self.heap.contains(base) || self.seen.contains(&base) {
+        if !self.heap.contains(base) {
             return;
         }
-        if !self.heap.mark_map().is_marked(self.heap.granule_of(base)) {
+        let granule = self.heap.granule_of(base);
+        if self.seen.has(granule) {
+            return;
+        }
+        if !self.heap.mark_map().is_marked(granule) {
             if must_be_marked {
                 self.wrong.push((from, base));
             } else {
@@ -39,7 +61,8 @@ impl Walk<'_> {
             }
             return;
         }
-        self.seen.insert(base);
+        self.seen.flip(granule);
+        self.objects += 1;
         self.todo.push(base);
     }
 
@@ -92,7 +115,8 @@ impl Heap {
     /// Compares the marks with a walk of its own; a difference is a fatal error that names the edge. The world is
     /// stopped and nothing is grey.
     pub(crate) fn verify(&self, _p: &GcP) {
-        let mut walk = Walk { heap: self, seen: HashSet::new(), todo: Vec::new(), wrong: Vec::new(), stale: 0 };
+        let mut walk =
+            Walk { heap: self, seen: Seen::of(self), objects: 0, todo: Vec::new(), wrong: Vec::new(), stale: 0 };
         {
             let mut roots = Vec::new();
             let mut sink = |word: usize, typed: bool| roots.push((word, typed));
@@ -117,7 +141,7 @@ impl Heap {
         {
             // Unmark an object behind the walk's back: what points to it is now wrong.
             self.mark_map().unset(self.granule_of(*base));
-            walk.seen.remove(base);
+            walk.seen.flip(self.granule_of(*base));
             walk.reach((0, 0), *base, true);
         }
         while let Some(base) = walk.todo.pop() {
@@ -135,9 +159,9 @@ impl Heap {
                 self.cycle(),
                 walk.wrong.len(),
                 name(*base),
-                walk.seen.len(),
+                walk.objects,
             );
         }
-        self.counters.verified(walk.seen.len(), walk.stale);
+        self.counters.verified(walk.objects, walk.stale);
     }
 }
