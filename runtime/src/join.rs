@@ -53,7 +53,8 @@ impl<R: Send + 'static> Join<R> {
             detached: AtomicBool::new(false),
             waiter: AtomicPtr::new(core::ptr::null_mut()),
             goid,
-            result: UnsafeCell::new(MaybeUninit::uninit()),
+            // Zeroed: what this memory held before must not look like pointers to the collector.
+            result: UnsafeCell::new(MaybeUninit::zeroed()),
             payload: UnsafeCell::new(ManuallyDrop::new(None)),
             payload_words: GcCell::new(None),
         }
@@ -111,7 +112,10 @@ impl<R: Send + 'static> Join<R> {
                 unsafe {
                     let slot = (*self.result.get()).as_ptr();
                     gp.sched.heap().shade_value(slot);
-                    Some(Ok(slot.read()))
+                    let value = slot.read();
+                    // What is taken is no longer kept from here.
+                    (*self.result.get()).as_mut_ptr().write_bytes(0, 1);
+                    Some(Ok(value))
                 }
             }
             PANICKED => {

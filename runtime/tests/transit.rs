@@ -36,7 +36,7 @@ fn each(f: fn(u64)) {
     let configs: [fn() -> Builder; 3] = [gc_always, || gc_always().procs(1), || with_procs(4).gc_every(7).verify(true)];
     quiet();
     for builder in configs {
-        run(builder(), move || (1..=10).for_each(f));
+        run(builder(), move || (1..=4).for_each(f));
     }
 }
 

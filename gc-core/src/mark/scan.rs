@@ -77,17 +77,19 @@ impl Heap {
         }
     }
 
-    /// Scans one grey object and counts it.
+    /// Scans one grey object and counts it. Returns its size in bytes.
     #[inline]
-    fn blacken(&self, gcw: &mut GcWork, base: usize) {
+    fn blacken(&self, gcw: &mut GcWork, base: usize) -> usize {
         let span = self.span_of_object(base);
         // A large object's slot is its span.
-        gcw.marked(span.slot.load(Ordering::Relaxed));
+        let bytes = span.slot.load(Ordering::Relaxed);
+        gcw.marked(bytes);
         self.scan_object(gcw, base);
+        bytes
     }
 
-    /// Scans grey objects until there are none, `enough(objects so far)` says so, or the P's owner is wanted elsewhere.
-    /// Returns how many were scanned.
+    /// Scans grey objects until there are none, `enough(bytes so far)` says so, or the P's owner is wanted elsewhere.
+    /// Returns how many bytes were scanned.
     ///
     /// The caller holds `p`.
     pub(crate) fn drain(&self, p: &GcP, enough: &mut dyn FnMut(usize) -> bool) -> usize {
@@ -111,8 +113,7 @@ impl Heap {
                     }
                 }
                 if base != 0 {
-                    self.blacken(gcw, base);
-                    scanned += 1;
+                    scanned += self.blacken(gcw, base);
                 }
             }
             gcw.share(self);

@@ -58,11 +58,14 @@ unsafe fn put<T>(heap: &Heap, slot: *mut MaybeUninit<T>, value: &ManuallyDrop<T>
 ///
 /// # Safety
 /// `slot` holds a value that nobody else takes; the caller holds a P.
-unsafe fn get<T>(heap: &Heap, slot: *const MaybeUninit<T>) -> T {
+unsafe fn get<T>(heap: &Heap, slot: *mut MaybeUninit<T>) -> T {
     // SAFETY: the caller's contract.
     unsafe {
         heap.shade_value(slot.cast::<T>());
-        slot.cast::<T>().read()
+        let value = slot.cast::<T>().read();
+        // The channel no longer keeps what it has handed on.
+        slot.write_bytes(0, 1);
+        value
     }
 }
 
@@ -206,7 +209,7 @@ impl<T: Send + 'static> Hchan<T> {
             Err(Refused::Closed) => return None,
             Err(Refused::WouldWait) => {}
         }
-        let s = Gc::new(Conservative(Sudog::<T>::new(gp, MaybeUninit::uninit())));
+        let s = Gc::new(Conservative(Sudog::<T>::new(gp, MaybeUninit::zeroed())));
         self.lock.lock();
         match self.recv_now() {
             Ok(value) => Some(value),

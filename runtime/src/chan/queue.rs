@@ -103,7 +103,7 @@ pub(super) fn ring<T: 'static>(cap: usize) -> Option<Gc<Conservative<Piece<T>>>>
     let new = |next| {
         Gc::new(Conservative(Piece {
             next: GcCell::new(next),
-            slots: core::array::from_fn(|_| UnsafeCell::new(MaybeUninit::uninit())),
+            slots: core::array::from_fn(|_| UnsafeCell::new(MaybeUninit::zeroed())),
         }))
     };
     if cap == 0 {
