@@ -89,7 +89,13 @@ impl Report {
             "words": c.occurrences,
             "distinct": c.distinct,
             "top": c.top,
-            "index": { "nodes": c.distinct, "depth": c.depth, "chunks": c.chunks, "bytes": c.bytes, "inserters": c.most_inside },
+            "index": {
+                "nodes": c.distinct,
+                "depth": c.depth,
+                "chunks": c.chunks,
+                "bytes": c.bytes,
+                "inserters": c.most_inside,
+            },
             "gc": {
                 "cycles": s.cycles,
                 "stops": s.stops,
