@@ -163,7 +163,7 @@ impl G {
     pub(crate) fn set_wait(&self, reason: WaitReason) {
         // Relaxed: read by dumps only.
         self.wait_reason.store(reason as u8, Ordering::Relaxed);
-        self.wait_since.store(crate::time::nanotime(), Ordering::Relaxed);
+        self.wait_since.store(crate::time::coarse(), Ordering::Relaxed);
     }
 }
 

@@ -112,7 +112,7 @@ impl M {
         use gc_core::sync::Ordering::Relaxed;
         // Relaxed: read by reports only.
         self.door.store(door as u8, Relaxed);
-        self.door_at.store(crate::time::nanotime(), Relaxed);
+        self.door_at.store(crate::time::coarse(), Relaxed);
     }
 }
 

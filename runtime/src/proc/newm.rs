@@ -86,6 +86,8 @@ extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     current::set_g(core::ptr::null_mut());
     // SAFETY: asks for this thread's number.
     m.tid.store(unsafe { libc::gettid() } as u32, Ordering::SeqCst);
+    // SAFETY: a name of less than 16 bytes, ended by 0.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"tricolor-m".as_ptr()) };
     let altstack = crate::signal::install_altstack();
     let p = m.nextp.get();
     set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());

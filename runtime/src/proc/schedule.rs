@@ -137,7 +137,11 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             reset_spinning(sched, m);
             return Some(found);
         }
-        // Nothing to run: help the collector, then sweep, one slice at a time.
+        // Nothing to run: help the collector, then sweep, one slice at a time. Meanwhile it does not count as looking
+        // for work, so that new work wakes somebody; afterwards it looks again from the start.
+        if heap.marking() {
+            stop_spinning(sched, m);
+        }
         if heap.marking() {
             m.at(Door::Mark);
             if heap.mark_slice(p.gcp(), WorkKind::Idle) {
@@ -167,9 +171,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         sched.pidleput(&mut global, p);
         unlock(global);
 
-        if m.spinning.swap(false, Ordering::SeqCst) {
-            sched.nmspinning.fetch_sub(1, Ordering::SeqCst);
-        }
+        stop_spinning(sched, m);
         // Pairs with the fence in `wakep`: either it sees that nobody spins any more, or the looks below see its work.
         fence(Ordering::SeqCst);
         let work = sched.runqsize.load(Ordering::SeqCst) != 0 || sched.ps().any(|p| !runqempty(p));
@@ -243,10 +245,18 @@ fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
     None
 }
 
+/// This M no longer looks for work; whether it did.
+fn stop_spinning(sched: &'static Sched, m: &'static M) -> bool {
+    let was = m.spinning.swap(false, Ordering::SeqCst);
+    if was {
+        sched.nmspinning.fetch_sub(1, Ordering::SeqCst);
+    }
+    was
+}
+
 /// A spinning M has found work: it no longer spins, and another one may have to.
 fn reset_spinning(sched: &'static Sched, m: &'static M) {
-    if m.spinning.swap(false, Ordering::SeqCst) {
-        sched.nmspinning.fetch_sub(1, Ordering::SeqCst);
+    if stop_spinning(sched, m) {
         wakep(sched);
     }
 }
