@@ -7,6 +7,9 @@ mod program;
 mod reference;
 #[path = "word_index/tree.rs"]
 mod tree;
+/// The example's own file, for its unit tests.
+#[path = "../../runtime/examples/word_index/words.rs"]
+mod words;
 
 use program::{Run, Scratch, build, command, from, run, word_index};
 use reference::Reference;
