@@ -26,6 +26,8 @@ pub struct Cell {
     pub procs: usize,
     /// Objects of a region, about.
     pub objects: usize,
+    /// Objects of a region that nobody changes, beside the others.
+    pub ballast: usize,
     /// Whether there are large objects.
     pub large: bool,
     pub percent: u32,
@@ -44,6 +46,7 @@ impl Default for Cell {
             mutators: 2,
             procs: 2,
             objects: 5000,
+            ballast: 0,
             large: true,
             percent: 100,
             verify: false,
@@ -55,11 +58,12 @@ impl Default for Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cell { seed, seconds, round_ms, mutators, procs, objects, large, percent, verify, gc_every, fault } = self;
+        let Cell { seed, seconds, round_ms, mutators, procs, objects, ballast, .. } = self;
+        let Cell { large, percent, verify, gc_every, fault, .. } = self;
         write!(
             f,
             "seed={seed} seconds={seconds} round_ms={round_ms} mutators={mutators} procs={procs} objects={objects} \
-             large={large} percent={percent} verify={verify} gc_every={gc_every}"
+             ballast={ballast} large={large} percent={percent} verify={verify} gc_every={gc_every}"
         )?;
         if fault.is_empty() { Ok(()) } else { write!(f, " fault={fault}") }
     }
@@ -83,6 +87,7 @@ impl FromStr for Cell {
                 "mutators" => put(&mut cell.mutators, word, value)?,
                 "procs" => put(&mut cell.procs, word, value)?,
                 "objects" => put(&mut cell.objects, word, value)?,
+                "ballast" => put(&mut cell.ballast, word, value)?,
                 "large" => put(&mut cell.large, word, value)?,
                 "percent" => put(&mut cell.percent, word, value)?,
                 "verify" => put(&mut cell.verify, word, value)?,
@@ -225,8 +230,8 @@ fn matrix(seed: u64, seconds: f64) -> Vec<Cell> {
     let base = Cell::default();
     let cells = [
         Cell { ..base.clone() },
-        Cell { percent: 20, ..base.clone() },
-        Cell { percent: 5, verify: true, ..base.clone() },
+        Cell { percent: 20, ballast: 50_000, ..base.clone() },
+        Cell { percent: 5, ballast: 5000, verify: true, ..base.clone() },
         Cell { mutators: 1, percent: 20, verify: true, ..base.clone() },
         Cell { mutators: 4, percent: 100, large: false, ..base.clone() },
         Cell { mutators: 4, objects: 20_000, percent: 5, ..base.clone() },

@@ -13,6 +13,7 @@
 //! of its own ([`cell`]), since a collector that loses objects crashes. That it notices at all is shown by planted
 //! faults ([`twins`]).
 
+pub mod ballast;
 pub mod cell;
 pub mod graph;
 pub mod mutator;
@@ -104,7 +105,7 @@ pub fn run<H: Host>(host: H, cell: &Cell) {
     started();
     let heap = gc_core::GcP::current().heap();
     let shared: &'static Shared = Box::leak(Box::new(Shared::new(16)));
-    let mut regions: Vec<Region> = (0..cell.mutators).map(|_| Region::new(40)).collect();
+    let mut regions: Vec<Region> = (0..cell.mutators).map(|_| Region::new(shared, 40, cell.ballast)).collect();
     let mut seeds = Rng::new(cell.seed);
     let mut total = quiet::Report::default();
     let end = Instant::now() + Duration::from_secs_f64(cell.seconds);

@@ -3,6 +3,7 @@
 //! Every operation is a function of its own that is not inlined, so that pointers it had on the stack are gone when
 //! it returns, as far as that can be had.
 
+use super::ballast::Ballast;
 use super::cell::Cell;
 use super::graph::{Graph, IdSet};
 use super::rng::Rng;
@@ -24,19 +25,24 @@ const IDS: u64 = 4096;
 
 /// What belongs to one mutator, and what the oracle knows of it.
 pub struct Region {
-    /// An array of anchors; what hangs from them is the region.
+    /// An array of anchors, from which the region hangs; behind them the ballast.
     pub top: Root<[Edge]>,
     pub anchors: Vec<Id>,
+    pub ballast: Ballast,
     pub roots: Vec<(Root<Any>, Id)>,
     pub graph: Graph,
     pub counts: Counts,
 }
 
 impl Region {
-    pub fn new(anchors: usize) -> Region {
+    pub fn new(shared: &Shared, anchors: usize, ballast: usize) -> Region {
+        let (front, ballast) = Ballast::new(shared, ballast);
+        let top = Gc::<[Edge]>::cells(anchors + 1, None);
+        top[anchors].set(Some(front));
         Region {
-            top: Root::new(Gc::<[Edge]>::cells(anchors, None)),
+            top: Root::new(top),
             anchors: vec![0; anchors],
+            ballast,
             roots: Vec::new(),
             graph: Graph::default(),
             counts: Counts::default(),
@@ -73,6 +79,10 @@ impl Region {
         }
         for (root, id) in &self.roots {
             self.graph.check(root.get(), *id, usize::MAX, &mut seen, &mut counts);
+        }
+        match top[self.anchors.len()].get() {
+            Some(front) => self.ballast.check(front),
+            None => fail(format_args!("the ballast is gone")),
         }
         self.counts += counts;
     }
@@ -397,6 +407,8 @@ impl<'a, H: Host> Mutator<'a, H> {
         let Some((object, id)) = found else { return };
         self.held.push(id);
         self.region.counts.held += 1;
+        let heap = GcP::current().heap();
+        let marking = heap.marking();
         if self.steps(top, depth + 1, 600) {
             // The anchors are among the first that marking looks at.
             let place = Place::Anchor(self.rng.below(self.region.anchors.len()));
@@ -404,11 +416,25 @@ impl<'a, H: Host> Mutator<'a, H> {
             self.held.pop();
             return;
         }
+        if marking && !heap.marking() {
+            self.refill(id);
+        }
         self.region.graph.check(object, id, 200, &mut IdSet::default(), &mut self.region.counts);
         keep_alive(object);
         self.held.pop();
         if !self.rng.one_in(5) {
             self.link(top, (object, id));
+        }
+    }
+
+    /// Uses up freed slots of the object's kind: if its own is among them, that shows at once.
+    #[inline(never)]
+    fn refill(&mut self, id: Id) {
+        let entry = self.region.graph.entry(id);
+        let look = (entry.shape, entry.len);
+        for _ in 0..self.rng.length(300) {
+            let id = self.id();
+            shape::make(id, look.0, look.1, [None, None]);
         }
     }
 

@@ -100,13 +100,13 @@ fn bring_home<H: Host>(host: H, shared: &Shared) {
 #[inline(never)]
 fn expected(shared: &Shared, regions: &mut [Region], counts: &mut Counts) -> Expected {
     let mut ids = Vec::new();
-    // Each region's anchors and the shared cells.
-    let mut arrays = regions.len() + 1;
+    // Each region's anchors and its ballast, and the shared cells.
+    let mut arrays = 2 * regions.len() + 1;
     for region in regions {
         region.check();
         let origins: Vec<u64> = region.origins().collect();
         region.graph.prune(origins);
-        ids.extend(region.graph.ids());
+        ids.extend(region.graph.ids().chain(region.ballast.ids()));
         arrays += region.graph.arrays();
     }
     let cells = shared.cells.get();

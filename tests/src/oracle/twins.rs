@@ -16,12 +16,13 @@ const LOSING: [(&str, u64); 6] = [
     ("skip-stacks", 3),
 ];
 
-/// Runs all twins of `cell`, in the test function of this name, and prints how long it took to find each fault.
+/// Runs all twins, in the test function of this name, and prints how long it took to find each fault.
 ///
 /// # Panics
 /// If a fault is not found, or something is found without a fault.
-pub fn all(test: &str, cell: Cell) {
+pub fn all(test: &str) {
     let seed = cell::seed();
+    let cell = Cell { ballast: 50_000, percent: 20, ..Cell::default() };
     println!("TRICOLOR_SEED={seed}");
     for (fault, seeds) in LOSING {
         find(test, &Cell { seed, ..cell.clone() }, fault, seeds);
