@@ -42,6 +42,7 @@ fn check(path: &Path, expected: &Reference, settings: &[(&str, &str)], flags: &[
 
 fn equals_with_all_settings(path: &Path) {
     let expected = Reference::of(path);
+    let mut most_inside = None;
     for procs in ["1", "2", "8"] {
         for percent in ["100", "5"] {
             for debug in ["verify=0", "verify=1"] {
@@ -52,12 +53,12 @@ fn equals_with_all_settings(path: &Path) {
                 assert!(gc["cycles"].as_u64() >= Some(if percent == "5" { 2 } else { 1 }), "{gc}");
                 assert_eq!(gc["verified_objects"].as_u64() > Some(0), debug == "verify=1", "{gc}");
                 if procs != "1" {
-                    let inside = &json["index"]["inserters"];
-                    assert!(inside.as_u64() >= Some(2), "never two inserters at once: {inside}");
+                    most_inside = most_inside.max(json["index"]["inserters"].as_u64());
                 }
             }
         }
     }
+    assert!(most_inside >= Some(2), "never two inserters at once");
 }
 
 #[test]
