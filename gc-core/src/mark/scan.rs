@@ -9,7 +9,7 @@ use crate::sync::{Ordering, word};
 
 /// Objects between a marker's pop and its scan: each is prefetched when it enters, so that this many cache misses
 /// overlap.
-const RING: usize = if cfg!(loom) { 1 } else { 16 };
+const RING: usize = if cfg!(loom) { 2 } else { 16 };
 /// How many objects are scanned between two looks at the clock and at `preempt`.
 const BATCH: usize = if cfg!(loom) { 4 } else { 256 };
 

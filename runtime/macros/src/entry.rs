@@ -43,10 +43,7 @@ impl Parse for Argument {
             return Err(Error::new(name.span(), message));
         }
         input.parse::<Token![=]>()?;
-        Ok(Argument::Option {
-            name,
-            value: input.parse()?,
-        })
+        Ok(Argument::Option { name, value: input.parse()? })
     }
 }
 
@@ -66,13 +63,8 @@ impl Arguments {
                     return Err(Error::new(token.span, "`unsafe` stands here twice"));
                 }
                 Argument::Unsafe(token) => unsafety = Some(token),
-                Argument::Option { name, .. }
-                    if options.iter().any(|(other, _)| *other == name) =>
-                {
-                    return Err(Error::new(
-                        name.span(),
-                        format!("`{name}` stands here twice"),
-                    ));
+                Argument::Option { name, .. } if options.iter().any(|(other, _)| *other == name) => {
+                    return Err(Error::new(name.span(), format!("`{name}` stands here twice")));
                 }
                 Argument::Option { name, value } => options.push((name, value)),
             }
@@ -83,21 +75,12 @@ impl Arguments {
 }
 
 /// Expands `#[tricolor::main(options)] function`, where `tricolor` is the path of the runtime's crate.
-pub fn expand(
-    options: TokenStream,
-    function: TokenStream,
-    tricolor: &TokenStream,
-) -> Result<TokenStream> {
+pub fn expand(options: TokenStream, function: TokenStream, tricolor: &TokenStream) -> Result<TokenStream> {
     let function: ItemFn = parse2(function)?;
     check_signature(&function)?;
     let Arguments { unsafety, options } = Arguments::parse(options)?;
 
-    let ItemFn {
-        attrs,
-        vis,
-        sig,
-        block,
-    } = function;
+    let ItemFn { attrs, vis, sig, block } = function;
     let result = &sig.output;
     // `located_at`: errors show the user's `unsafe`, while names and lints see generated code.
     let span = Span::mixed_site().located_at(unsafety.span);
@@ -123,25 +106,16 @@ fn check_signature(function: &ItemFn) -> Result<()> {
     let sig = &function.sig;
     let refuse = |span: Span, message: &str| Err(Error::new(span, message));
     if sig.ident != "main" {
-        return refuse(
-            sig.ident.span(),
-            "`#[tricolor::main]` is for `fn main`; elsewhere, use `tricolor::Runtime`",
-        );
+        return refuse(sig.ident.span(), "`#[tricolor::main]` is for `fn main`; elsewhere, use `tricolor::Runtime`");
     }
     if let Some(token) = sig.asyncness {
-        return refuse(
-            token.span,
-            "`main` is a goroutine, which blocks like a thread: remove `async`",
-        );
+        return refuse(token.span, "`main` is a goroutine, which blocks like a thread: remove `async`");
     }
     if let Some(token) = sig.constness {
         return refuse(token.span, "`main` cannot be `const`");
     }
     if let Some(token) = sig.unsafety {
-        return refuse(
-            token.span,
-            "`unsafe` stands in the attribute: `#[tricolor::main(unsafe)]`",
-        );
+        return refuse(token.span, "`unsafe` stands in the attribute: `#[tricolor::main(unsafe)]`");
     }
     if let Some(abi) = &sig.abi {
         return refuse(abi.extern_token.span, "`main` cannot be `extern`");
@@ -153,10 +127,7 @@ fn check_signature(function: &ItemFn) -> Result<()> {
         return Err(Error::new_spanned(clause, "`main` cannot be generic"));
     }
     if let Some(input) = sig.inputs.first() {
-        return Err(Error::new_spanned(
-            input,
-            "`main` takes no arguments; see `std::env::args`",
-        ));
+        return Err(Error::new_spanned(input, "`main` takes no arguments; see `std::env::args`"));
     }
     Ok(())
 }
@@ -166,11 +137,7 @@ mod tests {
     use super::*;
 
     fn expanded(options: &str, function: &str) -> Result<String> {
-        let tokens = expand(
-            options.parse().unwrap(),
-            function.parse().unwrap(),
-            &quote!(::rt),
-        )?;
+        let tokens = expand(options.parse().unwrap(), function.parse().unwrap(), &quote!(::rt))?;
         // It has to be one item.
         parse2::<ItemFn>(tokens.clone())?;
         Ok(tokens.to_string())
@@ -181,9 +148,7 @@ mod tests {
     }
 
     fn refused(options: &str, function: &str, message: &str) {
-        let error = expanded(options, function)
-            .expect_err("is refused")
-            .to_string();
+        let error = expanded(options, function).expect_err("is refused").to_string();
         assert!(error.contains(message), "{error}");
     }
 
@@ -245,17 +210,9 @@ mod tests {
 
     #[test]
     fn wrong_options_are_named() {
-        refused(
-            "unsafe, threads = 2",
-            MAIN,
-            "unknown option `threads`; there are `unsafe`, `procs`, `gc_percent`",
-        );
+        refused("unsafe, threads = 2", MAIN, "unknown option `threads`; there are `unsafe`, `procs`, `gc_percent`");
         refused("unsafe, unsafe", MAIN, "`unsafe` stands here twice");
-        refused(
-            "unsafe, procs = 1, procs = 2",
-            MAIN,
-            "`procs` stands here twice",
-        );
+        refused("unsafe, procs = 1, procs = 2", MAIN, "`procs` stands here twice");
         refused("unsafe, procs", MAIN, "expected `=`");
         refused("unsafe procs = 2", MAIN, "expected `,`");
     }

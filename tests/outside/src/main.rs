@@ -12,10 +12,7 @@ struct Node {
 }
 
 fn node(id: u64) -> Gc<Node> {
-    Gc::new(Node {
-        id,
-        next: GcCell::new(None),
-    })
+    Gc::new(Node { id, next: GcCell::new(None) })
 }
 
 #[tricolor::main(unsafe)]
@@ -32,8 +29,5 @@ fn main() {
     let after = first.next.get().expect("the second node");
     let around = after.next.get().expect("the first node");
     assert_eq!(around.id, first.id);
-    println!(
-        "outside: {answer} from a goroutine, nodes {} {} after a collection",
-        around.id, after.id
-    );
+    println!("outside: {answer} from a goroutine, nodes {} {} after a collection", around.id, after.id);
 }

@@ -40,7 +40,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    pub fn len(&self) -> usize {
+    pub fn objects(&self) -> usize {
         self.nodes.len()
     }
 

@@ -114,7 +114,7 @@ pub fn run<H: Host>(host: H, cell: &Cell) {
         let until = Instant::now() + round;
         let (sender, receiver) = std::sync::mpsc::channel();
         let jobs = regions.drain(..).enumerate().map(|(i, mut region)| {
-            let (sender, seed, cell) = (sender.clone(), seeds.next(), cell.clone());
+            let (sender, seed, cell) = (sender.clone(), seeds.draw(), cell.clone());
             Box::new(move || {
                 Mutator::new(host, shared, &mut region, &cell, seed, until).run();
                 let _ = sender.send((i, region));

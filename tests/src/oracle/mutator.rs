@@ -158,7 +158,7 @@ impl<'a, H: Host> Mutator<'a, H> {
             self.over |= Instant::now() >= self.until;
             self.host.poll();
         }
-        if self.region.graph.len() > self.size {
+        if self.region.graph.objects() > self.size {
             self.shrink(top);
         }
         match self.rng.below(100) {
@@ -265,7 +265,7 @@ impl<'a, H: Host> Mutator<'a, H> {
         loop {
             let origins = self.region.origins().chain(self.held.iter().copied()).collect::<Vec<_>>();
             self.region.graph.prune(origins);
-            if self.region.graph.len() <= self.size * 2 / 3 {
+            if self.region.graph.objects() <= self.size * 2 / 3 {
                 return;
             }
             if !self.region.roots.is_empty() && self.rng.one_in(3) {
@@ -371,7 +371,7 @@ impl<'a, H: Host> Mutator<'a, H> {
 
     #[inline(never)]
     fn add(&mut self, top: Gc<[Edge]>) {
-        let most = if self.region.graph.len() < self.size / 3 { self.size / 8 } else { 40 };
+        let most = if self.region.graph.objects() < self.size / 3 { self.size / 8 } else { 40 };
         let parcel = self.build(most);
         self.adopt(top, parcel);
     }
@@ -537,7 +537,7 @@ impl<'a, H: Host> Mutator<'a, H> {
 
     /// To whoever takes it: by the host's channel, or in a root.
     fn pass_on(&mut self, mut parcel: Parcel) {
-        if parcel.graph.len() <= SMALL && self.rng.one_in(2) {
+        if parcel.graph.objects() <= SMALL && self.rng.one_in(2) {
             match self.host.send(parcel) {
                 None => return,
                 Some(back) => parcel = back,

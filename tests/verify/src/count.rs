@@ -15,21 +15,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub const PASSED: Counts = Counts {
-        passed: 1,
-        failed: 0,
-        skipped: 0,
-    };
-    pub const FAILED: Counts = Counts {
-        passed: 0,
-        failed: 1,
-        skipped: 0,
-    };
-    pub const SKIPPED: Counts = Counts {
-        passed: 0,
-        failed: 0,
-        skipped: 1,
-    };
+    pub const PASSED: Counts = Counts { passed: 1, failed: 0, skipped: 0 };
+    pub const FAILED: Counts = Counts { passed: 0, failed: 1, skipped: 0 };
+    pub const SKIPPED: Counts = Counts { passed: 0, failed: 0, skipped: 1 };
 
     /// The tests that really ran.
     pub fn ran(self) -> u64 {
@@ -64,11 +52,7 @@ impl Sum for Counts {
 /// The tool's last line, and the line that `cargo models` ends with.
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -78,11 +62,7 @@ pub fn libtest(output: &str) -> Counts {
     let results: Vec<Counts> = output.lines().filter_map(libtest_result).collect();
     let begun = output.lines().filter(|line| is_libtest_start(line)).count();
     let crashed = begun.saturating_sub(results.len()) as u64;
-    results.into_iter().sum::<Counts>()
-        + Counts {
-            failed: crashed,
-            ..Counts::default()
-        }
+    results.into_iter().sum::<Counts>() + Counts { failed: crashed, ..Counts::default() }
 }
 
 /// `running 12 tests`
@@ -99,35 +79,17 @@ fn libtest_result(line: &str) -> Option<Counts> {
     // Not only at the start of a line: what a test wrote last may lack its newline.
     let (_, result) = line.split_once("test result: ")?;
     let (_, fields) = result.split_once(". ")?;
-    let field = |name: &str| {
-        fields
-            .split(';')
-            .find_map(|field| field.trim().strip_suffix(name)?.trim().parse::<u64>().ok())
-    };
-    Some(Counts {
-        passed: field("passed")?,
-        failed: field("failed")?,
-        skipped: field("ignored")?,
-    })
+    let field =
+        |name: &str| fields.split(';').find_map(|field| field.trim().strip_suffix(name)?.trim().parse::<u64>().ok());
+    Some(Counts { passed: field("passed")?, failed: field("failed")?, skipped: field("ignored")? })
 }
 
 /// The last line of the form `N passed, N failed, N skipped`, which must also be the last line that says anything.
 pub fn summary(output: &str) -> Option<Counts> {
     let last = output.lines().rfind(|line| !line.trim().is_empty())?;
     let mut fields = last.split(',').map(str::trim);
-    let mut field = |name: &str| {
-        fields
-            .next()?
-            .strip_suffix(name)?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
-    let counts = Counts {
-        passed: field("passed")?,
-        failed: field("failed")?,
-        skipped: field("skipped")?,
-    };
+    let mut field = |name: &str| fields.next()?.strip_suffix(name)?.trim().parse::<u64>().ok();
+    let counts = Counts { passed: field("passed")?, failed: field("failed")?, skipped: field("skipped")? };
     fields.next().is_none().then_some(counts)
 }
 
@@ -137,14 +99,8 @@ pub fn trybuild(output: &str) -> Counts {
         .lines()
         .filter_map(|line| {
             let (name, result) = line.rsplit_once(" ... ")?;
-            let name = name
-                .trim_end_matches(" [should fail to compile]")
-                .trim_end_matches(" [should pass]");
-            name.ends_with(".rs").then_some(if result.trim() == "ok" {
-                Counts::PASSED
-            } else {
-                Counts::FAILED
-            })
+            let name = name.trim_end_matches(" [should fail to compile]").trim_end_matches(" [should pass]");
+            name.ends_with(".rs").then_some(if result.trim() == "ok" { Counts::PASSED } else { Counts::FAILED })
         })
         .sum()
 }
@@ -166,11 +122,7 @@ mod tests {
     use super::*;
 
     fn counts(passed: u64, failed: u64, skipped: u64) -> Counts {
-        Counts {
-            passed,
-            failed,
-            skipped,
-        }
+        Counts { passed, failed, skipped }
     }
 
     #[test]
@@ -200,21 +152,14 @@ no newline heretest result: ok. 41 passed; 0 failed; 2 ignored; 0 measured; 7 fi
 
     #[test]
     fn prose_is_not_a_libtest_line() {
-        let output =
-            "running 5 goroutines\nrunning tests\ntest result: fine\nrunning 2 tests in a row\n";
+        let output = "running 5 goroutines\nrunning tests\ntest result: fine\nrunning 2 tests in a row\n";
         assert_eq!(libtest(output), counts(0, 0, 0));
     }
 
     #[test]
     fn a_summary_counts_only_as_the_last_line() {
-        assert_eq!(
-            summary("x\n3 passed, 1 failed, 2 skipped\n\n"),
-            Some(counts(3, 1, 2))
-        );
-        assert_eq!(
-            summary("3 passed, 1 failed, 2 skipped\nthread 'main' panicked\n"),
-            None
-        );
+        assert_eq!(summary("x\n3 passed, 1 failed, 2 skipped\n\n"), Some(counts(3, 1, 2)));
+        assert_eq!(summary("3 passed, 1 failed, 2 skipped\nthread 'main' panicked\n"), None);
         assert_eq!(summary("3 passed, 1 failed\n"), None);
         assert_eq!(summary("3 passed, 1 failed, 2 skipped, 4 lost\n"), None);
         assert_eq!(summary("-3 passed, 1 failed, 2 skipped\n"), None);

@@ -78,20 +78,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
         for stage in STAGES {
-            let tier = if stage.tier == Tier::Long {
-                " (--long)"
-            } else {
-                ""
-            };
+            let tier = if stage.tier == Tier::Long { " (--long)" } else { "" };
             println!("{:<12} {}{tier}", stage.name, stage.about);
         }
         return ExitCode::SUCCESS;
     }
-    let tier = if arguments.long {
-        Tier::Long
-    } else {
-        Tier::Commit
-    };
+    let tier = if arguments.long { Tier::Long } else { Tier::Commit };
     let stages = match stages::select(tier, &arguments.only, &arguments.skip) {
         Ok(stages) => stages,
         Err(error) => {
@@ -114,18 +106,11 @@ fn verify(arguments: &Arguments, tier: Tier, stages: &[&'static Stage]) -> Resul
     // The stages' processes are in groups of their own, which Ctrl-C does not reach.
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|e| format!("signals: {e}"))?;
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(|e| format!("signals: {e}"))?;
     }
     let workspace = Workspace::load(tier)?;
-    let limit = arguments
-        .timeout
-        .map_or(tier.stage_limit(), Duration::from_secs);
-    let runner = Runner {
-        workspace: &workspace,
-        limit,
-        interrupted: &interrupted,
-    };
+    let limit = arguments.timeout.map_or(tier.stage_limit(), Duration::from_secs);
+    let runner = Runner { workspace: &workspace, limit, interrupted: &interrupted };
 
     let start = Instant::now();
     let mut done = Vec::new();
@@ -145,15 +130,13 @@ fn verify(arguments: &Arguments, tier: Tier, stages: &[&'static Stage]) -> Resul
         tier,
         complete: arguments.only.is_empty() && arguments.skip.is_empty(),
         time: start.elapsed(),
-        not_run: stages[done.len()..]
-            .iter()
-            .map(|stage| stage.name)
-            .collect(),
+        not_run: stages[done.len()..].iter().map(|stage| stage.name).collect(),
         done: &done,
     };
-    let json = arguments.json.as_ref().map(|path| {
-        std::fs::write(path, report.json()).map_err(|error| format!("{}: {error}", path.display()))
-    });
+    let json = arguments
+        .json
+        .as_ref()
+        .map(|path| std::fs::write(path, report.json()).map_err(|error| format!("{}: {error}", path.display())));
     report.print();
     json.transpose()?;
     Ok(report.is_good())
@@ -171,15 +154,8 @@ mod tests {
 
     #[test]
     fn stages_are_given_as_words_or_with_commas() {
-        let arguments =
-            Arguments::parse_from(["verify", "--only", "fmt", "doc", "--skip", "a,b", "--long"]);
-        assert_eq!(
-            (arguments.only, arguments.skip),
-            (
-                vec!["fmt".into(), "doc".into()],
-                vec!["a".into(), "b".into()]
-            )
-        );
+        let arguments = Arguments::parse_from(["verify", "--only", "fmt", "doc", "--skip", "a,b", "--long"]);
+        assert_eq!((arguments.only, arguments.skip), (vec!["fmt".into(), "doc".into()], vec!["a".into(), "b".into()]));
         assert!(arguments.long);
     }
 

@@ -40,22 +40,11 @@ impl End {
 }
 
 /// Runs `command` to its end, with both of its outputs in `log` and no input. Calls `tick` about every 50 ms.
-pub fn run(
-    mut command: Command,
-    log: &File,
-    limit: Duration,
-    interrupted: &AtomicBool,
-    mut tick: impl FnMut(),
-) -> End {
+pub fn run(mut command: Command, log: &File, limit: Duration, interrupted: &AtomicBool, mut tick: impl FnMut()) -> End {
     let outputs = log.try_clone().and_then(|out| Ok((out, log.try_clone()?)));
     let child = outputs.and_then(|(out, err)| {
         // A group of its own, so that a test program which hangs can be killed along with cargo.
-        command
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .process_group(0)
-            .spawn()
+        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).spawn()
     });
     let mut child = match child {
         Ok(child) => child,
@@ -99,17 +88,9 @@ pub mod tests {
     /// A new file of our own in the folder for temporary files.
     pub fn scratch() -> (std::path::PathBuf, File) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "tricolor-verify-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("tricolor-verify-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        let file = File::options()
-            .append(true)
-            .create(true)
-            .open(&path)
-            .unwrap();
+        let file = File::options().append(true).create(true).open(&path).unwrap();
         (path, file)
     }
 
@@ -135,36 +116,21 @@ pub mod tests {
 
     #[test]
     fn an_exit_status_is_named() {
-        assert_eq!(
-            shell("exit 3", LONG, false).0.problem().unwrap(),
-            "exit status 3"
-        );
+        assert_eq!(shell("exit 3", LONG, false).0.problem().unwrap(), "exit status 3");
     }
 
     #[test]
     fn a_signal_is_named() {
-        assert_eq!(
-            shell("kill -SEGV $$", LONG, false).0.problem().unwrap(),
-            "killed by signal 11"
-        );
+        assert_eq!(shell("kill -SEGV $$", LONG, false).0.problem().unwrap(), "killed by signal 11");
     }
 
     #[test]
     fn a_missing_program_is_named() {
         let (path, log) = scratch();
-        let end = run(
-            Command::new("/no/such/program"),
-            &log,
-            LONG,
-            &AtomicBool::new(false),
-            || {},
-        );
+        let end = run(Command::new("/no/such/program"), &log, LONG, &AtomicBool::new(false), || {});
         std::fs::remove_file(path).unwrap();
         let problem = end.problem().unwrap();
-        assert!(
-            problem.starts_with("could not be started: No such file"),
-            "{problem}"
-        );
+        assert!(problem.starts_with("could not be started: No such file"), "{problem}");
     }
 
     #[test]
@@ -175,11 +141,7 @@ pub mod tests {
     #[test]
     fn a_hang_is_killed_with_its_descendants() {
         let start = Instant::now();
-        let (end, output) = shell(
-            "sleep 600 & echo $!; wait",
-            Duration::from_millis(300),
-            false,
-        );
+        let (end, output) = shell("sleep 600 & echo $!; wait", Duration::from_millis(300), false);
         assert_eq!(end.problem().unwrap(), "timed out after 0.3 s");
         assert!(start.elapsed() < LONG);
         let descendant = output.trim().parse::<u32>().unwrap();
@@ -201,8 +163,6 @@ pub mod tests {
     /// Exists and is not merely waiting to be collected.
     fn is_alive(pid: u32) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        status
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+        status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
     }
 }

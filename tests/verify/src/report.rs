@@ -46,16 +46,13 @@ impl Progress {
     /// Shows nothing.
     #[cfg(test)]
     pub fn hidden() -> Progress {
-        Progress {
-            spinner: ProgressBar::hidden(),
-        }
+        Progress { spinner: ProgressBar::hidden() }
     }
 
     /// Shows the last line of the log, where somebody looks on.
     pub fn tick(&self, log: &Path) {
         if !self.spinner.is_hidden() {
-            self.spinner
-                .set_message(tail(log, 1).unwrap_or_default().join(""));
+            self.spinner.set_message(tail(log, 1).unwrap_or_default().join(""));
             self.spinner.tick();
         }
     }
@@ -70,10 +67,7 @@ impl Progress {
         };
         let time = seconds(done.time);
         let counts = done.counts;
-        println!(
-            "[{number:>2}/{all}] {:<12} {style}{word:<7}{style:#} {time:>9}  {counts}",
-            done.name
-        );
+        println!("[{number:>2}/{all}] {:<12} {style}{word:<7}{style:#} {time:>9}  {counts}", done.name);
         if !reason.is_empty() {
             println!("        {reason}");
         }
@@ -95,10 +89,7 @@ fn tail(path: &Path, lines: usize) -> io::Result<Vec<String>> {
         .split(b'\n')
         .map(|line| Ok(strip_str(&String::from_utf8_lossy(&line?)).to_string()))
         .collect::<io::Result<_>>()?;
-    let end = all
-        .iter()
-        .rposition(|line| !line.trim().is_empty())
-        .map_or(0, |last| last + 1);
+    let end = all.iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
     Ok(all[end.saturating_sub(lines)..end].to_vec())
 }
 
@@ -133,9 +124,7 @@ impl Report<'_> {
     }
 
     fn failed(&self) -> impl Iterator<Item = &Done> {
-        self.done
-            .iter()
-            .filter(|done| matches!(done.outcome, Outcome::Failed(_)))
+        self.done.iter().filter(|done| matches!(done.outcome, Outcome::Failed(_)))
     }
 
     /// The time that this run should have stayed under.
@@ -148,16 +137,9 @@ impl Report<'_> {
         let budget = self.budget().filter(|budget| self.time > *budget)?;
         let mut slowest: Vec<&Done> = self.done.iter().collect();
         slowest.sort_by_key(|done| std::cmp::Reverse(done.time));
-        let slowest: Vec<String> = slowest
-            .iter()
-            .take(3)
-            .map(|done| format!("{} {}", done.name, seconds(done.time)))
-            .collect();
-        Some(format!(
-            "over the budget of {}; slowest: {}",
-            seconds(budget),
-            slowest.join(", ")
-        ))
+        let slowest: Vec<String> =
+            slowest.iter().take(3).map(|done| format!("{} {}", done.name, seconds(done.time))).collect();
+        Some(format!("over the budget of {}; slowest: {}", seconds(budget), slowest.join(", ")))
     }
 
     /// Everything after the stages' own lines. The last line is the sum.
@@ -174,15 +156,8 @@ impl Report<'_> {
         if !self.complete {
             println!("not the whole tier: stages were chosen by --only or --skip");
         }
-        let budget = self
-            .budget()
-            .map(|budget| format!(" of {} (cold, on two cores)", seconds(budget)));
-        println!(
-            "{} tier: {}{}",
-            self.tier.name(),
-            seconds(self.time),
-            budget.unwrap_or_default()
-        );
+        let budget = self.budget().map(|budget| format!(" of {} (cold, on two cores)", seconds(budget)));
+        println!("{} tier: {}{}", self.tier.name(), seconds(self.time), budget.unwrap_or_default());
         if let Some(warning) = self.over_budget() {
             println!("{YELLOW}warning:{YELLOW:#} {warning}");
         }
@@ -251,14 +226,7 @@ mod tests {
 
     fn done(name: &'static str, outcome: Outcome, counts: Counts, seconds: u64) -> Done {
         let time = Duration::from_secs(seconds);
-        Done {
-            name,
-            outcome,
-            counts,
-            time,
-            log: None,
-            interrupted: false,
-        }
+        Done { name, outcome, counts, time, log: None, interrupted: false }
     }
 
     fn passed(name: &'static str, seconds: u64) -> Done {
@@ -267,94 +235,39 @@ mod tests {
 
     fn report(done: &[Done]) -> Report<'_> {
         let time = done.iter().map(|done| done.time).sum();
-        Report {
-            tier: Tier::Commit,
-            complete: true,
-            time,
-            done,
-            not_run: Vec::new(),
-        }
+        Report { tier: Tier::Commit, complete: true, time, done, not_run: Vec::new() }
     }
 
     #[test]
     fn one_failure_spoils_the_run() {
-        let skipped = done(
-            "miri",
-            Outcome::Skipped("no miri".to_owned()),
-            Counts::SKIPPED,
-            0,
-        );
+        let skipped = done("miri", Outcome::Skipped("no miri".to_owned()), Counts::SKIPPED, 0);
         let mut all = vec![passed("fmt", 1), skipped];
         assert!(report(&all).is_good());
-        all.push(done(
-            "unit",
-            Outcome::Failed("exit status 101".to_owned()),
-            Counts::FAILED,
-            1,
-        ));
+        all.push(done("unit", Outcome::Failed("exit status 101".to_owned()), Counts::FAILED, 1));
         assert!(!report(&all).is_good());
-        assert_eq!(
-            report(&all).counts().to_string(),
-            "1 passed, 1 failed, 1 skipped"
-        );
+        assert_eq!(report(&all).counts().to_string(), "1 passed, 1 failed, 1 skipped");
     }
 
     #[test]
     fn what_was_not_reached_is_not_good() {
         let all = [passed("fmt", 1)];
-        assert!(
-            !Report {
-                not_run: vec!["unit"],
-                ..report(&all)
-            }
-            .is_good()
-        );
+        assert!(!Report { not_run: vec!["unit"], ..report(&all) }.is_good());
     }
 
     #[test]
     fn the_budget_is_held_against_the_whole_commit_tier_only() {
         let budget = COMMIT_BUDGET.as_secs();
         assert_eq!(report(&[passed("fmt", budget)]).over_budget(), None);
-        let slow = [
-            passed("fmt", 1),
-            passed("unit", budget),
-            passed("doc", 70),
-            passed("lint", 2),
-        ];
+        let slow = [passed("fmt", 1), passed("unit", budget), passed("doc", 70), passed("lint", 2)];
         let warning = report(&slow).over_budget().unwrap();
-        assert_eq!(
-            warning,
-            "over the budget of 15 min 00 s; slowest: unit 15 min 00 s, doc 1 min 10 s, lint 2.0 s"
-        );
-        assert_eq!(
-            Report {
-                complete: false,
-                ..report(&slow)
-            }
-            .over_budget(),
-            None
-        );
-        assert_eq!(
-            Report {
-                tier: Tier::Long,
-                ..report(&slow)
-            }
-            .over_budget(),
-            None
-        );
+        assert_eq!(warning, "over the budget of 15 min 00 s; slowest: unit 15 min 00 s, doc 1 min 10 s, lint 2.0 s");
+        assert_eq!(Report { complete: false, ..report(&slow) }.over_budget(), None);
+        assert_eq!(Report { tier: Tier::Long, ..report(&slow) }.over_budget(), None);
     }
 
     #[test]
     fn the_json_says_the_same() {
-        let all = [
-            passed("fmt", 2),
-            done(
-                "doc",
-                Outcome::Failed("exit status 1".to_owned()),
-                Counts::FAILED,
-                3,
-            ),
-        ];
+        let all = [passed("fmt", 2), done("doc", Outcome::Failed("exit status 1".to_owned()), Counts::FAILED, 3)];
         let json: serde_json::Value = serde_json::from_str(&report(&all).json()).unwrap();
         assert_eq!(json["tier"], "commit");
         assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &1.into()));
@@ -366,8 +279,7 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_last_lines_that_say_anything() {
-        let path =
-            std::env::temp_dir().join(format!("tricolor-verify-tail-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("tricolor-verify-tail-{}", std::process::id()));
         fs::write(&path, "one\n\ntwo\nthree\n\n \n").unwrap();
         assert_eq!(tail(&path, 2).unwrap(), ["two", "three"]);
         assert_eq!(tail(&path, 9).unwrap(), ["one", "", "two", "three"]);

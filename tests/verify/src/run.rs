@@ -52,16 +52,10 @@ impl Runner<'_> {
             Err(Obstacle::Machine(reason)) => (Outcome::Skipped(reason), Counts::SKIPPED),
             Err(Obstacle::Project(reason)) => (Outcome::Failed(reason), Counts::FAILED),
             Ok(steps) => {
-                let path = self
-                    .workspace
-                    .target
-                    .join("verify")
-                    .join(format!("{}.log", stage.name));
+                let path = self.workspace.target.join("verify").join(format!("{}.log", stage.name));
                 let results = self.run_steps(steps, &path, &mut done.interrupted, progress);
                 done.log = Some(path);
-                results.unwrap_or_else(|error| {
-                    (Outcome::Failed(format!("its log: {error}")), Counts::FAILED)
-                })
+                results.unwrap_or_else(|error| (Outcome::Failed(format!("its log: {error}")), Counts::FAILED))
             }
         };
         done.time = start.elapsed();
@@ -82,9 +76,7 @@ impl Runner<'_> {
             writeln!(log, "$ {}", shown(&step.command))?;
             let begin = log.stream_position()?;
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut end = process::run(step.command, &log, left, self.interrupted, || {
-                progress.tick(path)
-            });
+            let mut end = process::run(step.command, &log, left, self.interrupted, || progress.tick(path));
             if let End::TimedOut(_) = end {
                 end = End::TimedOut(self.limit);
             }
@@ -116,17 +108,11 @@ fn read_from(path: &Path, begin: u64) -> std::io::Result<String> {
 
 /// The command as one would type it, without the folder of its program.
 fn shown(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let mut words = vec![program.to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|argument| {
         let argument = argument.to_string_lossy();
-        if argument.contains([' ', '"', '[']) {
-            format!("'{argument}'")
-        } else {
-            argument.into_owned()
-        }
+        if argument.contains([' ', '"', '[']) { format!("'{argument}'") } else { argument.into_owned() }
     }));
     words.join(" ")
 }
@@ -142,35 +128,17 @@ mod tests {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut workspace = workspace(&[]);
-        workspace
-            .target
-            .push(format!("tricolor-verify-run-{}-{next}", std::process::id()));
-        let stage = Stage {
-            name: "try",
-            about: "",
-            tier: Tier::Commit,
-            plan,
-        };
-        let runner = Runner {
-            workspace: &workspace,
-            limit,
-            interrupted: &AtomicBool::new(false),
-        };
+        workspace.target.push(format!("tricolor-verify-run-{}-{next}", std::process::id()));
+        let stage = Stage { name: "try", about: "", tier: Tier::Commit, plan };
+        let runner = Runner { workspace: &workspace, limit, interrupted: &AtomicBool::new(false) };
         let done = runner.run(&stage, &Progress::hidden());
-        let log = done
-            .log
-            .as_ref()
-            .map(|path| fs::read_to_string(path).unwrap())
-            .unwrap_or_default();
+        let log = done.log.as_ref().map(|path| fs::read_to_string(path).unwrap()).unwrap_or_default();
         let _ = fs::remove_dir_all(&workspace.target);
         (done, log)
     }
 
     fn step(workspace: &Workspace, script: &str) -> Step {
-        Step::new(
-            workspace.command("sh", &["-c", script]),
-            Expect::Tests { at_least: 1 },
-        )
+        Step::new(workspace.command("sh", &["-c", script]), Expect::Tests { at_least: 1 })
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -180,47 +148,26 @@ mod tests {
         const RESULT: &str = "echo 'test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured'";
         let plan = |w: &Workspace| Ok(vec![step(w, RESULT), step(w, "echo none"), step(w, RESULT)]);
         let (done, log) = run(plan, LONG);
-        assert_eq!(
-            done.outcome,
-            Outcome::Failed("0 tests ran, where at least 1 should".to_owned())
-        );
+        assert_eq!(done.outcome, Outcome::Failed("0 tests ran, where at least 1 should".to_owned()));
         assert_eq!(done.counts.to_string(), "4 passed, 1 failed, 0 skipped");
-        assert_eq!(
-            log.lines()
-                .filter(|line| line.starts_with("$ sh -c "))
-                .count(),
-            3
-        );
+        assert_eq!(log.lines().filter(|line| line.starts_with("$ sh -c ")).count(), 3);
     }
 
     #[test]
     fn colours_do_not_hide_a_case() {
         let plan = |w: &Workspace| {
-            let script =
-                r"printf 'test \033[0m\033[1ma.rs\033[0m ... \033[0m\033[32mok\n\033[0m\n'";
-            Ok(vec![Step {
-                expect: Expect::Cases,
-                ..step(w, script)
-            }])
+            let script = r"printf 'test \033[0m\033[1ma.rs\033[0m ... \033[0m\033[32mok\n\033[0m\n'";
+            Ok(vec![Step { expect: Expect::Cases, ..step(w, script) }])
         };
         let (done, _) = run(plan, LONG);
-        assert_eq!(
-            (done.outcome, done.counts),
-            (Outcome::Passed, Counts::PASSED)
-        );
+        assert_eq!((done.outcome, done.counts), (Outcome::Passed, Counts::PASSED));
     }
 
     #[test]
     fn a_stage_that_hangs_ends_with_its_limit() {
         let start = Instant::now();
-        let (done, log) = run(
-            |w| Ok(vec![step(w, "sleep 600"), step(w, "echo next")]),
-            LONG / 200,
-        );
-        assert_eq!(
-            done.outcome,
-            Outcome::Failed("timed out after 0.3 s".to_owned())
-        );
+        let (done, log) = run(|w| Ok(vec![step(w, "sleep 600"), step(w, "echo next")]), LONG / 200);
+        assert_eq!(done.outcome, Outcome::Failed("timed out after 0.3 s".to_owned()));
         assert_eq!(done.counts, Counts::FAILED);
         assert!(!log.contains("next") && start.elapsed() < LONG);
     }
@@ -228,15 +175,9 @@ mod tests {
     #[test]
     fn obstacles_are_told_apart() {
         let (done, _) = run(|_| Err(Obstacle::Machine("no go".to_owned())), LONG);
-        assert_eq!(
-            (done.outcome, done.counts),
-            (Outcome::Skipped("no go".to_owned()), Counts::SKIPPED)
-        );
+        assert_eq!((done.outcome, done.counts), (Outcome::Skipped("no go".to_owned()), Counts::SKIPPED));
         let (done, _) = run(|_| Err(Obstacle::Project("no test".to_owned())), LONG);
-        assert_eq!(
-            (done.outcome, done.counts),
-            (Outcome::Failed("no test".to_owned()), Counts::FAILED)
-        );
+        assert_eq!((done.outcome, done.counts), (Outcome::Failed("no test".to_owned()), Counts::FAILED));
         assert!(done.log.is_none());
     }
 

@@ -10,61 +10,16 @@ use crate::workspace::Workspace;
 /// All stages.
 pub const STAGES: &[Stage] = &[
     stage("fmt", "the sources are formatted", Tier::Commit, fmt),
-    stage(
-        "clippy",
-        "no lint fires, also not under loom",
-        Tier::Commit,
-        clippy,
-    ),
+    stage("clippy", "no lint fires, also not under loom", Tier::Commit, clippy),
     stage("unit", "tests inside the crates", Tier::Commit, unit),
-    stage(
-        "doc",
-        "documentation builds, its examples run",
-        Tier::Commit,
-        doc,
-    ),
-    stage(
-        "integration",
-        "tests that use the crates from outside",
-        Tier::Commit,
-        integration,
-    ),
-    stage(
-        "compile-fail",
-        "what must not compile does not",
-        Tier::Commit,
-        compile_fail,
-    ),
-    stage(
-        "outside",
-        "a user's crate that names `tricolor` alone",
-        Tier::Commit,
-        outside,
-    ),
-    stage(
-        "models",
-        "loom models, each with its failing twin",
-        Tier::Commit,
-        models,
-    ),
-    stage(
-        "lint",
-        "no barrier behind a no-barrier root of the linked program",
-        Tier::Commit,
-        lint,
-    ),
-    stage(
-        "main-job",
-        "word_index agrees with a single-threaded program",
-        Tier::Commit,
-        main_job,
-    ),
-    stage(
-        "oracle",
-        "random heaps against an oracle outside the heap",
-        Tier::Commit,
-        oracle,
-    ),
+    stage("doc", "documentation builds, its examples run", Tier::Commit, doc),
+    stage("integration", "tests that use the crates from outside", Tier::Commit, integration),
+    stage("compile-fail", "what must not compile does not", Tier::Commit, compile_fail),
+    stage("outside", "a user's crate that names `tricolor` alone", Tier::Commit, outside),
+    stage("models", "loom models, each with its failing twin", Tier::Commit, models),
+    stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
+    stage("main-job", "word_index agrees with a single-threaded program", Tier::Commit, main_job),
+    stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
     stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri),
 ];
 
@@ -77,36 +32,15 @@ const LOOM: &str = "build.rustflags=[\"--cfg=loom\"]";
 /// What the crate in `tests/outside` prints when everything in it worked.
 const OUTSIDE_SAYS: &str = "outside: 42 from a goroutine, nodes 1 2 after a collection";
 
-const fn stage(
-    name: &'static str,
-    about: &'static str,
-    tier: Tier,
-    plan: fn(&Workspace) -> Plan,
-) -> Stage {
-    Stage {
-        name,
-        about,
-        tier,
-        plan,
-    }
+const fn stage(name: &'static str, about: &'static str, tier: Tier, plan: fn(&Workspace) -> Plan) -> Stage {
+    Stage { name, about, tier, plan }
 }
 
 fn fmt(workspace: &Workspace) -> Plan {
     workspace.needs(workspace.cargo(&["fmt", "--version"]), "rustfmt")?;
     Ok(vec![
-        Step::new(
-            workspace.cargo(&["fmt", "--all", "--check"]),
-            Expect::Success,
-        ),
-        Step::new(
-            workspace.cargo(&[
-                "fmt",
-                "--manifest-path",
-                "tests/outside/Cargo.toml",
-                "--check",
-            ]),
-            Expect::Success,
-        ),
+        Step::new(workspace.cargo(&["fmt", "--all", "--check"]), Expect::Success),
+        Step::new(workspace.cargo(&["fmt", "--manifest-path", "tests/outside/Cargo.toml", "--check"]), Expect::Success),
     ])
 }
 
@@ -127,10 +61,7 @@ fn clippy(workspace: &Workspace) -> Plan {
         "--",
         "-Dwarnings",
     ];
-    Ok(vec![
-        Step::new(workspace.cargo(&all), Expect::Success),
-        Step::new(workspace.cargo(&loom), Expect::Success),
-    ])
+    Ok(vec![Step::new(workspace.cargo(&all), Expect::Success), Step::new(workspace.cargo(&loom), Expect::Success)])
 }
 
 fn unit(workspace: &Workspace) -> Plan {
@@ -139,14 +70,7 @@ fn unit(workspace: &Workspace) -> Plan {
 }
 
 fn doc(workspace: &Workspace) -> Plan {
-    let public = [
-        "--package",
-        "gc-core",
-        "--package",
-        "barrier-lint",
-        "--package",
-        "tricolor",
-    ];
+    let public = ["--package", "gc-core", "--package", "barrier-lint", "--package", "tricolor"];
     let pages = workspace.cargo(&[&["doc", "--no-deps"][..], &public].concat());
     let examples = workspace.cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
     Ok(vec![
@@ -161,29 +85,18 @@ fn integration(workspace: &Workspace) -> Plan {
 
 fn compile_fail(workspace: &Workspace) -> Plan {
     let suites = workspace.tests_named(&["compile_fail"])?;
-    Ok(vec![Step {
-        expect: Expect::Cases,
-        ..suites
-    }])
+    Ok(vec![Step { expect: Expect::Cases, ..suites }])
 }
 
 fn outside(workspace: &Workspace) -> Plan {
-    let mut command = workspace.cargo(&[
-        "run",
-        "--quiet",
-        "--manifest-path",
-        "tests/outside/Cargo.toml",
-    ]);
+    let mut command = workspace.cargo(&["run", "--quiet", "--manifest-path", "tests/outside/Cargo.toml"]);
     // The same flags and profile, so the same folder: what both need is built once.
     command.arg("--target-dir").arg(&workspace.target);
     Ok(vec![Step::new(command, Expect::Line(OUTSIDE_SAYS))])
 }
 
 fn models(workspace: &Workspace) -> Plan {
-    Ok(vec![Step::new(
-        workspace.cargo(&["models", "run"]),
-        Expect::Summary,
-    )])
+    Ok(vec![Step::new(workspace.cargo(&["models", "run"]), Expect::Summary)])
 }
 
 fn lint(workspace: &Workspace) -> Plan {
@@ -203,16 +116,10 @@ fn miri(workspace: &Workspace) -> Plan {
     let nightly = |arguments: &[&str]| {
         let mut command = workspace.command("rustup", &["run", "nightly", "cargo", "miri"]);
         // Those of the pinned toolchain, which Miri is not part of.
-        command
-            .args(arguments)
-            .env_remove("CARGO")
-            .env_remove("RUSTUP_TOOLCHAIN");
+        command.args(arguments).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
         command
     };
-    workspace.needs(
-        nightly(&["--version"]),
-        "Miri, a component of the nightly toolchain,",
-    )?;
+    workspace.needs(nightly(&["--version"]), "Miri, a component of the nightly toolchain,")?;
     let mut command = nightly(&["test", "--package", "gc-core", "--lib", "--target-dir"]);
     command.arg(workspace.target.join("miri"));
     Ok(vec![Step::new(command, Expect::Tests { at_least: 1 })])
@@ -221,27 +128,14 @@ fn miri(workspace: &Workspace) -> Plan {
 /// The stages with these names out of those of the tier; `skip` wins over `only`, which also reaches into the long
 /// tier.
 pub fn select(tier: Tier, only: &[String], skip: &[String]) -> Result<Vec<&'static Stage>, String> {
-    if let Some(unknown) = only
-        .iter()
-        .chain(skip)
-        .find(|name| STAGES.iter().all(|stage| stage.name != **name))
-    {
+    if let Some(unknown) = only.iter().chain(skip).find(|name| STAGES.iter().all(|stage| stage.name != **name)) {
         let names: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
-        return Err(format!(
-            "unknown stage `{unknown}`; the stages are {}",
-            names.join(", ")
-        ));
+        return Err(format!("unknown stage `{unknown}`; the stages are {}", names.join(", ")));
     }
     let named = |names: &[String], stage: &Stage| names.iter().any(|name| name == stage.name);
     let chosen: Vec<&Stage> = STAGES
         .iter()
-        .filter(|stage| {
-            if only.is_empty() {
-                stage.tier <= tier
-            } else {
-                named(only, stage)
-            }
-        })
+        .filter(|stage| if only.is_empty() { stage.tier <= tier } else { named(only, stage) })
         .filter(|stage| !named(skip, stage))
         .collect();
     if chosen.is_empty() {
@@ -257,34 +151,15 @@ mod tests {
     use crate::workspace::tests::workspace;
 
     fn names(tier: Tier, only: &[&str], skip: &[&str]) -> Result<Vec<&'static str>, String> {
-        let owned = |names: &[&str]| {
-            names
-                .iter()
-                .map(|name| (*name).to_owned())
-                .collect::<Vec<_>>()
-        };
-        Ok(select(tier, &owned(only), &owned(skip))?
-            .iter()
-            .map(|stage| stage.name)
-            .collect())
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        Ok(select(tier, &owned(only), &owned(skip))?.iter().map(|stage| stage.name).collect())
     }
 
     #[test]
     fn stage_names_are_unique_file_names() {
         for (i, stage) in STAGES.iter().enumerate() {
-            assert!(
-                stage
-                    .name
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c == '-'),
-                "{}",
-                stage.name
-            );
-            assert!(
-                STAGES[..i].iter().all(|other| other.name != stage.name),
-                "{}",
-                stage.name
-            );
+            assert!(stage.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", stage.name);
+            assert!(STAGES[..i].iter().all(|other| other.name != stage.name), "{}", stage.name);
         }
     }
 
@@ -299,14 +174,8 @@ mod tests {
 
     #[test]
     fn only_and_skip_choose_in_the_order_of_the_table() {
-        assert_eq!(
-            names(Tier::Commit, &["doc", "fmt"], &[]).unwrap(),
-            ["fmt", "doc"]
-        );
-        assert_eq!(
-            names(Tier::Commit, &["doc", "fmt"], &["doc"]).unwrap(),
-            ["fmt"]
-        );
+        assert_eq!(names(Tier::Commit, &["doc", "fmt"], &[]).unwrap(), ["fmt", "doc"]);
+        assert_eq!(names(Tier::Commit, &["doc", "fmt"], &["doc"]).unwrap(), ["fmt"]);
         assert_eq!(names(Tier::Commit, &["miri"], &[]).unwrap(), ["miri"]);
         assert!(!names(Tier::Commit, &[], &["doc"]).unwrap().contains(&"doc"));
     }
@@ -314,14 +183,8 @@ mod tests {
     #[test]
     fn wrong_choices_are_named() {
         let unknown = names(Tier::Commit, &["fmt"], &["fuzz"]).unwrap_err();
-        assert!(
-            unknown.starts_with("unknown stage `fuzz`; the stages are fmt, clippy, "),
-            "{unknown}"
-        );
-        assert_eq!(
-            names(Tier::Commit, &["fmt"], &["fmt"]).unwrap_err(),
-            "no stage is left to run"
-        );
+        assert!(unknown.starts_with("unknown stage `fuzz`; the stages are fmt, clippy, "), "{unknown}");
+        assert_eq!(names(Tier::Commit, &["fmt"], &["fmt"]).unwrap_err(), "no stage is left to run");
     }
 
     #[test]

@@ -72,31 +72,19 @@ pub fn judge(end: &End, output: &str, expect: Expect) -> (Outcome, Counts) {
 /// What a successful command's output lacks.
 fn missing(expect: Expect, output: &str, counts: Counts) -> Option<String> {
     if counts.failed > 0 {
-        return Some(format!(
-            "exit status 0, but {} failed by its own output",
-            counts.failed
-        ));
+        return Some(format!("exit status 0, but {} failed by its own output", counts.failed));
     }
     let at_least = match expect {
         Expect::Success => return None,
         Expect::Line(line) if output.lines().any(|l| l == line) => return None,
         Expect::Line(line) => return Some(format!("did not print the line `{line}`")),
-        Expect::Cases
-            if output
-                .lines()
-                .any(|l| [TRYBUILD_EMPTY, LIBTEST_EMPTY].contains(&l)) =>
-        {
+        Expect::Cases if output.lines().any(|l| [TRYBUILD_EMPTY, LIBTEST_EMPTY].contains(&l)) => {
             return Some("a compile-fail suite is empty".to_owned());
         }
         Expect::Tests { at_least } => at_least,
         Expect::Cases | Expect::Summary | Expect::Roots => 1,
     };
-    (counts.ran() < at_least).then(|| {
-        format!(
-            "{} tests ran, where at least {at_least} should",
-            counts.ran()
-        )
-    })
+    (counts.ran() < at_least).then(|| format!("{} tests ran, where at least {at_least} should", counts.ran()))
 }
 
 /// Sums up the steps of a stage.
@@ -106,27 +94,11 @@ pub fn sum(steps: &[(Outcome, Counts)]) -> (Outcome, Counts) {
     }
     let counts = steps.iter().map(|(_, counts)| *counts).sum();
     let reasons = |pick: fn(&Outcome) -> Option<&String>| {
-        let reasons: Vec<&str> = steps
-            .iter()
-            .filter_map(|(outcome, _)| pick(outcome))
-            .map(String::as_str)
-            .collect();
+        let reasons: Vec<&str> = steps.iter().filter_map(|(outcome, _)| pick(outcome)).map(String::as_str).collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     };
-    let failed = reasons(|outcome| {
-        if let Outcome::Failed(reason) = outcome {
-            Some(reason)
-        } else {
-            None
-        }
-    });
-    let skipped = reasons(|outcome| {
-        if let Outcome::Skipped(reason) = outcome {
-            Some(reason)
-        } else {
-            None
-        }
-    });
+    let failed = reasons(|outcome| if let Outcome::Failed(reason) = outcome { Some(reason) } else { None });
+    let skipped = reasons(|outcome| if let Outcome::Skipped(reason) = outcome { Some(reason) } else { None });
     let passed = steps.iter().any(|(outcome, _)| *outcome == Outcome::Passed);
     let outcome = match (failed, skipped) {
         (Some(reason), _) => Outcome::Failed(reason),
@@ -142,8 +114,7 @@ mod tests {
     use crate::process::tests::shell;
     use std::time::Duration;
 
-    const RESULT: &str =
-        "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out";
+    const RESULT: &str = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out";
     const TESTS: Expect = Expect::Tests { at_least: 1 };
 
     fn judge_shell(script: &str, expect: Expect) -> (Outcome, Counts) {
@@ -157,39 +128,21 @@ mod tests {
 
     #[test]
     fn success_is_one_test() {
-        assert_eq!(
-            judge_shell("true", Expect::Success),
-            (Outcome::Passed, Counts::PASSED)
-        );
+        assert_eq!(judge_shell("true", Expect::Success), (Outcome::Passed, Counts::PASSED));
     }
 
     #[test]
     fn a_failing_command_is_one_failed_test() {
-        assert_eq!(
-            judge_shell("exit 1", Expect::Success),
-            (failed("exit status 1"), Counts::FAILED)
-        );
-        for expect in [
-            TESTS,
-            Expect::Cases,
-            Expect::Summary,
-            Expect::Roots,
-            Expect::Line("x"),
-        ] {
-            assert_eq!(
-                judge_shell("echo x; exit 101", expect),
-                (failed("exit status 101"), Counts::FAILED)
-            );
+        assert_eq!(judge_shell("exit 1", Expect::Success), (failed("exit status 1"), Counts::FAILED));
+        for expect in [TESTS, Expect::Cases, Expect::Summary, Expect::Roots, Expect::Line("x")] {
+            assert_eq!(judge_shell("echo x; exit 101", expect), (failed("exit status 101"), Counts::FAILED));
         }
     }
 
     #[test]
     fn passing_tests_are_counted() {
         let (outcome, counts) = judge_shell(&format!("echo '{RESULT}'"), TESTS);
-        assert_eq!(
-            (outcome, counts.to_string().as_str()),
-            (Outcome::Passed, "3 passed, 0 failed, 1 skipped")
-        );
+        assert_eq!((outcome, counts.to_string().as_str()), (Outcome::Passed, "3 passed, 0 failed, 1 skipped"));
     }
 
     #[test]
@@ -202,10 +155,7 @@ mod tests {
     #[test]
     fn an_exit_status_does_not_outweigh_a_failed_test() {
         let (outcome, counts) = judge_shell("echo 4 passed, 2 failed, 0 skipped", Expect::Summary);
-        assert_eq!(
-            outcome,
-            failed("exit status 0, but 2 failed by its own output")
-        );
+        assert_eq!(outcome, failed("exit status 0, but 2 failed by its own output"));
         assert_eq!(counts.failed, 2);
     }
 
@@ -216,25 +166,15 @@ mod tests {
         assert_eq!(outcome, failed("0 tests ran, where at least 1 should"));
         assert_eq!(counts.to_string(), "0 passed, 1 failed, 6 skipped");
         for expect in [TESTS, Expect::Cases, Expect::Summary, Expect::Roots] {
-            assert!(
-                matches!(
-                    judge_shell("echo fine", expect),
-                    (Outcome::Failed(_), Counts::FAILED)
-                ),
-                "{expect:?}"
-            );
+            assert!(matches!(judge_shell("echo fine", expect), (Outcome::Failed(_), Counts::FAILED)), "{expect:?}");
         }
     }
 
     #[test]
     fn an_empty_suite_beside_a_full_one_is_a_failure() {
         for empty in [TRYBUILD_EMPTY, LIBTEST_EMPTY] {
-            let script =
-                format!("echo 'test a.rs [should fail to compile] ... ok'; echo '{empty}'");
-            assert_eq!(
-                judge_shell(&script, Expect::Cases).0,
-                failed("a compile-fail suite is empty")
-            );
+            let script = format!("echo 'test a.rs [should fail to compile] ... ok'; echo '{empty}'");
+            assert_eq!(judge_shell(&script, Expect::Cases).0, failed("a compile-fail suite is empty"));
         }
     }
 
@@ -256,14 +196,8 @@ mod tests {
 
     #[test]
     fn the_line_must_be_whole() {
-        assert_eq!(
-            judge_shell("echo sum 6", Expect::Line("sum 6")).0,
-            Outcome::Passed
-        );
-        assert_eq!(
-            judge_shell("echo sum 66", Expect::Line("sum 6")).0,
-            failed("did not print the line `sum 6`")
-        );
+        assert_eq!(judge_shell("echo sum 6", Expect::Line("sum 6")).0, Outcome::Passed);
+        assert_eq!(judge_shell("echo sum 66", Expect::Line("sum 6")).0, failed("did not print the line `sum 6`"));
     }
 
     #[test]
@@ -271,18 +205,9 @@ mod tests {
         let says = "echo 'the whole-program check is not built yet'";
         let reason = "the whole-program check is not built yet".to_owned();
         let skipped = (Outcome::Skipped(reason), Counts::SKIPPED);
-        assert_eq!(
-            judge_shell(&format!("{says}; exit 2"), Expect::Roots),
-            skipped
-        );
-        assert!(matches!(
-            judge_shell(says, Expect::Roots).0,
-            Outcome::Failed(_)
-        ));
-        assert!(matches!(
-            judge_shell(&format!("{says}; kill -KILL $$"), Expect::Success).0,
-            Outcome::Failed(_)
-        ));
+        assert_eq!(judge_shell(&format!("{says}; exit 2"), Expect::Roots), skipped);
+        assert!(matches!(judge_shell(says, Expect::Roots).0, Outcome::Failed(_)));
+        assert!(matches!(judge_shell(&format!("{says}; kill -KILL $$"), Expect::Success).0, Outcome::Failed(_)));
     }
 
     #[test]

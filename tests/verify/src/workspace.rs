@@ -23,13 +23,8 @@ pub struct Workspace {
 
 /// Flags from outside would replace those of the workspace (frame pointers, `--cfg loom`), and what `cargo run` says
 /// about this tool is not about the tests.
-const FOREIGN: [&str; 5] = [
-    "RUSTFLAGS",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "RUSTDOCFLAGS",
-    "CARGO_MANIFEST_DIR",
-    "CARGO_MANIFEST_PATH",
-];
+const FOREIGN: [&str; 5] =
+    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTDOCFLAGS", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"];
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -53,32 +48,20 @@ impl Workspace {
     /// Asks cargo about the workspace that this tool belongs to.
     pub fn load(tier: Tier) -> Result<Workspace, String> {
         let output = Command::new(cargo())
-            .args([
-                "metadata",
-                "--no-deps",
-                "--format-version=1",
-                "--manifest-path",
-            ])
+            .args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"])
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
             .stdin(Stdio::null())
             .output()
             .map_err(|error| format!("cargo metadata: {error}"))?;
         if !output.status.success() {
-            return Err(format!(
-                "cargo metadata: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            ));
+            return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim()));
         }
-        let metadata = serde_json::from_slice(&output.stdout)
-            .map_err(|error| format!("cargo metadata: {error}"))?;
+        let metadata = serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
         Ok(Workspace::from_metadata(metadata, tier))
     }
 
     fn from_metadata(metadata: Metadata, tier: Tier) -> Workspace {
-        let targets = metadata
-            .packages
-            .into_iter()
-            .flat_map(|package| package.targets);
+        let targets = metadata.packages.into_iter().flat_map(|package| package.targets);
         let tests = targets.filter(|target| target.kind.iter().any(|kind| kind == "test"));
         Workspace {
             root: metadata.workspace_root,
@@ -92,10 +75,7 @@ impl Workspace {
     pub fn command(&self, program: impl Into<OsString>, arguments: &[&str]) -> Command {
         let mut command = Command::new(program.into());
         command.args(arguments).current_dir(&self.root);
-        command
-            .env("TRICOLOR_TIER", self.tier.name())
-            .env("CARGO_TERM_COLOR", "never")
-            .env("RUST_BACKTRACE", "1");
+        command.env("TRICOLOR_TIER", self.tier.name()).env("CARGO_TERM_COLOR", "never").env("RUST_BACKTRACE", "1");
         for name in FOREIGN {
             command.env_remove(name);
         }
@@ -109,12 +89,7 @@ impl Workspace {
 
     /// The integration tests that no stage of `claimed` has to itself.
     pub fn tests_except(&self, claimed: &[&str]) -> Result<Step, Obstacle> {
-        let names: Vec<&str> = self
-            .tests
-            .iter()
-            .map(String::as_str)
-            .filter(|name| !claimed.contains(name))
-            .collect();
+        let names: Vec<&str> = self.tests.iter().map(String::as_str).filter(|name| !claimed.contains(name)).collect();
         self.tests_named(&names)
     }
 
@@ -123,14 +98,10 @@ impl Workspace {
     /// Always the whole workspace: a choice of packages would be a choice of features, and another build.
     pub fn tests_named(&self, names: &[&str]) -> Result<Step, Obstacle> {
         if let Some(name) = names.iter().find(|name| !self.tests.contains(**name)) {
-            return Err(Obstacle::Project(format!(
-                "no package has a test named `{name}`"
-            )));
+            return Err(Obstacle::Project(format!("no package has a test named `{name}`")));
         }
         if names.is_empty() {
-            return Err(Obstacle::Project(
-                "no package has an integration test".to_owned(),
-            ));
+            return Err(Obstacle::Project("no package has an integration test".to_owned()));
         }
         let mut command = self.cargo(&["test", "--workspace", "--no-fail-fast"]);
         command.args(names.iter().flat_map(|name| ["--test", name]));
@@ -139,11 +110,7 @@ impl Workspace {
 
     /// Whether this command, which only asks for a version, succeeds here; `name` says what is missing if not.
     pub fn needs(&self, mut probe: Command, name: &str) -> Result<(), Obstacle> {
-        let status = probe
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let status = probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         match status {
             Ok(status) if status.success() => Ok(()),
             _ => Err(Obstacle::Machine(format!("{name} is not installed"))),
@@ -171,11 +138,7 @@ pub mod tests {
     }
 
     fn arguments(step: &Step) -> String {
-        step.command
-            .get_args()
-            .map(|a| a.to_str().unwrap())
-            .collect::<Vec<_>>()
-            .join(" ")
+        step.command.get_args().map(|a| a.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -185,38 +148,24 @@ pub mod tests {
             {"targets": [{"name": "stops", "kind": ["test"]}, {"name": "b", "kind": ["bin"]}]}]}"#;
         let workspace = Workspace::from_metadata(serde_json::from_str(json).unwrap(), Tier::Long);
         assert_eq!(workspace.tests.into_iter().collect::<Vec<_>>(), ["stops"]);
-        assert_eq!(
-            (workspace.root, workspace.target),
-            ("/w".into(), "/t".into())
-        );
+        assert_eq!((workspace.root, workspace.target), ("/w".into(), "/t".into()));
     }
 
     #[test]
     fn every_test_runs_in_exactly_one_stage() {
         let workspace = workspace(&["compile_fail", "oracle", "stops", "weak"]);
         let rest = workspace.tests_except(&["compile_fail", "oracle"]).unwrap();
-        assert_eq!(
-            arguments(&rest),
-            "test --workspace --no-fail-fast --test stops --test weak"
-        );
+        assert_eq!(arguments(&rest), "test --workspace --no-fail-fast --test stops --test weak");
         let own = workspace.tests_named(&["oracle"]).unwrap();
-        assert_eq!(
-            arguments(&own),
-            "test --workspace --no-fail-fast --test oracle"
-        );
+        assert_eq!(arguments(&own), "test --workspace --no-fail-fast --test oracle");
     }
 
     #[test]
     fn a_missing_test_is_the_projects_fault() {
         let workspace = workspace(&["oracle"]);
-        let Err(Obstacle::Project(reason)) = workspace.tests_named(&["word_index"]) else {
-            panic!()
-        };
+        let Err(Obstacle::Project(reason)) = workspace.tests_named(&["word_index"]) else { panic!() };
         assert_eq!(reason, "no package has a test named `word_index`");
-        assert!(matches!(
-            workspace.tests_except(&["oracle"]),
-            Err(Obstacle::Project(_))
-        ));
+        assert!(matches!(workspace.tests_except(&["oracle"]), Err(Obstacle::Project(_))));
     }
 
     #[test]
@@ -232,12 +181,7 @@ pub mod tests {
     #[test]
     fn commands_carry_the_tier_and_no_foreign_flags() {
         let command = workspace(&[]).cargo(&["test"]);
-        let value = |name: &str| {
-            command
-                .get_envs()
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| value)
-        };
+        let value = |name: &str| command.get_envs().find(|(n, _)| *n == name).map(|(_, value)| value);
         assert_eq!(value("TRICOLOR_TIER"), Some(Some("commit".as_ref())));
         assert_eq!(value("RUSTFLAGS"), Some(None));
     }
