@@ -112,7 +112,8 @@ impl GcP {
         unsafe { &mut *self.cache.get() }
     }
 
-    /// Empties the barrier buffer and hands all local work to everyone. Says whether there was any.
+    /// Empties the barrier buffer and hands all local work to everyone. Says whether there was any: what the buffer
+    /// held counts only if it was white, else marking would go on for as long as anybody stores.
     ///
     /// # Safety
     /// The caller holds this P, or acts for an idle one.
@@ -120,9 +121,8 @@ impl GcP {
     pub(crate) unsafe fn flush(&self) -> bool {
         // SAFETY: the caller's contract; the borrows do not overlap with others.
         unsafe {
-            let wb = self.wb();
-            let had = wb.flush(self.heap, self.gcw());
-            self.gcw().dispose(self.heap) | had
+            self.wb().flush(self.heap, self.gcw());
+            self.gcw().dispose(self.heap)
         }
     }
 

@@ -22,8 +22,9 @@ use crate::proc::spawn::Start;
 use crate::sched::Sched;
 use crate::stack::Stack;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
+use gc_core::layout::{Field, TypeDesc};
 use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, RawLock, current};
-use gc_core::{Conservative, Gc, GcCell};
+use gc_core::{Conservative, Gc, GcCell, Trace};
 
 pub(crate) const IDLE: u32 = 0;
 pub(crate) const RUNNABLE: u32 = 1;
@@ -95,6 +96,18 @@ pub(crate) struct G {
     pub(crate) work: AtomicPtr<&'static mut dyn FnMut()>,
     /// It is unwinding: it keeps its M.
     pub(crate) noyield: AtomicBool,
+}
+
+// SAFETY: names both fields through which a G keeps objects alive. The others are numbers, off-heap addresses, stack
+// addresses, or `NoBarrierPtr`s, whose referents `allgs` and `allms` keep.
+unsafe impl Trace for G {
+    const DESC: &'static TypeDesc = &TypeDesc::of_fields::<G>(
+        "tricolor::G",
+        &[
+            Field { offset: core::mem::offset_of!(G, start), desc: <GcCell<Option<Gc<()>>>>::DESC, count: 1 },
+            Field { offset: core::mem::offset_of!(G, panics), desc: <GcCell<Option<Gc<()>>>>::DESC, count: 1 },
+        ],
+    );
 }
 
 // SAFETY: shared fields are atomics or barriered cells; `stack` and `index` never change.

@@ -13,7 +13,7 @@ use barrier_lint::nowritebarrierrec;
 use gc_core::sync::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Note, Ordering, Table,
 };
-use gc_core::{Conservative, Gc, GcP, Heap};
+use gc_core::{Gc, GcP, Heap};
 
 /// Most Ms, as Go's default.
 pub(crate) const MAX_MS: usize = 10_000;
@@ -181,7 +181,7 @@ impl Sched {
     }
 
     /// Reserves a place in `allgs`; `allgs_publish` makes it count.
-    pub(crate) fn allgadd(&self, make: impl FnOnce(usize) -> Gc<Conservative<G>>) -> Gc<Conservative<G>> {
+    pub(crate) fn allgadd(&self, make: impl FnOnce(usize) -> Gc<G>) -> Gc<G> {
         // The place is taken before the G is made (which may be a safepoint) so no lock is held then. Until it is
         // filled the entry is 0, which scanners skip.
         let index = self.nallgs.fetch_add(1, Ordering::AcqRel);
@@ -195,7 +195,7 @@ impl Sched {
     }
 
     /// The G at a place of `allgs`; `None` while it is being made.
-    pub(crate) fn allg(&self, index: usize) -> Option<Gc<Conservative<G>>> {
+    pub(crate) fn allg(&self, index: usize) -> Option<Gc<G>> {
         let p = self.allgs[index].load(Ordering::Acquire);
         // SAFETY: `allgadd` stored a live G, which `allgs` keeps alive.
         (p != 0).then(|| unsafe { Gc::from_ptr(core::ptr::with_exposed_provenance_mut(p)) })

@@ -48,7 +48,14 @@ pub(crate) fn alloc_value<T: Trace>(value: T) -> NonNull<T> {
         // SAFETY: this P's slots; they have a free one; the value fills the object.
         unsafe {
             if (*slots).next != (*slots).end {
-                return place(p, &mut *slots, desc.size, |at: NonNull<T>| at.write(value));
+                let slot = (*slots).slot;
+                return place(p, &mut *slots, desc.size, |at: NonNull<T>| {
+                    at.write(value);
+                    if by_size {
+                        // The marker reads the whole slot: what lay in its tail before must not look alive.
+                        at.cast::<u8>().add(size_of::<T>()).write_bytes(0, slot - size_of::<T>());
+                    }
+                });
             }
         }
         make_room(p, slots, desc.size);

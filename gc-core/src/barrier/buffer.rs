@@ -31,8 +31,8 @@ impl WbBuf {
         self.len += 2;
     }
 
-    /// Shades all that was recorded. Says whether there was anything.
-    pub fn flush(&mut self, heap: &Heap, gcw: &mut GcWork) -> bool {
+    /// Shades all that was recorded.
+    pub fn flush(&mut self, heap: &Heap, gcw: &mut GcWork) {
         let len = self.len;
         self.len = 0;
         if !faults::active(Fault::SkipFlush) {
@@ -40,6 +40,5 @@ impl WbBuf {
                 heap.shade(gcw, self.pointers[i]);
             }
         }
-        len > 0
     }
 }

@@ -32,6 +32,9 @@ struct Task<F, R> {
     join: Gc<Conservative<Join<R>>>,
 }
 
+/// How much of a new goroutine's stack is cleared, in bytes: one page, which its first frames touch anyway.
+const STALE: usize = 4 << 10;
+
 /// Dead Gs that a P keeps; half go to the global list beyond that.
 const GFREE: u32 = 64;
 
@@ -93,17 +96,17 @@ fn malg(sched: &'static Sched) -> &'static G {
 
 /// A G for `stack`. A safepoint.
 pub(crate) fn make_g(sched: &'static Sched, stack: crate::stack::Stack) -> &'static G {
-    let gp = sched.allgadd(|index| Gc::new(Conservative(G::new(sched, stack, index))));
+    let gp = sched.allgadd(|index| Gc::new(G::new(sched, stack, index)));
     // The G may have been made white, before a cycle that counted `allgs` began inside the allocation.
     shade_g(sched, gp);
-    let gp: *const G = &raw const **gp;
+    let gp: *const G = &raw const *gp;
     // SAFETY: `allgs` keeps it for ever.
     let gp = unsafe { &*gp };
     gp.status.store(g::DEAD, Ordering::SeqCst);
     gp
 }
 
-fn shade_g(sched: &'static Sched, gp: Gc<Conservative<G>>) {
+fn shade_g(sched: &'static Sched, gp: Gc<G>) {
     let word = Gc::as_ptr(gp).addr();
     // SAFETY: one word on this stack.
     unsafe { sched.heap().shade_words(&raw const word, 1) };
@@ -112,8 +115,12 @@ fn shade_g(sched: &'static Sched, gp: Gc<Conservative<G>>) {
 /// Makes the dead `gp` runnable with `start`. No safepoint inside; needs a P.
 pub(crate) fn newproc(sched: &'static Sched, p: &'static P, gp: &'static G, start: Gc<Conservative<Start>>, goid: u64) {
     let heap = sched.heap();
-    // SAFETY: a dead G's stack is nobody's.
-    let sp = unsafe { arch::init_stack(gp.stack.hi, goroutine_main) };
+    // SAFETY: a dead G's stack is nobody's, and larger than this.
+    let sp = unsafe {
+        // Words of the goroutine that ran here before would keep what it used alive.
+        core::ptr::with_exposed_provenance_mut::<u8>(gp.stack.hi - STALE).write_bytes(0, STALE);
+        arch::init_stack(gp.stack.hi, goroutine_main)
+    };
     gp.sp.store(sp, Ordering::SeqCst);
     gp.id.store(goid, Ordering::SeqCst);
     // With the barrier, which shades the start object while marking; its words were shaded when it was made, or are
@@ -154,7 +161,10 @@ where
     // moves onto it is shaded; no safepoint in between.
     let (f, join) = unsafe {
         gp.sched.heap().shade_value(&raw const (*task).f);
-        ((*task).f.as_ptr().read(), (*task).join)
+        let f = (*task).f.as_ptr().read();
+        // The task no longer keeps what has moved out.
+        (*task).f.as_mut_ptr().write_bytes(0, 1);
+        (f, (*task).join)
     };
     gp.start.set(None);
     let out = catch_unwind(AssertUnwindSafe(f));
