@@ -20,6 +20,10 @@ pub enum StopReason {
 
 /// The threads that use a heap.
 ///
+/// `GcP::preempt` is the host's word to the owner of a P: "come to a safepoint". The host sets it for a stop, for
+/// `for_each_p`, and at the end of a time slice, and clears it when the owner has come; while it is set the collector
+/// does no more than one batch of marking there.
+///
 /// # Safety
 /// Every thread that uses the heap holds a P, taken with [`Heap::acquire_p`](crate::Heap::acquire_p) and given up with
 /// [`Heap::release_p`](crate::Heap::release_p); the methods keep what they promise.
