@@ -14,17 +14,20 @@
 //! faults ([`twins`]).
 
 pub mod ballast;
+mod build;
 pub mod cell;
 pub mod graph;
 pub mod mutator;
 pub mod quiet;
+pub mod region;
 pub mod rng;
 pub mod shape;
 pub mod shared;
 pub mod twins;
 
 use cell::Cell;
-use mutator::{Mutator, Region};
+use mutator::Mutator;
+use region::Region;
 use rng::Rng;
 use shared::Shared;
 use std::fmt;

@@ -3,13 +3,13 @@
 //! Every operation is a function of its own that is not inlined, so that pointers it had on the stack are gone when
 //! it returns, as far as that can be had.
 
-use super::ballast::Ballast;
 use super::cell::Cell;
-use super::graph::{Graph, IdSet};
+use super::graph::IdSet;
+use super::region::Region;
 use super::rng::Rng;
 use super::shape::{self, Any, Edge, Id};
 use super::shared::{Parcel, Rooted, Shared};
-use super::{Counts, Host, fail};
+use super::{Host, fail};
 use gc_core::{Gc, GcP, Root, keep_alive};
 use std::time::Instant;
 
@@ -20,73 +20,6 @@ const ROOTS: usize = 30;
 /// Objects of a parcel that may go by a way of the host's: few, since whoever waits there may have left a pointer to
 /// one on its stack that means nothing any more, and would keep it whole.
 const SMALL: usize = 12;
-/// Identities taken at once.
-const IDS: u64 = 4096;
-
-/// What belongs to one mutator, and what the oracle knows of it.
-pub struct Region {
-    /// An array of anchors, from which the region hangs; behind them the ballast.
-    pub top: Root<[Edge]>,
-    pub anchors: Vec<Id>,
-    pub ballast: Ballast,
-    pub roots: Vec<(Root<Any>, Id)>,
-    pub graph: Graph,
-    pub counts: Counts,
-}
-
-impl Region {
-    pub fn new(shared: &Shared, anchors: usize, ballast: usize) -> Region {
-        let (front, ballast) = Ballast::new(shared, ballast);
-        let top = Gc::<[Edge]>::cells(anchors + 1, None);
-        top[anchors].set(Some(front));
-        Region {
-            top: Root::new(top),
-            anchors: vec![0; anchors],
-            ballast,
-            roots: Vec::new(),
-            graph: Graph::default(),
-            counts: Counts::default(),
-        }
-    }
-
-    /// Anchor `i`, compared with what it should be.
-    fn anchor(&self, top: &Gc<[Edge]>, i: usize) -> Option<(Gc<Any>, Id)> {
-        match (top[i].get(), self.anchors[i]) {
-            (None, 0) => None,
-            (Some(p), id) if id != 0 => {
-                self.graph.verify(p, id);
-                Some((p, id))
-            }
-            (found, id) => fail(format_args!("anchor {i} should hold {id}: found {found:?}")),
-        }
-    }
-
-    /// Identities from which all of the region is reachable, but for what a mutator holds.
-    pub fn origins(&self) -> impl Iterator<Item = Id> {
-        self.anchors.iter().copied().chain(self.roots.iter().map(|(_, id)| *id))
-    }
-
-    /// Compares the whole region.
-    #[inline(never)]
-    pub fn check(&mut self) {
-        let top = self.top.get();
-        let mut seen = IdSet::default();
-        let mut counts = Counts::default();
-        for i in 0..self.anchors.len() {
-            if let Some((p, id)) = self.anchor(&top, i) {
-                self.graph.check(p, id, usize::MAX, &mut seen, &mut counts);
-            }
-        }
-        for (root, id) in &self.roots {
-            self.graph.check(root.get(), *id, usize::MAX, &mut seen, &mut counts);
-        }
-        match top[self.anchors.len()].get() {
-            Some(front) => self.ballast.check(front),
-            None => fail(format_args!("the ballast is gone")),
-        }
-        self.counts += counts;
-    }
-}
 
 /// Where a pointer can be stored.
 enum Place {
@@ -96,21 +29,22 @@ enum Place {
 
 pub struct Mutator<'a, H> {
     host: H,
-    shared: &'a Shared,
-    region: &'a mut Region,
-    rng: Rng,
+    pub(super) shared: &'a Shared,
+    pub(super) region: &'a mut Region,
+    pub(super) rng: Rng,
     /// Unused identities.
-    ids: std::ops::Range<Id>,
+    pub(super) ids: std::ops::Range<Id>,
     /// What this mutator's stack alone may keep alive.
     held: Vec<Id>,
     /// How many objects the region should have, more or less.
     size: usize,
-    large: bool,
+    pub(super) large: bool,
     until: Instant,
     over: bool,
 }
 
-type Found = Option<(Gc<Any>, Id)>;
+/// An object with its identity, or nothing.
+pub(super) type Found = Option<(Gc<Any>, Id)>;
 
 impl<'a, H: Host> Mutator<'a, H> {
     pub fn new(host: H, shared: &'a Shared, region: &'a mut Region, cell: &Cell, seed: u64, until: Instant) -> Self {
@@ -140,14 +74,6 @@ impl<'a, H: Host> Mutator<'a, H> {
             self.step(top, 0);
         }
         self.region.top = Root::new(top);
-    }
-
-    fn id(&mut self) -> Id {
-        self.ids.next().unwrap_or_else(|| {
-            let first = self.shared.ids(IDS);
-            self.ids = first + 1..first + IDS;
-            first
-        })
     }
 
     /// One operation.
@@ -282,76 +208,6 @@ impl<'a, H: Host> Mutator<'a, H> {
         }
     }
 
-    /// Objects that die at once, so that freed slots are soon used again by others of the same types.
-    #[inline(never)]
-    fn garbage(&mut self) {
-        for _ in 0..self.rng.length(24) {
-            let edges = !self.rng.one_in(3);
-            let (shape, len) = shape::choose(&mut self.rng, edges, self.large);
-            let id = self.id();
-            shape::make(id, shape, len, [None, None]);
-        }
-    }
-
-    /// A new subtree that points to nothing else.
-    #[inline(never)]
-    fn build(&mut self, most: usize) -> Parcel {
-        let n = self.rng.length(most);
-        if self.rng.one_in(2) { self.build_up(n) } else { self.build_down(n) }
-    }
-
-    /// From the leaves up: each object gets its children when it is made, and nothing else knows them.
-    #[inline(never)]
-    fn build_up(&mut self, n: usize) -> Parcel {
-        let mut graph = Graph::default();
-        let mut head: Found = None;
-        for i in 0..n {
-            let mut second = None;
-            if self.rng.one_in(2) {
-                let (id, look) = (self.id(), shape::choose(&mut self.rng, false, self.large));
-                second = Some((graph.make(id, look, [None, None]), id));
-            }
-            let last = i + 1 == n && self.rng.one_in(4);
-            let (id, look) = (self.id(), shape::choose(&mut self.rng, !last, self.large));
-            head = Some((graph.make(id, look, [head, second]), id));
-        }
-        let (root, id) = head.expect("at least one object");
-        // A head without edges has dropped its children.
-        graph.prune([id]);
-        Parcel { root, id, graph }
-    }
-
-    /// From the root down: each object is stored into one that was made, and published, before it.
-    #[inline(never)]
-    fn build_down(&mut self, n: usize) -> Parcel {
-        let mut graph = Graph::default();
-        let (id, look) = (self.id(), shape::choose(&mut self.rng, true, self.large));
-        let root = graph.make(id, look, [None, None]);
-        for _ in 1..n {
-            let edges = !self.rng.one_in(3);
-            let (child_id, look) = (self.id(), shape::choose(&mut self.rng, edges, self.large));
-            let child = graph.make(child_id, look, [None, None]);
-            let (mut at, mut at_id) = (root, id);
-            for _ in 0..20 {
-                let Some((edge, i)) = graph.random_edge(&mut self.rng, &at, at_id) else {
-                    (at, at_id) = (root, id);
-                    continue;
-                };
-                match graph.follow(&at, at_id, i) {
-                    Some(next) => (at, at_id) = next,
-                    None => {
-                        edge.set(Some(child));
-                        graph.entry_mut(at_id).edges[i] = child_id;
-                        break;
-                    }
-                }
-            }
-        }
-        // Those that found no place.
-        graph.prune([id]);
-        Parcel { root, id, graph }
-    }
-
     /// Hangs a subtree into the region, by a store or as a child of a new object.
     fn adopt(&mut self, top: Gc<[Edge]>, parcel: Parcel) {
         self.region.graph.merge(parcel.graph);
@@ -424,17 +280,6 @@ impl<'a, H: Host> Mutator<'a, H> {
         self.held.pop();
         if !self.rng.one_in(5) {
             self.link(top, (object, id));
-        }
-    }
-
-    /// Uses up freed slots of the object's kind: if its own is among them, that shows at once.
-    #[inline(never)]
-    fn refill(&mut self, id: Id) {
-        let entry = self.region.graph.entry(id);
-        let look = (entry.shape, entry.len);
-        for _ in 0..self.rng.length(300) {
-            let id = self.id();
-            shape::make(id, look.0, look.1, [None, None]);
         }
     }
 

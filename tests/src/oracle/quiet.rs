@@ -1,7 +1,7 @@
 //! Quiet points: no mutator runs, so the oracle's knowledge and the heap can be compared as a whole.
 
 use super::graph::IdSet;
-use super::mutator::Region;
+use super::region::Region;
 use super::shared::{Parcel, Rooted, Shared};
 use super::{Counts, Host, fail, shape};
 use gc_core::Heap;
