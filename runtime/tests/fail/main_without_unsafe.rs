@@ -1,0 +1,2 @@
+#[tricolor::main]
+fn main() {}

@@ -1,0 +1,3 @@
+fn main() {
+    tricolor::Runtime::builder().run(|| ());
+}
