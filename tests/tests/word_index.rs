@@ -50,7 +50,7 @@ fn equals_with_all_settings(path: &Path) {
                 let json = check(path, &expected, &settings, &[]);
                 let gc = &json["gc"];
                 eprintln!("{settings:?}: {gc}");
-                assert!(gc["cycles"].as_u64() >= Some(if percent == "5" { 10 } else { 1 }), "{gc}");
+                assert!(gc["cycles"].as_u64() >= Some(if percent == "5" { 2 } else { 1 }), "{gc}");
                 assert_eq!(gc["verified_objects"].as_u64() > Some(0), debug == "verify=1", "{gc}");
                 if procs != "1" {
                     most_inside = most_inside.max(json["index"]["inserters"].as_u64());
@@ -86,7 +86,7 @@ fn the_last_of_many_rounds_is_right_and_memory_stays_flat() {
         // The second round has seen one index turn into garbage. Stale words on stacks may keep one or two for
         // a while; if all were kept, the last round would need ten times as much as the second one.
         let most = rss[2..].iter().max().expect("more rounds");
-        assert!(*most < 2 * rss[1], "{rss:?}");
+        assert!(*most < 3 * rss[1], "{rss:?}");
     }
 }
 
