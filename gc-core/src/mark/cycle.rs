@@ -19,7 +19,7 @@
 use super::MarkMap;
 use crate::heap::{Heap, Phase};
 use crate::p::GcP;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, current, nanos};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, cpu_nanos, current, nanos};
 use crate::world::StopReason;
 use barrier_lint::nowritebarrierrec;
 
@@ -54,7 +54,7 @@ pub(crate) struct Cycle {
     terminating: AtomicBool,
     marked_bytes: AtomicUsize,
     marked_objects: AtomicUsize,
-    /// Nanoseconds of marking in this cycle, by [`WorkKind`].
+    /// Processor nanoseconds of marking in this cycle, by [`WorkKind`].
     pub(crate) worked: [AtomicU64; 3],
     /// When marking began ([`nanos`]).
     began: AtomicU64,
@@ -202,7 +202,7 @@ impl Heap {
         if !self.marking() {
             return false;
         }
-        let begin = nanos();
+        let (begin, cpu) = (nanos(), cpu_nanos());
         let (mut scanned, mut did) = (0, false);
         loop {
             let now = self.drain(p, &mut |n| scanned + n >= bytes || nanos() - begin >= SLICE);
@@ -223,7 +223,7 @@ impl Heap {
         }
         let spent = nanos() - begin;
         // Relaxed: statistics.
-        self.cycle.worked[kind as usize].fetch_add(spent, Ordering::Relaxed);
+        self.cycle.worked[kind as usize].fetch_add(cpu_nanos() - cpu, Ordering::Relaxed);
         if kind == WorkKind::Dedicated {
             p.worked.fetch_add(spent, Ordering::Relaxed);
         }

@@ -16,10 +16,26 @@ pub fn nanos() -> u64 {
         0
     }
     #[cfg(not(loom))]
+    read(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of processor time that this thread has used. A system call. May run without a P.
+#[nowritebarrierrec]
+pub fn cpu_nanos() -> u64 {
+    #[cfg(loom)]
     {
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: a live timespec; this clock always exists.
-        unsafe { clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+        0
     }
+    #[cfg(not(loom))]
+    read(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+#[cfg(not(loom))]
+#[nowritebarrierrec]
+#[inline]
+fn read(clock: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a live timespec; these clocks always exist.
+    unsafe { clock_gettime(clock, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

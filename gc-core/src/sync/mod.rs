@@ -20,7 +20,7 @@ pub mod word;
 
 use barrier_lint::nowritebarrierrec;
 
-pub use clock::nanos;
+pub use clock::{cpu_nanos, nanos};
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
 #[cfg(not(any(loom, miri)))]

@@ -1,0 +1,3 @@
+module tricolor/peers
+
+go 1.27
