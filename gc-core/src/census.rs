@@ -31,7 +31,7 @@ impl Heap {
             let mut page = 0;
             while page < pages {
                 // Relaxed: the stop orders it.
-                if self.page_map[page].load(Ordering::Relaxed) == 0 {
+                if self.page_map.get(page, Ordering::Relaxed).span == 0 {
                     page += 1;
                     continue;
                 }

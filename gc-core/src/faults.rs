@@ -33,6 +33,10 @@ faults! {
     VerifierDisagrees = "verifier-disagrees",
     /// Stacks are not scanned.
     SkipStacks = "skip-stacks",
+    /// Of a large object only the first piece is scanned.
+    LosePieces = "lose-pieces",
+    /// Pointers that a slice of marking has found and not yet tested are forgotten at its end.
+    ForgetFound = "forget-found",
     /// Values that pass through channels, joins and locks are copied without shading.
     SkipBulkBarrier = "skip-bulk-barrier",
 }

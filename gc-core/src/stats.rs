@@ -43,6 +43,8 @@ pub struct Stats {
     pub mark_dedicated: Duration,
     /// See `mark_assist`.
     pub mark_idle: Duration,
+    /// Longest scan of a part of a large object, in bytes; smaller objects are scanned whole.
+    pub largest_piece: usize,
     /// Objects that the verifier has walked, over all cycles; 0 unless it is on.
     pub verified_objects: u64,
     /// Stack words that pointed to dead slots when the verifier looked.
@@ -208,6 +210,7 @@ impl Stats {
             mark_assist: ns(&c.worked_ns[2]),
             mark_dedicated: ns(&c.worked_ns[0]),
             mark_idle: ns(&c.worked_ns[1]),
+            largest_piece: heap.cycle.largest_piece.load(O),
             verified_objects: c.verified.load(O),
             stale_words: c.stale.load(O),
         }

@@ -6,7 +6,8 @@
 
 use crate::heap::{Heap, Span};
 use crate::layout::{self, Mask, TypeDesc};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
+use barrier_lint::nowritebarrierrec;
 use core::ptr::NonNull;
 
 /// Most classes a heap can have: types plus the size classes of what has no single type.
@@ -40,15 +41,18 @@ struct Lists {
     sets: [SpanSet; 2],
 }
 
-/// One allocation class. Written once, before its index is handed out; then only the lists move.
+/// One allocation class. Written once, before its index is handed out; then only the lists move. What the marker reads
+/// comes first, in one cache line.
+#[cfg_attr(not(loom), repr(C, align(64)))]
 pub(crate) struct Class {
     scan: AtomicU32,
-    pub slot: AtomicUsize,
-    desc: AtomicPtr<TypeDesc>,
-    mask_bits: AtomicPtr<u64>,
     mask_words: AtomicU32,
+    pub slot: AtomicUsize,
+    pointers: AtomicU64,
+    mask_bits: AtomicPtr<u64>,
     mask_stride: AtomicU32,
     lists: Lock<Lists>,
+    desc: AtomicPtr<TypeDesc>,
 }
 
 // SAFETY: integers, null pointers, and a free lock around zeros.
@@ -57,6 +61,7 @@ unsafe impl Zeroed for Class {
         Class {
             scan: AtomicU32::new(0),
             slot: AtomicUsize::new(0),
+            pointers: AtomicU64::new(0),
             desc: AtomicPtr::new(core::ptr::null_mut()),
             mask_bits: AtomicPtr::new(core::ptr::null_mut()),
             mask_words: AtomicU32::new(0),
@@ -71,6 +76,7 @@ impl Class {
     // publication) every reader got it.
 
     #[inline(always)]
+    #[nowritebarrierrec(assoc)]
     pub fn scan(&self) -> Scan {
         match self.scan.load(Ordering::Relaxed) {
             0 => Scan::Data,
@@ -83,7 +89,25 @@ impl Class {
     #[inline(always)]
     pub fn mask(&self) -> Mask {
         let bits = NonNull::new(self.mask_bits.load(Ordering::Relaxed)).unwrap_or(NonNull::dangling());
-        Mask { words: self.mask_words.load(Ordering::Relaxed), stride: self.mask_stride.load(Ordering::Relaxed), bits }
+        Mask {
+            words: self.mask_words.load(Ordering::Relaxed),
+            stride: self.mask_stride.load(Ordering::Relaxed),
+            pointers: self.pointers(),
+            bits,
+        }
+    }
+
+    /// See [`Mask::pointers`].
+    #[inline(always)]
+    pub fn pointers(&self) -> u64 {
+        self.pointers.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of a slot; of a large object, which has a span of its own, the span says it.
+    #[inline(always)]
+    #[nowritebarrierrec(assoc)]
+    pub fn slot(&self) -> usize {
+        self.slot.load(Ordering::Relaxed)
     }
 
     /// The type of the objects, or of the elements of arrays of this type; `None` for shared classes.
@@ -118,6 +142,7 @@ impl Classes {
     }
 
     #[inline(always)]
+    #[nowritebarrierrec(assoc)]
     pub fn get(&self, index: u32) -> &Class {
         &self.table[index as usize]
     }
@@ -144,6 +169,7 @@ impl Classes {
         c.desc.store(desc_ptr, Ordering::Relaxed);
         if let Some(desc) = desc {
             let mask = Mask::flatten(desc);
+            c.pointers.store(mask.pointers, Ordering::Relaxed);
             c.mask_bits.store(mask.bits.as_ptr(), Ordering::Relaxed);
             c.mask_words.store(mask.words, Ordering::Relaxed);
             c.mask_stride.store(mask.stride, Ordering::Relaxed);

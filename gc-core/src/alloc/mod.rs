@@ -14,5 +14,5 @@ mod class;
 mod new;
 
 pub(crate) use cache::Cache;
-pub(crate) use class::{Classes, List, Scan};
+pub(crate) use class::{Class, Classes, List, Scan};
 pub(crate) use new::{ARRAY_HEADER, alloc_array, alloc_value};

@@ -5,6 +5,7 @@ use super::class::{List, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, PAGE_SIZE};
 use crate::layout::{self, Kind, Trace, TypeDesc};
+use crate::mark::Marker;
 use crate::p::GcP;
 use crate::sync::{Ordering, current, word};
 use core::ptr::NonNull;
@@ -183,19 +184,25 @@ pub(crate) unsafe fn alloc_array<T: Trace>(len: usize, fill: impl FnOnce(NonNull
 }
 
 impl Heap {
-    /// A new object, not yet published, while marking: black, with all it points to shaded.
+    /// A new object, not yet published, while marking: black, with all it points to shaded; or grey if it is large,
+    /// since no goroutine should be held up for as long as the scan of it may take.
     #[cold]
     #[inline(never)]
     fn blacken_new(&self, p: &GcP, at: usize) {
+        // SAFETY: this thread holds `p`; no other borrow of its work is alive.
+        let gcw = unsafe { p.gcw() };
+        let class = self.class_of_object(at);
+        if class.slot() > layout::SMALL_MAX {
+            return self.greyobject(gcw, at);
+        }
         if !faults::active(Fault::AllocWhite) {
             self.mark_map().set(self.granule_of(at));
-            let span = self.span_of_object(at);
-            // SAFETY: this thread holds `p`; no other borrow of its work is alive.
-            unsafe { p.gcw() }.marked(span.slot.load(Ordering::Relaxed));
+            gcw.marked(class.slot());
         }
-        if !faults::active(Fault::InitUnshaded) {
-            // SAFETY: as above; the object is initialised.
-            unsafe { self.scan_object(p.gcw(), at) };
+        if class.scan() != Scan::Data && !faults::active(Fault::InitUnshaded) {
+            let mut marker = Marker::new(self, gcw);
+            marker.scan_small(class, at);
+            marker.settle();
         }
     }
 }

@@ -4,24 +4,26 @@
 //! lies beside it, in tables indexed by page or by 16-byte granule:
 //!
 //! ```text
-//! page_map[page]   -> first page of the span + 1 (0: not in use)
+//! page_map[page]   -> first page of the span + 1 (0: not in use), and its allocation class
 //! spans[page]      the span that starts at this page
 //! maps[0], maps[1] one bit per granule: the marks of this cycle, and the slots that the last one left alive
 //! ```
 
+mod page_map;
 mod pages;
 mod span;
 
+pub(crate) use page_map::PageMap;
 pub(crate) use pages::PageHeap;
 pub(crate) use span::{Span, Spans};
 
-use crate::alloc::Classes;
+use crate::alloc::{Class, Classes};
 use crate::mark::{Cycle, MarkMap, Work};
 use crate::p::GcP;
 use crate::pacer::Pacer;
 use crate::root::RootTable;
 use crate::stats::{Counters, Stats};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
+use crate::sync::{AtomicPtr, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
 use crate::world::World;
 use barrier_lint::nowritebarrierrec;
 use core::fmt;
@@ -113,7 +115,7 @@ pub enum Phase {
 pub struct Heap {
     pub(crate) base: usize,
     pub(crate) bytes: usize,
-    pub(crate) page_map: Table<AtomicU32>,
+    pub(crate) page_map: PageMap,
     pub(crate) spans: Spans,
     pub(crate) pages: PageHeap,
     pub(crate) maps: [MarkMap; 2],
@@ -160,7 +162,7 @@ impl Heap {
         let heap = Box::new(Heap {
             base,
             bytes,
-            page_map: Table::new(npages)?,
+            page_map: PageMap::new(npages)?,
             spans: Spans::new(npages)?,
             pages: PageHeap::new(npages)?,
             maps: [MarkMap::new(granules)?, MarkMap::new(granules)?],
@@ -241,9 +243,26 @@ impl Heap {
     #[inline(always)]
     pub(crate) fn span_of_object(&self, base: usize) -> &Span {
         // Relaxed: whoever has the pointer got it by an Acquire that comes after the span was made.
-        let first = self.page_map[self.page_of(base)].load(Ordering::Relaxed);
-        debug_assert_ne!(first, 0, "{base:#x} is in no span");
-        &self.spans[first as usize - 1]
+        let page = self.page_map.get(self.page_of(base), Ordering::Relaxed);
+        debug_assert_ne!(page.span, 0, "{base:#x} is in no span");
+        &self.spans[page.span as usize - 1]
+    }
+
+    /// The class of an object.
+    #[nowritebarrierrec]
+    #[inline(always)]
+    pub(crate) fn class_of_object(&self, base: usize) -> &Class {
+        // Relaxed: as in `span_of_object`.
+        self.classes.get(self.page_map.get(self.page_of(base), Ordering::Relaxed).class)
+    }
+
+    /// Bytes of an object's slot. A large object's is its span, and the span says how long that is.
+    #[nowritebarrierrec]
+    #[inline(always)]
+    pub(crate) fn size_of_object(&self, class: &Class, base: usize) -> usize {
+        let slot = class.slot();
+        // Relaxed: as in `span_of_object`.
+        if slot <= crate::layout::SMALL_MAX { slot } else { self.span_of_object(base).slot.load(Ordering::Relaxed) }
     }
 
     /// The object that an arbitrary word points into, if it is a live slot: its span is in use, and the slot is
@@ -255,11 +274,11 @@ impl Heap {
             return None;
         }
         // Acquire: pairs with the Release in `Spans::publish`: the span's fields are there.
-        let first = self.page_map[self.page_of(word)].load(Ordering::Acquire);
-        if first == 0 {
+        let page = self.page_map.get(self.page_of(word), Ordering::Acquire);
+        if page.span == 0 {
             return None;
         }
-        let span = &self.spans[first as usize - 1];
+        let span = &self.spans[page.span as usize - 1];
         let Some(slot) = span.slot_of(word) else { return None };
         // Acquire: pairs with the Release of publication: what the object holds is there.
         let live = slot < span.published.load(Ordering::Acquire) || self.alloc_map().is_marked(self.granule_of(slot));

@@ -14,6 +14,7 @@
 //! g - 2  needs sweeping                           g + 1  was cached when the flip came: its P sweeps it first
 //! ```
 
+use super::page_map::Page;
 use super::{Heap, PAGE_SIZE};
 use crate::layout;
 use crate::sync::{AtomicU32, AtomicUsize, MapError, Ordering, Table, Zeroed};
@@ -122,9 +123,10 @@ impl Heap {
         span.nelems.store(nelems as u32, Ordering::Relaxed);
         span.magic.store(layout::div_magic(slot), Ordering::Relaxed);
         span.sweepgen.store(sweepgen, Ordering::Relaxed);
+        let entry = Page { span: first as u32 + 1, class };
         for page in first..first + npages {
             // Release: pairs with the Acquire in `find_object`.
-            self.page_map[page].store(first as u32 + 1, Ordering::Release);
+            self.page_map.set(page, entry, Ordering::Release);
         }
         span
     }
@@ -135,7 +137,7 @@ impl Heap {
         let npages = span.npages.load(Ordering::Relaxed) as usize;
         for page in first..first + npages {
             // Relaxed: conservative look-ups happen while marking, and a flip orders this before them.
-            self.page_map[page].store(0, Ordering::Relaxed);
+            self.page_map.clear(page, Ordering::Relaxed);
         }
         self.pages.free(self, first, npages);
     }

@@ -120,6 +120,9 @@ pub struct Mask {
     pub words: u32,
     /// Words of the type: the stride in arrays.
     pub stride: u32,
+    /// One bit for each word that is a pointer, if that says all: no word is ambiguous, and none of the pointers lies
+    /// behind the first 64 words. Else 0.
+    pub pointers: u64,
     pub(crate) bits: NonNull<u64>,
 }
 
@@ -135,7 +138,7 @@ impl Mask {
         let stride = desc.size.div_ceil(size_of::<usize>());
         let groups = stride.div_ceil(Self::PER_WORD).max(1);
         let bits = offheap::persistent_words(groups);
-        let mut words = 0;
+        let (mut words, mut pointers, mut says_all) = (0, 0, true);
         desc.each_word(0, &mut |offset, ambiguous| {
             let word = offset / size_of::<usize>();
             assert!(
@@ -145,11 +148,22 @@ impl Mask {
                 desc.size
             );
             words = words.max(word + 1);
+            if ambiguous || word >= u64::BITS as usize {
+                says_all = false;
+            } else {
+                pointers |= 1 << word;
+            }
             let code = if ambiguous { 2 } else { 1 };
             // SAFETY: `word < stride`, so the group is one of those just allocated; nobody else sees them yet.
             unsafe { *bits.as_ptr().add(word / Self::PER_WORD) |= code << (word % Self::PER_WORD * 2) };
         });
-        Mask { words: words as u32, stride: stride as u32, bits }
+        Mask { words: words as u32, stride: stride as u32, pointers: if says_all { pointers } else { 0 }, bits }
+    }
+
+    /// Whether every word is a pointer, so that an array of these is a run of pointers.
+    #[inline]
+    pub(crate) fn all_pointers(&self) -> bool {
+        self.stride > 0 && self.stride <= u64::BITS && self.pointers == u64::MAX >> (u64::BITS - self.stride)
     }
 
     /// The codes of words `32 * group ..`, two bits each.
@@ -186,6 +200,31 @@ mod tests {
         assert_eq!(mask.group(0), 0b01_01_00);
         assert_eq!(mask.group(1), 1 << (8 * 2));
         assert_eq!(mask.group(2), 0);
+        // Word 40 is within reach; nothing is ambiguous.
+        assert_eq!(mask.pointers, 0b110 | 1 << 40);
+        assert!(!mask.all_pointers());
+    }
+
+    #[test]
+    fn the_compact_form_says_all_or_nothing() {
+        static WORD: TypeDesc = TypeDesc { size: 8, align: 8, kind: Kind::Conservative, fields: &[], name: "word" };
+        static MIXED: TypeDesc = TypeDesc {
+            size: 16,
+            align: 8,
+            kind: Kind::Struct,
+            fields: &[Field { offset: 0, desc: &PTR, count: 1 }, Field { offset: 8, desc: &WORD, count: 1 }],
+            name: "Mixed",
+        };
+        const fn run(count: usize, fields: &'static [Field]) -> TypeDesc {
+            TypeDesc { size: 8 * count, align: 8, kind: Kind::Struct, fields, name: "Run" }
+        }
+        static FITS: TypeDesc = run(64, &[Field { offset: 0, desc: &PTR, count: 64 }]);
+        static TOO_LONG: TypeDesc = run(65, &[Field { offset: 0, desc: &PTR, count: 65 }]);
+        assert_eq!(Mask::flatten(&MIXED).pointers, 0);
+        assert_eq!(Mask::flatten(&FITS).pointers, u64::MAX);
+        assert!(Mask::flatten(&FITS).all_pointers() && Mask::flatten(&PTR).all_pointers());
+        assert_eq!(Mask::flatten(&TOO_LONG).pointers, 0);
+        assert!(!Mask::flatten(&TOO_LONG).all_pointers());
     }
 
     #[test]

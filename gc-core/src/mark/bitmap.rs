@@ -26,6 +26,12 @@ impl MarkMap {
         observe(&self.words[granule / BITS], Ordering::Relaxed) >> (granule % BITS) & 1 != 0
     }
 
+    /// Starts to load the word that holds the bit.
+    #[inline(always)]
+    pub fn prefetch(&self, granule: usize) {
+        super::prefetch(core::ptr::from_ref(&self.words[granule / BITS]).addr());
+    }
+
     /// Sets the bit; true for exactly one of all that try.
     #[nowritebarrierrec]
     #[inline(always)]

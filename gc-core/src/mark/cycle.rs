@@ -54,6 +54,8 @@ pub(crate) struct Cycle {
     terminating: AtomicBool,
     marked_bytes: AtomicUsize,
     marked_objects: AtomicUsize,
+    /// Longest scan of a piece of a large object, in bytes, over all cycles.
+    pub(crate) largest_piece: AtomicUsize,
     /// Processor nanoseconds of marking in this cycle, by [`WorkKind`].
     pub(crate) worked: [AtomicU64; 3],
     /// When marking began ([`nanos`]).
@@ -72,6 +74,7 @@ impl Cycle {
             terminating: AtomicBool::new(false),
             marked_bytes: AtomicUsize::new(0),
             marked_objects: AtomicUsize::new(0),
+            largest_piece: AtomicUsize::new(0),
             worked: std::array::from_fn(|_| AtomicU64::new(0)),
             began: AtomicU64::new(0),
         }

@@ -14,20 +14,27 @@
 //! Hence I1 and I2: whoever calls this holds a P or is the stopper, and a stop waits until nobody is in the gap. The
 //! model `greyobject` shows both.
 
-use super::work::GcWork;
+use super::work::{GcWork, Grey};
+use crate::alloc::Scan;
 use crate::heap::Heap;
 use barrier_lint::nowritebarrierrec;
 
 #[nowritebarrierrec]
 impl Heap {
-    /// Shades the object at `base`: if it is white it becomes grey. The caller holds the P that `gcw` belongs to.
+    /// Shades the object at `base`: if it is white it becomes grey, or black at once if there is nothing to scan in
+    /// it. The caller holds the P that `gcw` belongs to.
     #[inline]
     pub(crate) fn greyobject(&self, gcw: &mut GcWork, base: usize) {
         if !self.mark_map().try_mark(self.granule_of(base)) {
             return;
         }
         // Here the object is marked and on no list: the gap.
-        gcw.put(self, base);
+        let class = self.class_of_object(base);
+        if class.scan() == Scan::Data {
+            gcw.marked(self.size_of_object(class, base));
+        } else {
+            gcw.put(self, Grey::object(base));
+        }
     }
 
     /// Shades what a pointer field holds: null, a pointer to something that is not in the heap, or an object's base.

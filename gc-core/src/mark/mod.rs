@@ -1,11 +1,12 @@
 //! Marking: concurrent, parallel, tri-colour.
 //!
 //! White: mark bit clear. Grey: mark bit set and on a work list. Black: mark bit set and scanned. A newcomer's way
-//! through: [`grey`] (the two steps that the race of 2015 fell between), [`work`] (where grey objects wait), `scan`
-//! (what turns them black), `roots` (where it starts), [`cycle`] (how it starts and ends).
+//! through: [`grey`] (the two steps that the race of 2015 fell between), [`work`] (where grey objects wait), `drain`
+//! (what takes them from there), `scan` (what turns them black), `roots` (where it starts), [`cycle`] (how it starts and ends).
 
 mod bitmap;
 mod cycle;
+mod drain;
 mod grey;
 mod roots;
 mod scan;
@@ -13,6 +14,20 @@ mod work;
 
 pub(crate) use bitmap::MarkMap;
 pub(crate) use cycle::Cycle;
+pub(crate) use drain::Marker;
 pub use cycle::WorkKind;
 pub use roots::Scanner;
 pub(crate) use work::{GcWork, Work};
+
+/// Starts to load the cache line of `addr`, which need not be a valid address.
+#[inline(always)]
+fn prefetch(addr: usize) {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+    // SAFETY: a prefetch has no effect but on time.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(core::ptr::without_provenance(addr));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
+    let _ = addr;
+}

@@ -1,17 +1,19 @@
 //! Scanning: what turns a grey object black. Reads bitmaps and headers; never calls code of the type.
+//!
+//! A scan never takes long: what a large object holds is scanned in pieces of [`PIECE`] bytes, each of which is work
+//! of its own (Go's oblets), for whichever marker comes by.
 
-use super::work::GcWork;
-use crate::alloc::Scan;
-use crate::heap::Heap;
-use crate::layout::Mask;
-use crate::p::GcP;
+use super::drain::Marker;
+use super::work::Grey;
+use crate::alloc::{ARRAY_HEADER, Class, Scan};
+use crate::faults::{self, Fault};
+use crate::layout::{Mask, SMALL_MAX};
 use crate::sync::{Ordering, word};
+use core::ops::Range;
 
-/// Objects between a marker's pop and its scan: each is prefetched when it enters, so that this many cache misses
-/// overlap.
-const RING: usize = if cfg!(loom) { 2 } else { 16 };
-/// How many objects are scanned between two looks at the clock and at `preempt`.
-const BATCH: usize = if cfg!(loom) { 4 } else { 256 };
+/// Most bytes that are scanned in one go.
+pub(crate) const PIECE: usize = 128 << 10;
+const WORD: usize = size_of::<usize>();
 
 #[inline(always)]
 fn load(addr: usize) -> usize {
@@ -20,109 +22,106 @@ fn load(addr: usize) -> usize {
     unsafe { word::at(addr) }.load(Ordering::Acquire)
 }
 
-#[inline(always)]
-fn prefetch(addr: usize) {
-    #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
-    // SAFETY: a prefetch has no effect but on time.
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(core::ptr::with_exposed_provenance(
-            addr,
-        ));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
-    let _ = addr;
-}
-
-impl Heap {
-    /// Shades everything that the object at `base` points to.
-    pub(crate) fn scan_object(&self, gcw: &mut GcWork, base: usize) {
-        let span = self.span_of_object(base);
-        let class = self.classes.get(span.class.load(Ordering::Relaxed));
-        match class.scan() {
-            Scan::Data => {}
-            Scan::Typed => self.scan_typed(gcw, base, class.mask()),
-            Scan::Array => {
-                let mask = self.classes.get(load(base + size_of::<usize>()) as u32).mask();
-                let (first, stride) = (base + crate::alloc::ARRAY_HEADER, mask.stride as usize * size_of::<usize>());
-                for i in 0..load(base) {
-                    self.scan_typed(gcw, first + i * stride, mask);
-                }
-            }
-            Scan::Conservative => {
-                let bytes = span.slot.load(Ordering::Relaxed);
-                for addr in (base..base + bytes).step_by(size_of::<usize>()) {
-                    self.shade_conservatively(gcw, load(addr));
-                }
-            }
+impl Marker<'_> {
+    /// Scans one grey object, or one piece of a large one, and counts it.
+    #[inline]
+    pub fn scan(&mut self, grey: Grey) {
+        let class = self.heap.class_of_object(grey.address());
+        let slot = class.slot();
+        if slot <= SMALL_MAX {
+            self.gcw.marked(slot);
+            self.scan_small(class, grey.address());
+        } else {
+            self.scan_large(class, grey);
         }
     }
 
+    /// Finds everything that the object at `base`, which shares its span with others, points to.
+    #[inline(always)]
+    pub fn scan_small(&mut self, class: &Class, base: usize) {
+        let mut pointers = class.pointers();
+        if class.scan() == Scan::Typed && pointers != 0 {
+            while pointers != 0 {
+                self.found(load(base + pointers.trailing_zeros() as usize * WORD));
+                pointers &= pointers - 1;
+            }
+        } else {
+            self.scan_range(class, base, base..base + class.slot());
+        }
+    }
+
+    /// Scans a large object's first piece and enqueues the others; or scans one of those.
+    #[cold]
+    fn scan_large(&mut self, class: &Class, grey: Grey) {
+        let span = self.heap.span_of_object(grey.address());
+        // Relaxed: constant since the span was published.
+        let (base, bytes) = (span.base.load(Ordering::Relaxed), span.slot.load(Ordering::Relaxed));
+        let piece = grey.address()..(grey.address() + PIECE).min(base + bytes);
+        if grey.is_piece() {
+            self.gcw.marked_more(piece.len());
+        } else {
+            self.gcw.marked(piece.len());
+            if !faults::active(Fault::LosePieces) {
+                // The last one first: the lists are stacks.
+                for start in (base + PIECE..base + bytes).step_by(PIECE).rev() {
+                    self.gcw.put(self.heap, Grey::piece(start));
+                }
+            }
+        }
+        self.gcw.scanned_piece(piece.len());
+        self.scan_range(class, base, piece);
+    }
+
+    /// Finds everything that the words in `range` point to, which is a part of the object at `base`.
+    fn scan_range(&mut self, class: &Class, base: usize, range: Range<usize>) {
+        match class.scan() {
+            Scan::Data => {}
+            Scan::Typed => self.scan_typed(base, class.mask(), range),
+            Scan::Array => self.scan_array(base, range),
+            Scan::Conservative => range.step_by(WORD).for_each(|at| self.found_word(load(at))),
+        }
+    }
+
+    /// The part of an array in `range`.
+    fn scan_array(&mut self, base: usize, range: Range<usize>) {
+        let mask = self.heap.classes.get(load(base + WORD) as u32).mask();
+        let (first, stride) = (base + ARRAY_HEADER, mask.stride as usize * WORD);
+        let range = range.start.max(first)..range.end.min(first + load(base) * stride);
+        if mask.all_pointers() {
+            range.step_by(WORD).for_each(|at| self.found(load(at)));
+            return;
+        }
+        // An element may lie across the range's ends.
+        let mut element = first + (range.start - first) / stride * stride;
+        while element < range.end {
+            self.scan_typed(element, mask, range.start.max(element)..range.end.min(element + stride));
+            element += stride;
+        }
+    }
+
+    /// The part in `range` of a value at `base`.
     #[inline]
-    fn scan_typed(&self, gcw: &mut GcWork, base: usize, mask: Mask) {
-        let mut group = 0;
-        while group * Mask::PER_WORD < mask.words as usize {
+    fn scan_typed(&mut self, base: usize, mask: Mask, range: Range<usize>) {
+        let (first, end) = ((range.start - base) / WORD, ((range.end - base) / WORD).min(mask.words as usize));
+        let mut group = first / Mask::PER_WORD;
+        while group * Mask::PER_WORD < end {
             let mut bits = mask.group(group);
             while bits != 0 {
-                let index = bits.trailing_zeros() as usize / 2;
-                let code = bits >> (index * 2) & 3;
-                bits &= !(3 << (index * 2));
-                let value = load(base + (group * Mask::PER_WORD + index) * size_of::<usize>());
+                let within = bits.trailing_zeros() as usize / 2;
+                let code = bits >> (within * 2) & 3;
+                bits &= !(3 << (within * 2));
+                let index = group * Mask::PER_WORD + within;
+                if index < first || index >= end {
+                    continue;
+                }
+                let value = load(base + index * WORD);
                 if code == 1 {
-                    self.shade(gcw, value);
+                    self.found(value);
                 } else {
-                    self.shade_conservatively(gcw, value);
+                    self.found_word(value);
                 }
             }
             group += 1;
-        }
-    }
-
-    /// Scans one grey object and counts it. Returns its size in bytes.
-    #[inline]
-    fn blacken(&self, gcw: &mut GcWork, base: usize) -> usize {
-        let span = self.span_of_object(base);
-        // A large object's slot is its span.
-        let bytes = span.slot.load(Ordering::Relaxed);
-        gcw.marked(bytes);
-        self.scan_object(gcw, base);
-        bytes
-    }
-
-    /// Scans grey objects until there are none, `enough(bytes so far)` says so, or the P's owner is wanted elsewhere.
-    /// Returns how many bytes were scanned.
-    ///
-    /// The caller holds `p`.
-    pub(crate) fn drain(&self, p: &GcP, enough: &mut dyn FnMut(usize) -> bool) -> usize {
-        // SAFETY: this thread holds `p` and borrows its work only here.
-        let gcw = unsafe { p.gcw() };
-        let mut ring = [0; RING];
-        let (mut at, mut scanned) = (0, 0);
-        loop {
-            for _ in 0..BATCH {
-                let next = gcw.get(self).unwrap_or(0);
-                if next != 0 {
-                    prefetch(next);
-                }
-                let mut base = core::mem::replace(&mut ring[at], next);
-                at = (at + 1) % RING;
-                if base == 0 && next == 0 {
-                    // The lists are empty; what is left in the ring may fill them again.
-                    match ring.iter_mut().find(|b| **b != 0) {
-                        Some(b) => base = core::mem::take(b),
-                        None => return scanned,
-                    }
-                }
-                if base != 0 {
-                    scanned += self.blacken(gcw, base);
-                }
-            }
-            gcw.share(self);
-            // Relaxed: a hint; the stop itself synchronises.
-            if p.preempt.load(Ordering::Relaxed) || enough(scanned) {
-                // Grey objects leave through the lists: they are marked, so nobody else would enqueue them.
-                ring.into_iter().filter(|b| *b != 0).for_each(|b| gcw.put(self, b));
-                return scanned;
-            }
         }
     }
 }

@@ -10,6 +10,39 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, MapError, Ordering, Table, 
 use barrier_lint::{certify, nowritebarrierrec};
 use core::cell::UnsafeCell;
 
+/// What waits on the lists: a whole object, or one piece of a large object that another marker began with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Grey(usize);
+
+#[nowritebarrierrec]
+impl Grey {
+    pub const NONE: Grey = Grey(0);
+    /// Addresses of objects and pieces are multiples of 16.
+    const PIECE: usize = 1;
+
+    #[inline(always)]
+    pub fn object(base: usize) -> Grey {
+        Grey(base)
+    }
+
+    /// The piece that starts at this address.
+    #[inline]
+    pub fn piece(start: usize) -> Grey {
+        Grey(start | Grey::PIECE)
+    }
+
+    #[inline(always)]
+    pub fn is_piece(self) -> bool {
+        self.0 & Grey::PIECE != 0
+    }
+
+    /// The object's base, or where the piece starts.
+    #[inline(always)]
+    pub fn address(self) -> usize {
+        self.0 & !Grey::PIECE
+    }
+}
+
 /// Objects per buffer: with the header, 2 KiB.
 pub(crate) const CAPACITY: usize = if cfg!(loom) { 2 } else { 254 };
 const MAX_BUFFERS: usize = if cfg!(loom) { 8 } else { 1 << 20 };
@@ -18,7 +51,7 @@ const MAX_BUFFERS: usize = if cfg!(loom) { 8 } else { 1 << 20 };
 pub(crate) struct Buffer {
     next: AtomicU32,
     len: UnsafeCell<usize>,
-    objects: UnsafeCell<[usize; CAPACITY]>,
+    objects: UnsafeCell<[Grey; CAPACITY]>,
 }
 
 // SAFETY: the cells are touched only by the buffer's owner (the one that popped it).
@@ -26,7 +59,7 @@ unsafe impl Sync for Buffer {}
 // SAFETY: integers.
 unsafe impl Zeroed for Buffer {
     fn zeroed() -> Self {
-        Buffer { next: AtomicU32::new(0), len: UnsafeCell::new(0), objects: UnsafeCell::new([0; CAPACITY]) }
+        Buffer { next: AtomicU32::new(0), len: UnsafeCell::new(0), objects: UnsafeCell::new([Grey::NONE; CAPACITY]) }
     }
 }
 
@@ -136,17 +169,19 @@ pub(crate) struct GcWork {
     /// Bytes of objects marked here and not yet added up.
     marked_bytes: usize,
     marked_objects: usize,
+    /// The longest scan of a piece of a large object, in bytes.
+    largest_piece: usize,
 }
 
 #[nowritebarrierrec]
 impl GcWork {
     pub fn new() -> GcWork {
-        GcWork { now: 0, spare: 0, marked_bytes: 0, marked_objects: 0 }
+        GcWork { now: 0, spare: 0, marked_bytes: 0, marked_objects: 0, largest_piece: 0 }
     }
 
-    /// Enqueues a marked object.
+    /// Enqueues a marked object, or a piece of one.
     #[inline]
-    pub fn put(&mut self, heap: &Heap, base: usize) {
+    pub fn put(&mut self, heap: &Heap, grey: Grey) {
         let work = &heap.work;
         if self.now == 0 || self.len(work) == CAPACITY {
             self.put_slow(work);
@@ -154,7 +189,7 @@ impl GcWork {
         let b = &work.buffers[self.now as usize - 1];
         // SAFETY: `now` is this P's own buffer, and it has room.
         unsafe {
-            (*b.objects.get())[*b.len.get()] = base;
+            (*b.objects.get())[*b.len.get()] = grey;
             *b.len.get() += 1;
         }
     }
@@ -173,7 +208,7 @@ impl GcWork {
 
     /// Takes a grey object: from here, else from the global list.
     #[inline]
-    pub fn get(&mut self, heap: &Heap) -> Option<usize> {
+    pub fn get(&mut self, heap: &Heap) -> Option<Grey> {
         let work = &heap.work;
         if (self.now == 0 || self.len(work) == 0) && !self.get_slow(work) {
             return None;
@@ -213,10 +248,12 @@ impl GcWork {
         let any = Self::hand_out(work, self.now) | Self::hand_out(work, self.spare);
         self.now = 0;
         self.spare = 0;
-        if self.marked_objects > 0 {
+        if self.marked_bytes > 0 {
             heap.cycle.count_marked(self.marked_bytes, self.marked_objects);
+            heap.cycle.largest_piece.fetch_max(self.largest_piece, Ordering::Relaxed);
             self.marked_bytes = 0;
             self.marked_objects = 0;
+            self.largest_piece = 0;
         }
         any
     }
@@ -233,11 +270,27 @@ impl GcWork {
         any
     }
 
-    /// Counts an object that was marked and scanned (or needs no scan).
+    /// Counts an object that was marked and scanned (or needs no scan). Of a large one: with its first piece.
     #[inline]
     pub fn marked(&mut self, bytes: usize) {
         self.marked_bytes += bytes;
         self.marked_objects += 1;
+    }
+
+    /// Counts a further piece of a large object.
+    pub fn marked_more(&mut self, bytes: usize) {
+        self.marked_bytes += bytes;
+    }
+
+    /// Notes how long a piece was.
+    pub fn scanned_piece(&mut self, bytes: usize) {
+        self.largest_piece = self.largest_piece.max(bytes);
+    }
+
+    /// Bytes counted here since [`dispose`](GcWork::dispose).
+    #[inline(always)]
+    pub fn marked_bytes(&self) -> usize {
+        self.marked_bytes
     }
 
     /// Gives away half of what there is when nobody else can have any, so that idle Ps find something.

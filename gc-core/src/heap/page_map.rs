@@ -1,0 +1,52 @@
+//! The page map: of each page, which span it belongs to and of which class that is, in one word.
+//!
+//! The marker asks for every object that it finds and again when it scans it, so what it needs is here, in 8 bytes for
+//! 8 KiB of heap, and not in the span table, whose entries are a cache line each.
+
+use crate::sync::{AtomicU64, MapError, Ordering, Table};
+use barrier_lint::nowritebarrierrec;
+
+pub(crate) struct PageMap {
+    pages: Table<AtomicU64>,
+}
+
+/// What the map says of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Page {
+    /// First page of the span + 1; 0: not in use.
+    pub span: u32,
+    /// Index of the span's allocation class.
+    pub class: u32,
+}
+
+impl PageMap {
+    pub fn new(npages: usize) -> Result<PageMap, MapError> {
+        Ok(PageMap { pages: Table::new(npages)? })
+    }
+}
+
+#[nowritebarrierrec]
+impl PageMap {
+    #[inline(always)]
+    pub fn get(&self, page: usize, order: Ordering) -> Page {
+        let word = self.pages[page].load(order);
+        Page { span: word as u32, class: (word >> 32) as u32 }
+    }
+
+    #[inline]
+    pub fn set(&self, page: usize, to: Page, order: Ordering) {
+        self.pages[page].store(u64::from(to.class) << 32 | u64::from(to.span), order);
+    }
+
+    /// The page is in no span any more.
+    #[inline]
+    pub fn clear(&self, page: usize, order: Ordering) {
+        self.pages[page].store(0, order);
+    }
+
+    /// Where the entry of a page lies, to prefetch it.
+    #[inline(always)]
+    pub fn address(&self, page: usize) -> usize {
+        core::ptr::from_ref(&self.pages[page]).addr()
+    }
+}
