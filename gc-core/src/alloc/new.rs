@@ -197,7 +197,7 @@ impl Heap {
         }
         if !faults::active(Fault::AllocWhite) {
             self.mark_map().set(self.granule_of(at));
-            gcw.marked(class.slot());
+            gcw.marked(class.slot(), 1);
         }
         if class.scan() != Scan::Data && !faults::active(Fault::InitUnshaded) {
             let mut marker = Marker::new(self, gcw);

@@ -4,10 +4,14 @@
 //! cycle before left alive (the *alloc map*). When marking ends, the fresh marks become the alloc map, and the
 //! sweeper clears the old one span by span, so it is clear when the next cycle needs it for marks.
 
+use crate::heap::PAGE_SIZE;
+use crate::layout::GRANULE;
 use crate::sync::{AtomicUsize, MapError, Ordering, Table, observe};
 use barrier_lint::nowritebarrierrec;
 
-const BITS: usize = usize::BITS as usize;
+/// Granules for which a word stands: never more than a page has, so that the objects of a word are of one span.
+pub(crate) const BITS: usize = if cfg!(loom) { PAGE_SIZE / GRANULE } else { usize::BITS as usize };
+const _: () = assert!(PAGE_SIZE.is_multiple_of(BITS * GRANULE));
 
 pub(crate) struct MarkMap {
     words: Table<AtomicUsize>,
@@ -26,10 +30,10 @@ impl MarkMap {
         observe(&self.words[granule / BITS], Ordering::Relaxed) >> (granule % BITS) & 1 != 0
     }
 
-    /// Starts to load the word that holds the bit.
+    /// Starts to load a word (which stands for the granules from `word * BITS` on).
     #[inline(always)]
-    pub fn prefetch(&self, granule: usize) {
-        super::prefetch(core::ptr::from_ref(&self.words[granule / BITS]).addr());
+    pub fn prefetch(&self, word: usize) {
+        super::prefetch(core::ptr::from_ref(&self.words[word]).addr());
     }
 
     /// Sets the bit; true for exactly one of all that try.
@@ -44,6 +48,19 @@ impl MarkMap {
         }
         // Relaxed: see `is_marked`; uniqueness needs only atomicity.
         word.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    /// Sets these bits of a word and returns those that were clear: each goes to exactly one of all that try.
+    #[nowritebarrierrec]
+    #[inline(always)]
+    pub fn mark(&self, word: usize, bits: usize) -> usize {
+        let word = &self.words[word];
+        // As in `try_mark`.
+        let clear = bits & !observe(word, Ordering::Relaxed);
+        if clear == 0 {
+            return 0;
+        }
+        clear & !word.fetch_or(clear, Ordering::Relaxed)
     }
 
     /// Sets the bit.
@@ -87,7 +104,7 @@ fn for_words(first: usize, n: usize, mut f: impl FnMut(usize, usize)) {
     while at < first + n {
         let low = at % BITS;
         let take = (BITS - low).min(first + n - at);
-        let mask = if take == BITS { usize::MAX } else { ((1 << take) - 1) << low };
+        let mask = if take == usize::BITS as usize { usize::MAX } else { ((1 << take) - 1) << low };
         f(at / BITS, mask);
         at += take;
     }
@@ -98,11 +115,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_bit_is_returned_once() {
+        let map = MarkMap::new(512).unwrap();
+        assert_eq!(map.mark(1, 0b0110), 0b0110);
+        assert_eq!(map.mark(1, 0b1100), 0b1000);
+        assert_eq!(map.mark(1, 0b1110), 0);
+        assert_eq!(map.count(0, 512), 3);
+        assert!(map.is_marked(BITS + 1) && !map.is_marked(BITS));
+    }
+
+    #[test]
     fn ranges_count_and_clear_exactly() {
         for (first, n) in [(0, 64), (3, 5), (60, 10), (1, 200), (64, 128), (127, 1)] {
             let map = MarkMap::new(512).unwrap();
-            (0..512).for_each(|g| assert!(map.try_mark(g)));
-            assert!(!map.try_mark(first));
+            (0..512).for_each(|g| map.set(g));
             assert_eq!(map.count(first, n), n);
             map.clear(first, n);
             assert_eq!(map.count(first, n), 0);

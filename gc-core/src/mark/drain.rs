@@ -10,6 +10,7 @@
 //! A pointer in the ring of found ones is not marked yet, though what held it is black: the ring is emptied before the
 //! marker does anything that others could see. Both rings are local to a slice of marking, in which the P is held.
 
+use super::bitmap::BITS;
 use super::prefetch;
 use super::work::{GcWork, Grey};
 use crate::faults::{self, Fault};
@@ -21,7 +22,7 @@ use core::mem::replace;
 /// Objects between leaving the lists and being scanned.
 const RING: usize = if cfg!(loom) { 2 } else { 16 };
 /// Pointers between being found and being tested.
-const FOUND: usize = if cfg!(loom) { 1 } else { 8 };
+const FOUND: usize = if cfg!(loom) { 1 } else { 16 };
 /// Bytes that are marked between two looks at the clock and at `preempt`.
 const LOOK: usize = if cfg!(loom) { 64 } else { 16 << 10 };
 
@@ -45,7 +46,7 @@ impl<'a> Marker<'a> {
         if !self.heap.contains(pointer) {
             return;
         }
-        self.heap.mark_map().prefetch(self.heap.granule_of(pointer));
+        self.heap.mark_map().prefetch(self.heap.granule_of(pointer) / BITS);
         prefetch(self.heap.page_map.address(self.heap.page_of(pointer)));
         let due = replace(&mut self.found[self.at], pointer);
         self.at = (self.at + 1) % FOUND;

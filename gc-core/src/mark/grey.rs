@@ -14,9 +14,11 @@
 //! Hence I1 and I2: whoever calls this holds a P or is the stopper, and a stop waits until nobody is in the gap. The
 //! model `greyobject` shows both.
 
+use super::bitmap::BITS;
 use super::work::{GcWork, Grey};
 use crate::alloc::Scan;
 use crate::heap::Heap;
+use crate::layout::GRANULE;
 use barrier_lint::nowritebarrierrec;
 
 #[nowritebarrierrec]
@@ -31,9 +33,30 @@ impl Heap {
         // Here the object is marked and on no list: the gap.
         let class = self.class_of_object(base);
         if class.scan() == Scan::Data {
-            gcw.marked(self.size_of_object(class, base));
+            gcw.marked(self.size_of_object(class, base), 1);
         } else {
             gcw.put(self, Grey::object(base));
+        }
+    }
+
+    /// As [`greyobject`](Heap::greyobject), for all the objects for which `bits` of one word of the mark map stand.
+    /// They are of one span.
+    #[inline(never)]
+    pub(crate) fn greyobjects(&self, gcw: &mut GcWork, word: usize, bits: usize) {
+        let mut white = self.mark_map().mark(word, bits);
+        if white == 0 {
+            return;
+        }
+        // Here the objects that were white are marked and on no list: the gap.
+        let first = self.base + word * BITS * GRANULE;
+        let class = self.class_of_object(first);
+        if class.scan() == Scan::Data {
+            gcw.marked(self.size_of_object(class, first), white.count_ones() as usize);
+            return;
+        }
+        while white != 0 {
+            gcw.put(self, Grey::object(first + white.trailing_zeros() as usize * GRANULE));
+            white &= white - 1;
         }
     }
 

@@ -3,6 +3,7 @@
 //! A scan never takes long: what a large object holds is scanned in pieces of [`PIECE`] bytes, each of which is work
 //! of its own (Go's oblets), for whichever marker comes by.
 
+use super::bitmap::BITS;
 use super::drain::Marker;
 use super::work::Grey;
 use crate::alloc::{ARRAY_HEADER, Class, Scan};
@@ -29,7 +30,7 @@ impl Marker<'_> {
         let class = self.heap.class_of_object(grey.address());
         let slot = class.slot();
         if slot <= SMALL_MAX {
-            self.gcw.marked(slot);
+            self.gcw.marked(slot, 1);
             self.scan_small(class, grey.address());
         } else {
             self.scan_large(class, grey);
@@ -60,7 +61,7 @@ impl Marker<'_> {
         if grey.is_piece() {
             self.gcw.marked_more(piece.len());
         } else {
-            self.gcw.marked(piece.len());
+            self.gcw.marked(piece.len(), 1);
             if !faults::active(Fault::LosePieces) {
                 // The last one first: the lists are stacks.
                 for start in (base + PIECE..base + bytes).step_by(PIECE).rev() {
@@ -88,14 +89,40 @@ impl Marker<'_> {
         let (first, stride) = (base + ARRAY_HEADER, mask.stride as usize * WORD);
         let range = range.start.max(first)..range.end.min(first + load(base) * stride);
         if mask.all_pointers() {
-            range.step_by(WORD).for_each(|at| self.found(load(at)));
-            return;
+            return self.scan_pointers(range);
         }
         // An element may lie across the range's ends.
         let mut element = first + (range.start - first) / stride * stride;
         while element < range.end {
             self.scan_typed(element, mask, range.start.max(element)..range.end.min(element + stride));
             element += stride;
+        }
+    }
+
+    /// A run of pointers. Objects that were allocated one after the other often stand so in an array, too: neighbours
+    /// are shaded together, by one locked instruction for up to 64 of them.
+    fn scan_pointers(&mut self, range: Range<usize>) {
+        let (mut first, mut word, mut bits) = (0, usize::MAX, 0);
+        for pointer in range.step_by(WORD).map(load).filter(|p| self.heap.contains(*p)) {
+            let granule = self.heap.granule_of(pointer);
+            let bit = 1 << (granule % BITS);
+            if granule / BITS == word {
+                bits |= bit;
+                continue;
+            }
+            self.found_neighbours(first, word, bits);
+            (first, word, bits) = (pointer, granule / BITS, bit);
+        }
+        self.found_neighbours(first, word, bits);
+    }
+
+    /// `bits` of a word of the mark map stand for objects that were found, of which `first` is one.
+    #[inline(always)]
+    fn found_neighbours(&mut self, first: usize, word: usize, bits: usize) {
+        if bits & bits.wrapping_sub(1) == 0 {
+            self.found(first);
+        } else {
+            self.heap.greyobjects(self.gcw, word, bits);
         }
     }
 

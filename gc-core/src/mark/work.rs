@@ -270,11 +270,11 @@ impl GcWork {
         any
     }
 
-    /// Counts an object that was marked and scanned (or needs no scan). Of a large one: with its first piece.
+    /// Counts `n` objects that were marked and scanned (or need no scan). Of a large one: with its first piece.
     #[inline]
-    pub fn marked(&mut self, bytes: usize) {
-        self.marked_bytes += bytes;
-        self.marked_objects += 1;
+    pub fn marked(&mut self, bytes: usize, n: usize) {
+        self.marked_bytes += bytes * n;
+        self.marked_objects += n;
     }
 
     /// Counts a further piece of a large object.
