@@ -14,8 +14,8 @@ mod work;
 
 pub(crate) use bitmap::MarkMap;
 pub(crate) use cycle::Cycle;
-pub(crate) use drain::Marker;
 pub use cycle::WorkKind;
+pub(crate) use drain::Marker;
 pub use roots::Scanner;
 pub(crate) use work::{GcWork, Work};
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 const LIMIT: f64 = 30.0;
 
 /// Faults that lose objects, and with how many seeds each is run.
-const LOSING: [(&str, u64); 6] = [
+const LOSING: [(&str, u64); 7] = [
     ("no-deletion-barrier", 5),
     ("no-insertion-barrier", 5),
     ("alloc-white", 3),
     ("init-unshaded", 3),
     ("skip-flush", 3),
     ("skip-stacks", 3),
+    ("forget-found", 3),
 ];
 
 /// Runs all twins, in the test function of this name, and prints how long it took to find each fault.
