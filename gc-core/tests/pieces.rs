@@ -77,11 +77,13 @@ struct Wide {
     cells: [Slot; 20_001],
 }
 
+type Words = Conservative<[Option<Gc<Leaf>>; 40_000]>;
+
 #[derive(Trace)]
 struct Holder {
     odd: GcCell<Option<Gc<[Gc<Odd>]>>>,
     one: GcCell<Option<Gc<Wide>>>,
-    words: GcCell<Option<Gc<Conservative<[Option<Gc<Leaf>>; 40_000]>>>>,
+    words: GcCell<Option<Gc<Words>>>,
 }
 
 #[test]

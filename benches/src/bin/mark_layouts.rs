@@ -307,7 +307,7 @@ impl<const BESIDE: bool, const AHEAD: bool> Pages<BESIDE, AHEAD> {
         while let Some(page) = queue.pop_front() {
             self.queued[page] = 0;
             if AHEAD && let Some(next) = queue.get(3) {
-                self.each_unscanned(*next, false, |object| prefetch(object));
+                self.each_unscanned(*next, false, prefetch);
             }
             let mut objects = [0; PAGE / GRANULE];
             let mut n = 0;
