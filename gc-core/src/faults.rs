@@ -37,6 +37,14 @@ faults! {
     LosePieces = "lose-pieces",
     /// Pointers that a slice of marking has found and not yet tested are forgotten at its end.
     ForgetFound = "forget-found",
+    /// Under a memory limit the collector takes all the processor time that it can use.
+    NoCpuLimit = "no-cpu-limit",
+    /// Free memory is kept for ever.
+    NoScavenger = "no-scavenger",
+    /// The scavenger gives a page more back than it took: one that may be in use.
+    ScavengeInUse = "scavenge-in-use",
+    /// Sweeping is left to whoever starts the next cycle.
+    NoProportionalSweep = "no-proportional-sweep",
     /// Values that pass through channels, joins and locks are copied without shading.
     SkipBulkBarrier = "skip-bulk-barrier",
 }

@@ -1,6 +1,6 @@
 //! `Gc<T>`: a pointer to an object of the heap, and how objects are made.
 
-use crate::alloc::{ARRAY_HEADER, alloc_array, alloc_value};
+use crate::alloc::{ARRAY_HEADER, AllocError, alloc_array, alloc_value};
 use crate::barrier::{CellValue, GcCell};
 use crate::layout::{Kind, Trace, TypeDesc};
 use barrier_lint::{certify, nowritebarrierrec};
@@ -53,35 +53,68 @@ impl<T: Trace> Gc<T> {
     /// drop, which is checked at compile time. Source: Go's `mallocgc`.
     #[inline]
     pub fn new(value: T) -> Gc<T> {
-        Gc { ptr: alloc_value(value).cast(), target: PhantomData }
+        Self::try_new(value).unwrap_or_else(|e| e.fatal())
+    }
+
+    /// As [`Gc::new`], but a full heap is an error.
+    ///
+    /// # Errors
+    /// [`AllocError`] when there is no memory even after a whole collection. The memory limit is soft and causes none.
+    #[inline]
+    pub fn try_new(value: T) -> Result<Gc<T>, AllocError> {
+        alloc_value(value).map(|ptr| Gc { ptr: ptr.cast(), target: PhantomData })
     }
 }
 
 impl<T: Trace + Copy> Gc<[T]> {
     /// A copy of `items` in one object. As [`Gc::new`].
     pub fn from_slice(items: &[T]) -> Gc<[T]> {
+        Self::try_from_slice(items).unwrap_or_else(|e| e.fatal())
+    }
+
+    /// A copy of `items` in one object. As [`Gc::try_new`].
+    ///
+    /// # Errors
+    /// [`AllocError`]
+    pub fn try_from_slice(items: &[T]) -> Result<Gc<[T]>, AllocError> {
         // SAFETY: writes all elements; a copy runs no other code.
         let ptr = unsafe {
             alloc_array::<T>(items.len(), |at| at.as_ptr().copy_from_nonoverlapping(items.as_ptr(), items.len()))
         };
-        Gc { ptr, target: PhantomData }
+        ptr.map(|ptr| Gc { ptr, target: PhantomData })
     }
 }
 
 impl<V: CellValue> Gc<[GcCell<V>]> {
-    /// `len` cells that all hold `value`. As [`Gc::new`].
+    /// `len` cells that all hold `value`. As [`Gc::new`]. More cells than bytes can count are a fatal error too.
     pub fn cells(len: usize, value: V) -> Gc<[GcCell<V>]> {
+        Self::try_cells(len, value).unwrap_or_else(|e| e.fatal())
+    }
+
+    /// `len` cells that all hold `value`. As [`Gc::try_new`].
+    ///
+    /// # Errors
+    /// [`AllocError`], also for more cells than bytes can count.
+    pub fn try_cells(len: usize, value: V) -> Result<Gc<[GcCell<V>]>, AllocError> {
         // SAFETY: writes all elements; runs no other code.
         let ptr =
             unsafe { alloc_array::<GcCell<V>>(len, |at| (0..len).for_each(|i| at.add(i).write(GcCell::new(value)))) };
-        Gc { ptr, target: PhantomData }
+        ptr.map(|ptr| Gc { ptr, target: PhantomData })
     }
 }
 
 impl Gc<str> {
     /// A copy of `text` in one object. As [`Gc::new`].
     pub fn from_text(text: &str) -> Gc<str> {
-        Gc { ptr: Gc::<[u8]>::from_slice(text.as_bytes()).ptr, target: PhantomData }
+        Self::try_from_text(text).unwrap_or_else(|e| e.fatal())
+    }
+
+    /// A copy of `text` in one object. As [`Gc::try_new`].
+    ///
+    /// # Errors
+    /// [`AllocError`]
+    pub fn try_from_text(text: &str) -> Result<Gc<str>, AllocError> {
+        Gc::<[u8]>::try_from_slice(text.as_bytes()).map(|bytes| Gc { ptr: bytes.ptr, target: PhantomData })
     }
 }
 

@@ -11,7 +11,9 @@
 //! | barrier | `barrier` | [`GcCell`], the buffer, the bulk barrier |
 //! | marking | `mark` | `greyobject`, work buffers, roots, the cycle |
 //! | sweeping | `sweep` | what makes dead slots free again |
-//! | pacing | `pacer` | when a cycle starts, who helps |
+//! | pacing | `pacer`, `limiter` | when a cycle starts, who helps, how much it may cost |
+//! | scavenging | `heap::scavenge` | what gives free memory back |
+//! | events | [`events`] | what tells listeners, `gctrace` and [`Stats`] |
 //! | P | [`GcP`] | the collector's part of a P |
 //! | world | [`World`] | what the host supplies |
 #![deny(missing_docs)]
@@ -22,11 +24,13 @@ extern crate self as gc_core;
 mod alloc;
 mod barrier;
 mod census;
+pub mod events;
 pub mod fatal;
 pub mod faults;
 mod gc;
 mod heap;
 pub mod layout;
+mod limiter;
 mod mark;
 mod offheap;
 mod p;
@@ -38,8 +42,9 @@ pub mod sync;
 mod verify;
 mod world;
 
+pub use alloc::{AllocError, AllocErrorReason};
 pub use barrier::{CellValue, GcCell};
-pub use census::Counted;
+pub use census::{CensusRow, Counted};
 pub use gc::{Gc, Target, keep_alive};
 pub use gc_core_derive::Trace;
 pub use heap::{Config, Heap, InitError, MAX_PS, PAGE_SIZE, Phase};

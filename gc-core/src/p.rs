@@ -8,7 +8,7 @@ use crate::alloc::Cache;
 use crate::barrier::WbBuf;
 use crate::heap::Heap;
 use crate::mark::GcWork;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, current};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, current, nanos};
 use barrier_lint::{certify, nowritebarrierrec, yeswritebarrierrec};
 use core::cell::UnsafeCell;
 
@@ -28,6 +28,9 @@ pub struct GcP {
     cache: UnsafeCell<Cache>,
     /// Time that workers marked on this P in this cycle, nanoseconds.
     pub(crate) worked: AtomicU64,
+    /// Under a memory limit: the time for which this P was held, and since when it is ([`nanos`]; 0: it is not).
+    held: AtomicU64,
+    held_since: AtomicU64,
 }
 
 // SAFETY: the cells are touched by the holder only (see the module's text); the rest is atomic or constant.
@@ -44,6 +47,8 @@ impl GcP {
             gcw: UnsafeCell::new(GcWork::new()),
             cache: UnsafeCell::new(Cache::new()),
             worked: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            held_since: AtomicU64::new(0),
         });
         // SAFETY: persistent memory is never freed.
         unsafe { p.as_ref() }
@@ -126,6 +131,17 @@ impl GcP {
         }
     }
 
+    /// For how long this P was held until `now`, in nanoseconds; only counted under a memory limit.
+    #[nowritebarrierrec]
+    pub(crate) fn held(&self, now: u64) -> u64 {
+        // Relaxed: an estimate.
+        let since = match self.held_since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => now.saturating_sub(since),
+        };
+        self.held.load(Ordering::Relaxed) + since
+    }
+
     /// For flips: writes the state word of the thread that holds this P, if any. The world is stopped.
     pub(crate) fn write_state(&self, bits: u32) {
         // Relaxed: the stop orders it against the holder.
@@ -145,6 +161,9 @@ impl Heap {
         debug_assert!(current::p().is_null(), "acquire_p by a thread that holds a P");
         current::set_p(core::ptr::from_ref(p).cast_mut().cast());
         p.state_word.store(core::ptr::from_ref(current::state_word()).cast_mut(), Ordering::Relaxed);
+        if self.limiter.on() {
+            p.held_since.store(nanos(), Ordering::Relaxed);
+        }
         // SAFETY: this thread holds `p` from now on.
         unsafe { p.cache() }.flush_if_stale(self);
         current::set_state(self.phase_bits());
@@ -157,6 +176,12 @@ impl Heap {
         if current::state() & current::BARRIER != 0 {
             // SAFETY: this thread still holds `p`.
             unsafe { p.flush() };
+        }
+        if self.limiter.on() {
+            let now = nanos();
+            // Relaxed: the holder's own, which others only estimate by.
+            p.held.store(p.held(now), Ordering::Relaxed);
+            p.held_since.store(0, Ordering::Relaxed);
         }
         // Before the P is given up: from here on a pointer store of this thread is fatal.
         current::set_state(current::NO_P);

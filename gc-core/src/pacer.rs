@@ -1,61 +1,134 @@
-//! When a cycle starts, and how much mutators have to help.
+//! When a cycle starts, when it should end, and how much mutators have to help (Go's pacer).
 //!
-//! The goal is the live heap plus the configured percentage. A cycle starts when 7/10 of the way to the goal are
-//! allocated; while it runs, each allocated byte owes as many bytes of scanning as let marking end at the goal if the
-//! live heap is what it was. Background workers earn credit that pays for it first.
+//! **Goal.** The live heap plus the configured percentage of it, not below the minimum heap; and not above what the
+//! memory limit leaves, which is the limit less everything that is not live objects: fragmentation, tables, some
+//! headroom. The reservation is a limit too. A goal never lies below what is live.
+//!
+//! **Trigger.** Marking should end at the goal with workers alone, which have a quarter of the processor time. From the
+//! last cycles it is known how many bytes mutators allocate while one byte is marked, each for the same processor time
+//! (`cons/mark`); workers take three times as long as all Ps together would, so mutators will allocate
+//! `3 * cons/mark * live`: the runway. The trigger lies that far before the goal, but between 7/10 and 19/20 of the
+//! way.
+//!
+//! **Assists.** Where that does not suffice, each allocated byte owes as many bytes of marking as are left to mark per
+//! byte left to the goal. What workers have marked is credit, which pays first. Nobody pays more than a slice at once.
+//!
+//! **Sweeping** is paid for in the same way: each allocated byte owes as many pages as are unswept per byte left to
+//! 9/10 of the trigger, so that whoever starts the next cycle has hardly anything left to sweep.
 
-use crate::heap::{Config, Heap};
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::heap::{Heap, PAGE_SIZE};
+use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering};
 
 // Relaxed throughout: estimates; no other data depends on them.
 const O: Ordering = Ordering::Relaxed;
 
 /// Assist work is rounded up to this many bytes, so that a mutator does not switch stacks for every span.
 const ASSIST_UNIT: usize = 64 << 10;
+/// The most that a mutator is asked for at once, in bytes: less than a slice's worth. What more it owes is forgiven.
+const ASSIST_MOST: usize = 1 << 20;
+/// Ratios are fixed-point numbers with this one.
+const ONE: usize = 256;
+/// Cycles over which `cons/mark` is remembered.
+const MEMORY: usize = 4;
 
 pub(crate) struct Pacer {
     /// Bytes that survived the last cycle, plus what was allocated since.
     live: AtomicUsize,
     trigger: AtomicUsize,
     goal: AtomicUsize,
-    /// Bytes to scan for each allocated byte, times 256.
-    ratio: AtomicUsize,
-    /// Bytes that workers scanned and nobody has used to pay with.
+    /// Bytes that this cycle is expected to mark.
+    expected: AtomicUsize,
+    /// Bytes that it has marked.
+    done: AtomicUsize,
+    /// Bytes that workers marked and nobody has used to pay with.
     credit: AtomicUsize,
-    /// Bytes of scanning that mutators owe and have not been asked for yet.
+    /// Bytes of marking that mutators owe and have not been asked for yet.
     owed: AtomicUsize,
     allocated: AtomicU64,
     at_start: AtomicUsize,
     at_end: AtomicUsize,
+    /// `cons/mark` of the last cycles; the largest one counts.
+    cons_mark: Lock<[f64; MEMORY]>,
+    /// Heap size when sweeping began, pages to sweep, and pages swept since.
+    sweep_from: AtomicUsize,
+    sweep_pages: AtomicUsize,
+    swept: AtomicUsize,
+}
+
+/// What a goal is computed from, all in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    /// Live objects.
+    live: usize,
+    min_heap: usize,
+    /// Memory that is no live object, and cannot become one.
+    overhead: usize,
+    limit: Option<usize>,
+    /// The reservation.
+    capacity: usize,
+}
+
+/// The heap size at which a cycle should have ended; `usize::MAX`: never.
+fn goal_of(percent: Option<u32>, s: Sizes) -> usize {
+    let grown = |bytes: usize, percent: u32| (bytes as u128 * u128::from(percent) / 100).min(1 << 62) as usize;
+    let by_percent = percent.map_or(usize::MAX, |p| (s.live + grown(s.live, p)).max(grown(s.min_heap, p)));
+    let by_limit = s.limit.map_or(usize::MAX, |limit| limit.saturating_sub(s.overhead + (limit / 32).max(1 << 20)));
+    // As far as the address space goes a little more growth is better than one cycle after the other.
+    let by_capacity = (s.capacity / 16 * 15).saturating_sub(s.overhead).max(s.live + s.live / 16);
+    by_percent.min(by_limit.max(s.live)).min(by_capacity)
+}
+
+/// Where a cycle starts so that `runway` bytes are left to the goal.
+fn trigger_of(live: usize, goal: usize, runway: usize) -> usize {
+    if goal == usize::MAX {
+        return usize::MAX;
+    }
+    let way = goal.saturating_sub(live);
+    live + way.saturating_sub(runway).clamp(way / 10 * 7, way / 20 * 19)
 }
 
 impl Pacer {
-    pub fn new(config: &Config) -> Pacer {
-        let pacer = Pacer {
-            live: AtomicUsize::new(0),
-            trigger: AtomicUsize::new(0),
-            goal: AtomicUsize::new(0),
-            ratio: AtomicUsize::new(0),
-            credit: AtomicUsize::new(0),
-            owed: AtomicUsize::new(0),
+    pub fn new() -> Pacer {
+        let zero = || AtomicUsize::new(0);
+        Pacer {
+            live: zero(),
+            trigger: zero(),
+            goal: zero(),
+            expected: zero(),
+            done: zero(),
+            credit: zero(),
+            owed: zero(),
             allocated: AtomicU64::new(0),
-            at_start: AtomicUsize::new(0),
-            at_end: AtomicUsize::new(0),
-        };
-        pacer.set_goal(config, 0);
-        pacer
+            at_start: zero(),
+            at_end: zero(),
+            cons_mark: Lock::new([0.0; MEMORY]),
+            sweep_from: zero(),
+            sweep_pages: zero(),
+            swept: zero(),
+        }
     }
 
-    fn set_goal(&self, config: &Config, live: usize) {
-        let Some(percent) = config.percent else {
-            self.goal.store(usize::MAX, O);
-            self.trigger.store(usize::MAX, O);
-            return;
+    /// The heap was made.
+    pub fn start(&self, heap: &Heap) {
+        // Nothing is known of how fast marking will be: as if slow.
+        self.set_goal(heap, 0, 0, usize::MAX);
+    }
+
+    fn set_goal(&self, heap: &Heap, live: usize, fragments: usize, runway: usize) {
+        let config = &heap.config;
+        let sizes = Sizes {
+            live,
+            min_heap: config.min_heap,
+            overhead: fragments + if config.memory_limit.is_some() { heap.table_bytes() } else { 0 },
+            limit: config.memory_limit,
+            // A model's heap of four pages would be full at once.
+            capacity: if cfg!(any(loom, miri)) { usize::MAX } else { heap.bytes },
         };
-        let grown = |bytes: usize| (bytes as u128 * u128::from(percent) / 100).min(usize::MAX as u128 / 4) as usize;
-        let goal = (live + grown(live)).max(grown(config.min_heap));
-        self.goal.store(goal, O);
-        self.trigger.store(live + (goal - live) / 10 * 7, O);
+        let goal = goal_of(config.percent, sizes);
+        // Without a percentage cycles run on request; only the limits bring one about by themselves.
+        let on_request = config.percent.is_none() && config.memory_limit.is_none();
+        self.goal.store(if on_request { usize::MAX } else { goal }, O);
+        self.trigger.store(if on_request { usize::MAX } else { trigger_of(live, goal, runway) }, O);
     }
 
     /// `bytes` more are in use.
@@ -71,37 +144,81 @@ impl Pacer {
 
     /// Marking starts. The world is stopped.
     pub fn begin(&self, heap: &Heap) {
-        let live = self.live.load(O);
-        let expected = self.at_end_live(heap).max(1 << 20);
-        let room = self.goal.load(O).saturating_sub(live).clamp(256 << 10, usize::MAX / 512);
-        self.ratio.store((expected * 256 / room).clamp(32, 64 * 256), O);
+        self.expected.store(heap.counters.live_after_mark(), O);
+        self.done.store(0, O);
         self.credit.store(0, O);
         self.owed.store(0, O);
-        self.at_start.store(live, O);
+        self.at_start.store(self.live.load(O), O);
     }
 
-    /// What was live after the last cycle: the guess for this one.
-    fn at_end_live(&self, heap: &Heap) -> usize {
-        heap.counters.live_after_mark()
-    }
-
-    /// Marking ends. The world is stopped.
-    pub fn end(&self, heap: &Heap) {
+    /// Marking ends, after `ns` nanoseconds. The world is stopped.
+    pub fn end(&self, heap: &Heap, ns: u64) {
         let (marked, _) = heap.cycle.marked();
-        self.at_end.store(self.live.load(O), O);
+        let at_end = self.live.load(O);
+        self.at_end.store(at_end, O);
+        let in_use = heap.pages.usage().in_use();
+        let runway = self.runway(heap, ns, at_end, marked);
         self.live.store(marked, O);
-        self.set_goal(&heap.config, marked);
+        self.set_goal(heap, marked, (in_use * PAGE_SIZE).saturating_sub(at_end), runway);
+        self.sweep_from.store(marked, O);
+        self.swept.store(0, O);
+        self.sweep_pages.store(in_use, O);
+        heap.scavenger.set_keep(self.keep(heap, in_use * PAGE_SIZE, at_end));
     }
 
-    /// A worker scanned `bytes` bytes.
-    pub fn earn(&self, bytes: usize) {
-        self.credit.fetch_add(bytes, O);
+    /// How many bytes mutators will allocate while the workers mark `live` bytes. See the module's text.
+    fn runway(&self, heap: &Heap, ns: u64, at_end: usize, live: usize) -> usize {
+        let all = (ns * heap.config.procs as u64) as f64;
+        let marking: f64 = heap.cycle.worked.iter().map(|w| w.load(O) as f64).sum();
+        let (consumed, marked) = (at_end.saturating_sub(self.at_start.load(O)) as f64, self.done.load(O) as f64);
+        // A cycle too short to tell anything counts for nothing.
+        let now = if marked > 0.0 && all > 0.0 {
+            consumed * marking / (marked * (all - marking).max(all / 100.0))
+        } else {
+            0.0
+        };
+        let mut last = self.cons_mark.lock();
+        last.rotate_right(1);
+        last[0] = now;
+        let cons_mark = last.iter().fold(0.0_f64, |a, b| a.max(*b));
+        (3.0 * cons_mark * live as f64) as usize
     }
 
-    /// What a mutator has to scan before it allocates about `bytes`; mostly 0.
+    /// Bytes of pages that the heap will need until the next cycle has ended, and a tenth more.
+    fn keep(&self, heap: &Heap, in_use: usize, live: usize) -> usize {
+        let goal = self.goal.load(O);
+        let by_goal = match goal {
+            usize::MAX => usize::MAX,
+            goal => (goal as f64 * (in_use as f64 / live.max(1) as f64).max(1.0) * 1.1) as usize,
+        };
+        let by_limit = heap.config.memory_limit.map_or(usize::MAX, |l| (l / 20 * 19).saturating_sub(heap.table_bytes()));
+        by_goal.min(by_limit)
+    }
+
+    /// A worker marked `bytes` bytes (an assist otherwise).
+    pub fn marked(&self, bytes: usize, by_worker: bool) {
+        self.done.fetch_add(bytes, O);
+        if by_worker {
+            self.credit.fetch_add(bytes, O);
+        }
+    }
+
+    /// Bytes to mark for each byte allocated now, times [`ONE`].
+    fn ratio(&self) -> usize {
+        let (live, goal, done) = (self.live.load(O), self.goal.load(O), self.done.load(O));
+        // A heap with more alive than expected may still be all alive.
+        let expected = if done < self.expected.load(O) { self.expected.load(O) } else { self.at_start.load(O) };
+        let left = expected.saturating_sub(done).max(ASSIST_UNIT);
+        // Past the goal there is a tenth of it left, and then nothing.
+        let end = if live < goal { goal } else { goal.saturating_add(goal / 10) };
+        let room = end.saturating_sub(live).max(ASSIST_UNIT);
+        (left as u128 * ONE as u128 / room as u128).min(64 * ONE as u128) as usize
+    }
+
+    /// What a mutator has to mark before it allocates about `bytes`; mostly 0.
     pub fn debt(&self, bytes: usize) -> usize {
-        let bytes = bytes.max(crate::heap::PAGE_SIZE);
-        let owed = self.owed.fetch_add(bytes * self.ratio.load(O) / 256, O);
+        let bytes = bytes.max(PAGE_SIZE);
+        let owed = self.owed.fetch_add(bytes.saturating_mul(self.ratio()) / ONE, O);
         if owed < ASSIST_UNIT {
             return 0;
         }
@@ -112,7 +229,22 @@ impl Pacer {
             paid = credit.min(owed);
             Some(credit - paid)
         });
-        owed - paid
+        (owed - paid).min(ASSIST_MOST)
+    }
+
+    /// `pages` pages were swept.
+    pub fn swept(&self, pages: usize) {
+        self.swept.fetch_add(pages, O);
+    }
+
+    /// How many pages should have been swept by now and were not.
+    pub fn sweep_debt(&self) -> usize {
+        let pages = self.sweep_pages.load(O);
+        let (from, trigger) = (self.sweep_from.load(O), self.trigger.load(O));
+        let way = trigger.saturating_sub(from) / 10 * 9;
+        let gone = self.live.load(O).saturating_sub(from);
+        let due = if way == 0 { pages } else { (pages as u128 * gone.min(way) as u128 / way as u128) as usize };
+        due.saturating_sub(self.swept.load(O))
     }
 
     /// Bytes in use now, the goal, and the bytes ever allocated.
@@ -123,5 +255,82 @@ impl Pacer {
     /// Heap size when the last marking started and ended, in bytes.
     pub fn last(&self) -> (usize, usize) {
         (self.at_start.load(O), self.at_end.load(O))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const MB: usize = 1 << 20;
+
+    fn sizes(live: usize) -> Sizes {
+        Sizes { live, min_heap: 4 * MB, overhead: 0, limit: None, capacity: 1 << 36 }
+    }
+
+    #[test]
+    fn the_goal_is_the_least_of_percent_limit_and_reservation() {
+        assert_eq!(goal_of(Some(100), sizes(0)), 4 * MB, "the minimum heap");
+        assert_eq!(goal_of(Some(50), sizes(0)), 2 * MB, "which scales with the percentage");
+        assert_eq!(goal_of(Some(100), sizes(10 * MB)), 20 * MB);
+        let limited = |live, mb| Sizes { limit: Some(mb * MB), overhead: MB, ..sizes(live) };
+        assert_eq!(goal_of(Some(100), limited(10 * MB, 16)), 14 * MB, "a limit, less overhead and headroom");
+        assert_eq!(goal_of(Some(100), limited(10 * MB, 100)), 20 * MB, "a limit far away");
+        assert_eq!(goal_of(None, limited(10 * MB, 64)), 61 * MB, "a limit alone");
+        assert_eq!(goal_of(Some(100), limited(100 * MB, 64)), 100 * MB, "never below what is live");
+        let full = Sizes { capacity: 64 * MB, ..sizes(50 * MB) };
+        assert_eq!(goal_of(Some(100), full), 60 * MB, "the reservation");
+        assert!(goal_of(Some(100_000), sizes(usize::MAX >> 20)) > 0, "no overflow");
+    }
+
+    #[test]
+    fn the_trigger_leaves_the_runway_within_bounds() {
+        assert_eq!(trigger_of(100, 1100, 200), 900);
+        assert_eq!(trigger_of(100, 1100, 0), 1050);
+        assert_eq!(trigger_of(100, 1100, usize::MAX), 800);
+        assert_eq!(trigger_of(100, 100, 5), 100);
+        assert_eq!(trigger_of(100, usize::MAX, 0), usize::MAX);
+    }
+
+    #[test]
+    fn credit_pays_first_and_nobody_pays_more_than_a_unit_of_a_slice() {
+        let p = Pacer::new();
+        p.goal.store(100 * MB, O);
+        p.live.store(90 * MB, O);
+        p.at_start.store(90 * MB, O);
+        p.expected.store(40 * MB, O);
+        // 40 MB for the 10 MB that are left.
+        assert_eq!(p.ratio(), 4 * ONE);
+        let pay = |bytes| {
+            // The first call only runs into debt.
+            p.debt(bytes);
+            p.debt(8)
+        };
+        assert_eq!(pay(64 << 10), 4 * (64 << 10) + 4 * PAGE_SIZE);
+        p.marked(10 * MB, true);
+        assert_eq!(p.ratio(), 3 * ONE, "done is done");
+        assert_eq!(pay(64 << 10), 0, "the worker has paid");
+        p.credit.store(0, O);
+        assert_eq!(pay(50 * MB), ASSIST_MOST);
+        // More alive than expected: in the end everything that was there.
+        p.marked(40 * MB, false);
+        assert_eq!(p.ratio(), 4 * ONE);
+        assert_eq!(p.credit.load(O), 0, "assists earn nothing");
+    }
+
+    #[test]
+    fn sweep_debt_grows_to_all_pages_before_the_trigger() {
+        let p = Pacer::new();
+        p.sweep_from.store(100 * MB, O);
+        p.trigger.store(200 * MB, O);
+        p.sweep_pages.store(1000, O);
+        p.live.store(100 * MB, O);
+        assert_eq!(p.sweep_debt(), 0);
+        p.live.store(145 * MB, O);
+        assert_eq!(p.sweep_debt(), 500);
+        p.swept(400);
+        assert_eq!(p.sweep_debt(), 100);
+        p.live.store(199 * MB, O);
+        assert_eq!(p.sweep_debt(), 600);
     }
 }

@@ -16,6 +16,7 @@ use barrier_lint::nowritebarrierrec;
 use core::fmt;
 use core::marker::PhantomData;
 
+/// Most roots that a heap can have. A small heap has fewer: an eighth of its bytes go into the table.
 const MAX_ROOTS: usize = if cfg!(loom) { 4 } else { 1 << 26 };
 /// Slots per root job.
 const PIECE: usize = 4096;
@@ -44,9 +45,10 @@ pub(crate) struct RootTable {
 }
 
 impl RootTable {
-    pub fn new() -> Result<RootTable, MapError> {
+    /// For a heap with `bytes` bytes of address space.
+    pub fn new(bytes: usize) -> Result<RootTable, MapError> {
         Ok(RootTable {
-            slots: Table::new(MAX_ROOTS)?,
+            slots: Table::new(if cfg!(loom) { MAX_ROOTS } else { (bytes / 8 / size_of::<Slot>()).min(MAX_ROOTS) })?,
             top: AtomicUsize::new(0),
             deferred: AtomicU64::new(0),
             free: Lock::new(0),
@@ -55,11 +57,11 @@ impl RootTable {
 
     /// Root jobs of a cycle. Slots made later hold what was shaded when it was stored.
     pub fn pieces(&self) -> usize {
-        self.top.load(Ordering::Acquire).min(MAX_ROOTS).div_ceil(PIECE)
+        self.top.load(Ordering::Acquire).div_ceil(PIECE)
     }
 
     pub fn scan_piece(&self, piece: usize, scanner: &mut Scanner<'_>) {
-        let end = ((piece + 1) * PIECE).min(self.top.load(Ordering::Acquire)).min(MAX_ROOTS);
+        let end = ((piece + 1) * PIECE).min(self.top.load(Ordering::Acquire));
         for i in piece * PIECE..end {
             // Acquire: pairs with the Release in `add`: what the object holds is seen.
             let object = self.slots[i].object.load(Ordering::Acquire);
@@ -76,8 +78,8 @@ impl RootTable {
         let index = match *free {
             0 => {
                 let top = self.top.load(Ordering::Relaxed);
-                if top == MAX_ROOTS {
-                    crate::throw!("more than {MAX_ROOTS} roots are alive");
+                if top == self.slots.len() {
+                    crate::throw!("more than {top} roots are alive, of which a heap of {} bytes has no more", heap.bytes);
                 }
                 // Release: pairs with the Acquire in `pieces`.
                 self.top.store(top + 1, Ordering::Release);

@@ -1,6 +1,8 @@
 //! Counters, statistics and the `gctrace` line.
 
+use crate::events::Event;
 use crate::heap::{Heap, PAGE_SIZE};
+use crate::mark::WorkKind;
 use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, nanos};
 use crate::world::StopReason;
 use core::fmt;
@@ -9,27 +11,37 @@ use std::time::Duration;
 // Relaxed throughout: statistics.
 const O: Ordering = Ordering::Relaxed;
 
-/// What the collector has done. All figures are since the heap was made, unless they say otherwise.
+/// What the collector has done. All figures are since the heap was made, unless they say otherwise. Sizes are in bytes.
+///
+/// "At a refill" means when a P takes a free run of slots into its cache, or makes a large object; "at the end of
+/// marking", under the stop that ends it. Times are of the wall clock, except processor times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Cycles whose marking has ended.
     pub cycles: u32,
-    /// Bytes in use: what the last cycle left alive plus what was allocated since, in slots, to the page.
+    /// In use: what the last cycle left alive plus what was allocated since, in slots. At a refill, to the page; set
+    /// to `marked_bytes` at the end of marking.
     pub heap_live: usize,
-    /// Bytes at which the next cycle should have ended; `usize::MAX` if cycles only run on request.
+    /// Heap size at which the next cycle should have ended; `usize::MAX` if cycles only run on request. At the end of
+    /// marking.
     pub heap_goal: usize,
-    /// Bytes that the last cycle found alive.
+    /// What the last cycle found alive. At the end of marking.
     pub marked_bytes: usize,
-    /// Objects that the last cycle found alive.
+    /// Objects that the last cycle found alive. At the end of marking.
     pub marked_objects: usize,
-    /// Bytes of slots ever handed out.
+    /// Slots ever handed out. At a refill.
     pub allocated_bytes: u64,
-    /// Bytes of pages that were ever used; the heap's part of the resident set is at most this.
+    /// Pages that were ever used. Now.
     pub heap_used: usize,
-    /// Bytes of `heap_used` that are free now.
+    /// Of `heap_used`: free. Now.
     pub heap_free: usize,
-    /// Stops of the world by the collector.
+    /// Of `heap_free`: given back to the operating system. Now. The heap's part of the resident set is at most
+    /// `heap_used - heap_returned`.
+    pub heap_returned: usize,
+    /// What counts against the memory limit: `heap_used - heap_returned` and the tables that grow with the heap. Now.
+    pub footprint: usize,
+    /// Stops of the world by the collector. Behind each of them, as the next three.
     pub stops: u64,
     /// Sum of the times from the request of a stop until the world stood, by the collector's stops.
     pub time_to_stop: Duration,
@@ -37,7 +49,8 @@ pub struct Stats {
     pub time_stopped: Duration,
     /// Longest time that the world stood in one of the collector's stops.
     pub longest_stop: Duration,
-    /// Processor time of marking by mutators (assists), workers (a quarter of the Ps), and idle Ps.
+    /// Processor time of marking by mutators (assists), workers (a quarter of the Ps), and idle Ps. Behind each slice,
+    /// as the next five.
     pub mark_assist: Duration,
     /// See `mark_assist`.
     pub mark_dedicated: Duration,
@@ -45,12 +58,27 @@ pub struct Stats {
     pub mark_idle: Duration,
     /// Longest scan of a part of a large object, in bytes; smaller objects are scanned whole.
     pub largest_piece: usize,
-    /// Objects that the verifier has walked, over all cycles; 0 unless it is on.
+    /// The longest slice of marking: what waited for that P waited no longer.
+    pub longest_slice: Duration,
+    /// Slices of marking by mutators.
+    pub assists: u64,
+    /// Bytes marked by mutators.
+    pub assist_bytes: u64,
+    /// Spans swept, except by refills that use them at once. Behind each slice.
+    pub swept_spans: u64,
+    /// Memory ever given back to the operating system. Behind each piece of a mebibyte at most.
+    pub scavenged_bytes: u64,
+    /// Time of the system calls that gave it back.
+    pub scavenge_time: Duration,
+    /// How often the cap on the collector's processor time under a memory limit came into effect.
+    pub limited: u64,
+    /// Objects that the verifier has walked, over all cycles; 0 unless it is on. At the end of marking.
     pub verified_objects: u64,
-    /// Stack words that pointed to dead slots when the verifier looked.
+    /// Stack words that pointed to dead slots when the verifier looked. At the end of marking.
     pub stale_words: u64,
 }
 
+/// The listener that every heap has: what [`Stats`] and `gctrace` are made from.
 pub(crate) struct Counters {
     /// When the heap was made ([`nanos`]).
     made: u64,
@@ -62,19 +90,25 @@ pub(crate) struct Counters {
     verified: AtomicU64,
     stale: AtomicU64,
     worked_ns: [AtomicU64; 3],
+    longest_slice_ns: AtomicU64,
+    assists: AtomicU64,
+    assist_bytes: AtomicU64,
+    swept: AtomicU64,
+    scavenged: AtomicU64,
+    scavenge_ns: AtomicU64,
+    limited: AtomicU64,
     live_after: AtomicUsize,
     objects_after: AtomicUsize,
-    /// Of the current cycle: (to stop, stopped) of its two stops, and the length of marking.
+    /// Of the current cycle, for its line.
     cycle: Lock<CycleTimes>,
 }
 
 #[derive(Default)]
 struct CycleTimes {
-    start: (Duration, Duration),
-    end: (Duration, Duration),
-    mark: Duration,
+    /// (to stop, stopped) of the two stops.
+    start: (u64, u64),
+    end: (u64, u64),
     worked: [u64; 3],
-    goal: usize,
 }
 
 impl Counters {
@@ -90,6 +124,13 @@ impl Counters {
             verified: zero(),
             stale: zero(),
             worked_ns: [zero(), zero(), zero()],
+            longest_slice_ns: zero(),
+            assists: zero(),
+            assist_bytes: zero(),
+            swept: zero(),
+            scavenged: zero(),
+            scavenge_ns: zero(),
+            limited: zero(),
             live_after: AtomicUsize::new(0),
             objects_after: AtomicUsize::new(0),
             cycle: Lock::new(CycleTimes::default()),
@@ -105,60 +146,73 @@ impl Counters {
         self.live_after.load(O)
     }
 
-    /// A stop by the collector: how long it took to come about, and how long it lasted.
-    pub fn stopped(&self, why: StopReason, to_stop: u64, stopped: u64) {
-        self.stops.fetch_add(1, O);
-        self.stop_ns.fetch_add(to_stop, O);
-        self.stopped_ns.fetch_add(stopped, O);
-        self.longest_ns.fetch_max(stopped, O);
-        let times = (Duration::from_nanos(to_stop), Duration::from_nanos(stopped));
-        let mut cycle = self.cycle.lock();
-        match why {
-            StopReason::GcStart => cycle.start = times,
-            _ => cycle.end = times,
-        }
-    }
-
     /// The verifier walked `objects` and met `stale` stack words that point to dead slots.
     pub fn verified(&self, objects: usize, stale: usize) {
         self.verified.fetch_add(objects as u64, O);
         self.stale.fetch_add(stale as u64, O);
     }
 
-    /// Marking has ended; the world is stopped.
-    pub fn cycle_ended(&self, heap: &Heap, began: u64) {
-        let (bytes, objects) = heap.cycle.marked();
+    /// What the cycle that ends found; the world is stopped. The next one's pace depends on it, so it does not wait
+    /// for the event.
+    pub fn marked(&self, bytes: usize, objects: usize) {
         self.live_after.store(bytes, O);
         self.objects_after.store(objects, O);
-        let mut cycle = self.cycle.lock();
-        cycle.mark = Duration::from_nanos(nanos().saturating_sub(began));
-        for (i, w) in heap.cycle.worked.iter().enumerate() {
-            cycle.worked[i] = w.load(O);
-            self.worked_ns[i].fetch_add(cycle.worked[i], O);
-        }
-        cycle.goal = heap.pacer.figures().1;
     }
 
-    /// The `gctrace` line of cycle `number`, if wanted.
-    pub fn trace(&self, heap: &Heap, number: u32) {
-        if !heap.config.gctrace {
-            return;
+    /// Counts an event.
+    pub fn on(&self, event: &Event) {
+        match *event {
+            Event::Stop { to_stop_ns, stopped_ns, reason } => {
+                self.stops.fetch_add(1, O);
+                self.stop_ns.fetch_add(to_stop_ns, O);
+                self.stopped_ns.fetch_add(stopped_ns, O);
+                self.longest_ns.fetch_max(stopped_ns, O);
+                let mut cycle = self.cycle.lock();
+                match reason {
+                    StopReason::GcStart => cycle.start = (to_stop_ns, stopped_ns),
+                    _ => cycle.end = (to_stop_ns, stopped_ns),
+                }
+            }
+            Event::Mark { kind, ns, cpu_ns, bytes } => {
+                self.worked_ns[kind as usize].fetch_add(cpu_ns, O);
+                self.longest_slice_ns.fetch_max(ns, O);
+                if kind == WorkKind::Assist {
+                    self.assists.fetch_add(1, O);
+                    self.assist_bytes.fetch_add(bytes as u64, O);
+                }
+            }
+            Event::Sweep { spans } => {
+                self.swept.fetch_add(spans as u64, O);
+            }
+            Event::Scavenge { bytes, ns } => {
+                self.scavenged.fetch_add(bytes as u64, O);
+                self.scavenge_ns.fetch_add(ns, O);
+            }
+            Event::Limited { on } => {
+                self.limited.fetch_add(u64::from(on), O);
+            }
+            Event::CycleStart { .. } | Event::CycleEnd { .. } => {}
         }
+    }
+
+    /// The line of a cycle that has ended.
+    pub fn trace(&self, heap: &Heap, event: &Event) {
+        let Event::CycleEnd { cycle: number, at_start, at_end, marked, goal, mark_ns, .. } = *event else { return };
         let since = Duration::from_nanos(nanos() - self.made);
-        let cycle = self.cycle.lock();
-        let all: u64 = self.worked_ns.iter().map(|w| w.load(O)).sum::<u64>() + self.stopped_ns.load(O);
+        let mut cycle = self.cycle.lock();
+        let worked: [u64; 3] = std::array::from_fn(|i| self.worked_ns[i].load(O));
+        let all: u64 = worked.iter().sum::<u64>() + self.stopped_ns.load(O);
         let share = all as f64 * 100.0 / (since.as_nanos() as f64 * heap.config.procs as f64);
-        let ms = |d: Duration| Ms(d.as_secs_f64() * 1e3);
-        let cpu = |i: usize| Ms(cycle.worked[i] as f64 / 1e6);
+        let ms = |ns: u64| Ms(ns as f64 / 1e6);
+        let cpu = |i: usize| ms(worked[i] - cycle.worked[i]);
         let mb = |bytes: usize| Ms(bytes as f64 / f64::from(1 << 20));
-        let (at_start, at_end) = heap.pacer.last();
         crate::fatal::print_line(format_args!(
             "gc {number} @{:.3}s {share:.0}%: stop {}+{} mark {} stop {}+{} ms (to stop+stopped), \
              cpu {}/{}/{} ms (assist/dedicated/idle), {}->{}->{} MiB, {} MiB goal, {} P",
             since.as_secs_f64(),
             ms(cycle.start.0),
             ms(cycle.start.1),
-            ms(cycle.mark),
+            ms(mark_ns),
             ms(cycle.end.0),
             ms(cycle.end.1),
             cpu(2),
@@ -166,10 +220,11 @@ impl Counters {
             cpu(1),
             mb(at_start),
             mb(at_end),
-            mb(self.live_after.load(O)),
-            mb(cycle.goal),
+            mb(marked),
+            mb(goal),
             heap.config.procs,
         ));
+        cycle.worked = worked;
     }
 }
 
@@ -192,7 +247,7 @@ impl Stats {
     pub(crate) fn collect(heap: &Heap) -> Stats {
         let c = &heap.counters;
         let (heap_live, heap_goal, allocated_bytes) = heap.pacer.figures();
-        let (used, free) = heap.pages.usage();
+        let usage = heap.pages.usage();
         let ns = |a: &AtomicU64| Duration::from_nanos(a.load(O));
         Stats {
             cycles: heap.cycle.completed(),
@@ -201,8 +256,10 @@ impl Stats {
             marked_bytes: c.live_after.load(O),
             marked_objects: c.objects_after.load(O),
             allocated_bytes,
-            heap_used: used * PAGE_SIZE,
-            heap_free: free * PAGE_SIZE,
+            heap_used: usage.top * PAGE_SIZE,
+            heap_free: usage.free * PAGE_SIZE,
+            heap_returned: usage.returned * PAGE_SIZE,
+            footprint: (usage.top - usage.returned) * PAGE_SIZE + heap.table_bytes(),
             stops: c.stops.load(O),
             time_to_stop: ns(&c.stop_ns),
             time_stopped: ns(&c.stopped_ns),
@@ -211,6 +268,13 @@ impl Stats {
             mark_dedicated: ns(&c.worked_ns[0]),
             mark_idle: ns(&c.worked_ns[1]),
             largest_piece: heap.cycle.largest_piece.load(O),
+            longest_slice: ns(&c.longest_slice_ns),
+            assists: c.assists.load(O),
+            assist_bytes: c.assist_bytes.load(O),
+            swept_spans: c.swept.load(O),
+            scavenged_bytes: c.scavenged.load(O),
+            scavenge_time: ns(&c.scavenge_ns),
+            limited: c.limited.load(O),
             verified_objects: c.verified.load(O),
             stale_words: c.stale.load(O),
         }

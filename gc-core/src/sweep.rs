@@ -6,7 +6,9 @@
 //! swept, and no object is allocated in an unswept one.
 
 use crate::alloc::List;
-use crate::heap::{Heap, Span};
+use crate::events::Event;
+use crate::faults::{self, Fault};
+use crate::heap::{Heap, PAGE_SIZE, Span};
 use crate::layout::GRANULE;
 use crate::p::GcP;
 use crate::sync::Ordering;
@@ -26,6 +28,7 @@ impl Heap {
         self.mark_map().clear(first, n);
         span.published.store(base, Ordering::Relaxed);
         span.sweepgen.store(self.sweepgen(), Ordering::Relaxed);
+        self.pacer.swept(span.bytes() / PAGE_SIZE);
         if keep {
             return;
         }
@@ -58,33 +61,41 @@ impl Heap {
         }
     }
 
+    /// Sweeps up to `most` spans while `wanted` says so. Returns how many it was. The caller holds a P.
+    fn sweep_while(&self, most: usize, mut wanted: impl FnMut() -> bool) -> usize {
+        let mut spans = 0;
+        while spans < most && wanted() && self.sweep_one() {
+            spans += 1;
+        }
+        if spans > 0 {
+            self.emit(&Event::Sweep { spans });
+        }
+        spans
+    }
+
     /// Sweeps a while in the background. The caller holds `p`. `false`: nothing is left to sweep.
     pub fn sweep_slice(&self, p: &GcP) -> bool {
-        for _ in 0..SLICE {
-            if !self.sweep_one() {
-                return false;
-            }
-            // Relaxed: a hint.
-            if p.preempt.load(Ordering::Relaxed) {
-                break;
-            }
-        }
-        true
+        let mut first = true;
+        // Relaxed: a hint. One span is swept in any case, so that who asks again makes progress.
+        self.sweep_while(SLICE, || core::mem::take(&mut first) || !p.preempt.load(Ordering::Relaxed)) > 0
     }
 
     /// Before taking `npages` pages at once: sweeps about as much as may give them back.
     pub(crate) fn sweep_for_pages(&self, npages: usize) {
-        for _ in 0..npages.clamp(2, 128) {
-            if !self.sweep_one() {
-                break;
-            }
+        self.sweep_while(npages.clamp(2, 128), || true);
+    }
+
+    /// Pays for what is allocated by sweeping, in proportion: see `pacer`. At most a slice, so a refill stays short.
+    pub(crate) fn sweep_in_proportion(&self) {
+        if !faults::active(Fault::NoProportionalSweep) {
+            self.sweep_while(SLICE, || self.pacer.sweep_debt() > 0);
         }
     }
 
     /// Sweeps everything that is left, the spans in all Ps' caches included. The caller holds a P, on a stack that is
     /// no root.
     pub(crate) fn finish_sweep(&self) {
-        while self.sweep_one() {}
+        self.sweep_while(usize::MAX, || true);
         if self.cycle() == 0 {
             return;
         }

@@ -22,7 +22,7 @@ struct Seen(Vec<u64>);
 
 impl Seen {
     fn of(heap: &Heap) -> Seen {
-        let granules = heap.pages.usage().0 * PAGE_SIZE / GRANULE;
+        let granules = heap.pages.usage().top * PAGE_SIZE / GRANULE;
         Seen(vec![0; granules.div_ceil(64)])
     }
 

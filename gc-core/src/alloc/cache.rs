@@ -4,7 +4,7 @@
 //! spans are stale: `flush_if_stale` sweeps them and gives them back before the P claims another slot.
 
 use super::class::{List, Scan};
-use crate::heap::{Heap, PAGE_SIZE, Span};
+use crate::heap::{Heap, NoPages, PAGE_SIZE, Span};
 use crate::layout::{self, TypeDesc};
 use crate::sync::{AtomicUsize, Ordering};
 use core::ptr;
@@ -119,8 +119,12 @@ impl Cache {
     }
 
     /// Finds the next free run for `slots`. Sweeps, takes spans from the class's lists, or makes a new one.
-    pub fn refill(&mut self, heap: &Heap, slots: *mut Slots) {
+    ///
+    /// # Errors
+    /// There are no pages for a new span; the slots are empty then.
+    pub fn refill(&mut self, heap: &Heap, slots: *mut Slots) -> Result<(), NoPages> {
         self.flush_if_stale(heap);
+        heap.sweep_in_proportion();
         // SAFETY: slots live for ever, and only the holder of the P is here.
         let s = unsafe { &mut *slots };
         debug_assert_eq!(s.next, s.end, "a refill with free slots left");
@@ -136,7 +140,7 @@ impl Cache {
                 span.sweepgen.store(heap.sweepgen(), Ordering::Relaxed);
                 heap.push_swept(span, List::Full);
             }
-            let span = heap.span_with_room(s.class);
+            let span = heap.span_with_room(s.class)?;
             span.sweepgen.store(heap.sweepgen() + 3, Ordering::Relaxed);
             s.span = span;
             s.published = &span.published;
@@ -148,6 +152,7 @@ impl Cache {
             s.end = s.next + s.slot;
         }
         self.claim(heap, s.end - s.next);
+        Ok(())
     }
 
     /// Counts bytes that this P may now allocate.
@@ -222,13 +227,13 @@ impl Heap {
     }
 
     /// A swept span of `class` with at least one free slot, owned by the caller: swept before, swept now, or new.
-    fn span_with_room(&self, class: u32) -> &Span {
+    fn span_with_room(&self, class: u32) -> Result<&Span, NoPages> {
         /// How many full spans to sweep in the hope of a free slot before taking new pages.
         const TRIES: usize = 64;
         let has_room = |span: &Span| self.next_run(span, span.published.load(Ordering::Relaxed)).is_some();
         while let Some(span) = self.pop_span(class, true, List::Partial) {
             if has_room(span) {
-                return span;
+                return Ok(span);
             }
             self.push_swept(span, List::Full);
         }
@@ -238,15 +243,14 @@ impl Heap {
             let Some(span) = unswept else { break };
             self.sweep_owned(span, true);
             if has_room(span) {
-                return span;
+                return Ok(span);
             }
             self.push_swept(span, List::Full);
         }
         // New pages: pay for them with some sweeping elsewhere, which may free pages for the next one.
-        self.sweep_one();
-        self.sweep_one();
+        self.sweep_for_pages(2);
         let slot = self.classes.get(class).slot.load(Ordering::Relaxed);
         let npages = layout::span_pages(slot);
-        self.publish_span(self.alloc_pages(npages), npages, class, slot, self.sweepgen())
+        Ok(self.publish_span(self.alloc_pages(npages)?, npages, class, slot, self.sweepgen()))
     }
 }

@@ -11,8 +11,10 @@
 
 mod cache;
 mod class;
+mod error;
 mod new;
 
 pub(crate) use cache::Cache;
 pub(crate) use class::{Class, Classes, List, Scan};
+pub use error::{AllocError, AllocErrorReason};
 pub(crate) use new::{ARRAY_HEADER, alloc_array, alloc_value};

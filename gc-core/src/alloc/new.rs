@@ -1,9 +1,10 @@
 //! The allocation path: current P, next free slot, write the value, publish. See the protocol in `alloc`.
 
-use super::cache::Slots;
+use super::AllocError;
+use super::cache::{Cache, Slots};
 use super::class::{List, Scan};
 use crate::faults::{self, Fault};
-use crate::heap::{Heap, PAGE_SIZE};
+use crate::heap::{Heap, NoPages, PAGE_SIZE};
 use crate::layout::{self, Kind, Trace, TypeDesc};
 use crate::mark::Marker;
 use crate::p::GcP;
@@ -22,9 +23,29 @@ fn scan_of(desc: &TypeDesc) -> Scan {
     }
 }
 
+/// What slots an allocation takes: those of a type, or those of a size.
+#[derive(Clone, Copy)]
+enum Want {
+    Typed(&'static TypeDesc),
+    Sized(Scan, usize),
+}
+
+impl Want {
+    #[inline(always)]
+    fn slots(self, heap: &Heap, cache: &mut Cache) -> *mut Slots {
+        match self {
+            Want::Typed(desc) => cache.typed(heap, desc),
+            Want::Sized(scan, bytes) => cache.sized(heap, scan, bytes),
+        }
+    }
+}
+
 /// Puts `value` into a fresh object.
+///
+/// # Errors
+/// There is no memory, not even after a collection.
 #[inline]
-pub(crate) fn alloc_value<T: Trace>(value: T) -> NonNull<T> {
+pub(crate) fn alloc_value<T: Trace>(value: T) -> Result<NonNull<T>, AllocError> {
     const {
         assert!(align_of::<T>() <= 4096, "the heap aligns objects to 4096 bytes at most");
         assert!(!core::mem::needs_drop::<T>(), "a heap object's type must not need drop: dead objects are not dropped");
@@ -40,26 +61,27 @@ pub(crate) fn alloc_value<T: Trace>(value: T) -> NonNull<T> {
         // SAFETY: the closure fills the whole object.
         return unsafe { alloc_large(desc.size, class, |p: NonNull<T>| p.write(value)) };
     }
+    let want = if by_size { Want::Sized(scan, desc.size.max(1)) } else { Want::Typed(desc) };
     loop {
         let p = GcP::current();
         let heap = p.heap();
         // SAFETY: this thread holds `p`, and no other borrow of its cache is alive.
-        let cache = unsafe { p.cache() };
-        let slots = if by_size { cache.sized(heap, scan, desc.size.max(1)) } else { cache.typed(heap, desc) };
+        let slots = want.slots(heap, unsafe { p.cache() });
         // SAFETY: this P's slots; they have a free one; the value fills the object.
         unsafe {
             if (*slots).next != (*slots).end {
                 let slot = (*slots).slot;
-                return place(p, &mut *slots, desc.size, |at: NonNull<T>| {
+                let object = place(p, &mut *slots, desc.size, |at: NonNull<T>| {
                     at.write(value);
                     if by_size {
                         // The marker reads the whole slot: what lay in its tail before must not look alive.
                         at.cast::<u8>().add(size_of::<T>()).write_bytes(0, slot - size_of::<T>());
                     }
                 });
+                return Ok(object);
             }
         }
-        make_room(p, slots, desc.size);
+        make_room(want, desc.size)?;
     }
 }
 
@@ -86,23 +108,39 @@ unsafe fn place<T>(p: &GcP, slots: &mut Slots, bytes: usize, fill: impl FnOnce(N
     object
 }
 
-/// The slow path: a safepoint, if one is due, then a refill by the P that the goroutine has afterwards.
+/// The slow path: a safepoint, if one is due, then a refill by the P that the goroutine has afterwards. If there are no
+/// pages, a whole collection, and once more.
 #[cold]
 #[inline(never)]
-fn make_room(p: &'static GcP, slots: *mut Slots, bytes: usize) {
+fn make_room(want: Want, bytes: usize) -> Result<(), AllocError> {
+    let p = GcP::current();
     let heap = p.heap();
     heap.before_alloc(p, bytes);
-    let now = GcP::current();
-    if core::ptr::eq(now, p) {
-        // SAFETY: this thread holds `p`, and the caller's borrow of the cache is over.
-        let cache = unsafe { p.cache() };
-        // The safepoint may have refilled or flushed them.
-        // SAFETY: this P's slots live for ever.
-        if unsafe { (*slots).next == (*slots).end } {
-            cache.refill(heap, slots);
-        }
+    if refill(want).is_ok() {
+        return Ok(());
     }
-    // Otherwise the goroutine came back on another P: the caller looks again, in that one's cache.
+    heap.collect();
+    refill(want).map_err(|why| AllocError::new(heap, bytes, why))
+}
+
+/// Sees to it that the wanted slots of the current P have a free one. No safepoint.
+fn refill(want: Want) -> Result<(), NoPages> {
+    let p = GcP::current();
+    // SAFETY: this thread holds `p`, and no other borrow of its cache is alive.
+    let cache = unsafe { p.cache() };
+    let slots = want.slots(p.heap(), cache);
+    // The safepoint may have refilled or flushed them, or the goroutine has come back on another P.
+    // SAFETY: this P's slots live for ever.
+    if unsafe { (*slots).next != (*slots).end } { Ok(()) } else { cache.refill(p.heap(), slots) }
+}
+
+/// `n` pages for a large object; if there are none, after a whole collection. A safepoint.
+fn large_pages(heap: &Heap, n: usize, bytes: usize) -> Result<usize, AllocError> {
+    if let Ok(first) = heap.alloc_pages(n) {
+        return Ok(first);
+    }
+    heap.collect();
+    heap.alloc_pages(n).map_err(|why| AllocError::new(heap, bytes, why))
 }
 
 /// One object in a span of its own.
@@ -110,16 +148,22 @@ fn make_room(p: &'static GcP, slots: *mut Slots, bytes: usize) {
 /// # Safety
 /// `fill` writes all `bytes` and runs no code that could reach a safepoint.
 #[cold]
-unsafe fn alloc_large<T>(bytes: usize, class: impl FnOnce(&Heap) -> u32, fill: impl FnOnce(NonNull<T>)) -> NonNull<T> {
+unsafe fn alloc_large<T>(
+    bytes: usize,
+    class: impl FnOnce(&Heap) -> u32,
+    fill: impl FnOnce(NonNull<T>),
+) -> Result<NonNull<T>, AllocError> {
     let heap = GcP::current().heap();
     heap.before_alloc(GcP::current(), bytes);
-    let p = GcP::current();
     let slot = bytes.next_multiple_of(PAGE_SIZE);
+    heap.sweep_in_proportion();
     heap.sweep_for_pages(slot / PAGE_SIZE);
+    let first = large_pages(heap, slot / PAGE_SIZE, bytes)?;
+    // From here on there is no safepoint.
+    let p = GcP::current();
     // SAFETY: this thread holds `p`; no other borrow of its cache is alive.
     unsafe { p.cache() }.claim(heap, slot);
     let class = class(heap);
-    let first = heap.alloc_pages(slot / PAGE_SIZE);
     let span = heap.publish_span(first, slot / PAGE_SIZE, class, slot, heap.sweepgen());
     let at = span.base.load(Ordering::Relaxed);
     let object = NonNull::new(core::ptr::with_exposed_provenance_mut::<T>(at)).expect("a span is not at 0");
@@ -132,23 +176,28 @@ unsafe fn alloc_large<T>(bytes: usize, class: impl FnOnce(&Heap) -> u32, fill: i
     // Release: as in `place`.
     span.published.store(at + slot, Ordering::Release);
     heap.push_swept(span, List::Full);
-    object
+    Ok(object)
 }
 
 /// An array object: header, then `len` elements that `fill` writes.
 ///
 /// # Safety
 /// `fill` writes `len` elements from the address it gets and runs no code that could reach a safepoint.
-pub(crate) unsafe fn alloc_array<T: Trace>(len: usize, fill: impl FnOnce(NonNull<T>)) -> NonNull<()> {
+///
+/// # Errors
+/// There is no memory, or the elements are more than can be counted.
+pub(crate) unsafe fn alloc_array<T: Trace>(
+    len: usize,
+    fill: impl FnOnce(NonNull<T>),
+) -> Result<NonNull<()>, AllocError> {
     const {
         assert!(align_of::<T>() <= layout::GRANULE, "array elements are aligned to 16 bytes at most");
         assert!(!core::mem::needs_drop::<T>(), "a heap object's type must not need drop");
     }
-    let bytes = size_of::<T>()
-        .checked_mul(len)
-        .and_then(|b| b.checked_add(ARRAY_HEADER))
-        .filter(|b| *b <= isize::MAX as usize)
-        .unwrap_or_else(|| crate::throw!("an array of {len} elements of {} bytes is too large", size_of::<T>()));
+    let bytes = size_of::<T>().checked_mul(len).and_then(|b| b.checked_add(ARRAY_HEADER));
+    let Some(bytes) = bytes.filter(|b| *b <= isize::MAX as usize - PAGE_SIZE) else {
+        return Err(AllocError::too_large(GcP::current().heap(), len, size_of::<T>()));
+    };
     let scan = if T::DESC.has_pointers() { Scan::Array } else { Scan::Data };
     let element = |heap: &Heap| {
         if scan == Scan::Array { heap.classes.typed(T::DESC) } else { 0 }
@@ -168,18 +217,19 @@ pub(crate) unsafe fn alloc_array<T: Trace>(len: usize, fill: impl FnOnce(NonNull
             alloc_large(bytes, |heap| heap.classes.sized(scan, bytes), |at| fill(GcP::current().heap(), at))
         };
     }
+    let want = Want::Sized(scan, bytes);
     loop {
         let p = GcP::current();
         let heap = p.heap();
         // SAFETY: as in `alloc_value`.
-        let slots = unsafe { p.cache() }.sized(heap, scan, bytes);
+        let slots = want.slots(heap, unsafe { p.cache() });
         // SAFETY: as in `alloc_value`.
         unsafe {
             if (*slots).next != (*slots).end {
-                return place(p, &mut *slots, bytes, |at| fill(heap, at));
+                return Ok(place(p, &mut *slots, bytes, |at| fill(heap, at)));
             }
         }
-        make_room(p, slots, bytes);
+        make_room(want, bytes)?;
     }
 }
 

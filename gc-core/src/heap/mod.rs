@@ -11,13 +11,20 @@
 
 mod page_map;
 mod pages;
+mod pageset;
+mod reserve;
+mod scavenge;
 mod span;
 
 pub(crate) use page_map::PageMap;
-pub(crate) use pages::PageHeap;
+pub(crate) use pages::{NoPages, PageHeap};
+pub(crate) use reserve::Reservation;
+pub(crate) use scavenge::Scavenger;
 pub(crate) use span::{Span, Spans};
 
 use crate::alloc::{Class, Classes};
+use crate::events::Listeners;
+use crate::limiter::Limiter;
 use crate::mark::{Cycle, MarkMap, Work};
 use crate::p::GcP;
 use crate::pacer::Pacer;
@@ -55,7 +62,13 @@ pub struct Config {
     pub gc_every: u32,
     /// Heap size in bytes below which no cycle starts by itself, at 100 percent.
     pub min_heap: usize,
-    /// Address space to reserve, in bytes; halved until the operating system agrees.
+    /// Bytes of memory that the collector tries to keep within: pages in use, free pages not yet given back, and its
+    /// tables ([`Stats::footprint`]). Soft: where the live heap does not fit, the collector takes up to half of the
+    /// processor time and then gives way. At least 1 MiB. Threads' stacks and malloc'd memory do not count.
+    pub memory_limit: Option<usize>,
+    /// Address space to reserve at most, in bytes. Less is taken where the limits of the process (`RLIMIT_AS`,
+    /// `RLIMIT_DATA`, a kernel that does not overcommit) leave less than three times as much, and where the operating
+    /// system refuses.
     pub reserve: usize,
     /// Number of Ps, for the share of marking: a quarter of them.
     pub procs: usize,
@@ -69,6 +82,7 @@ impl Default for Config {
             verify: false,
             gc_every: 0,
             min_heap: 4 << 20,
+            memory_limit: None,
             reserve: if cfg!(any(loom, miri)) { 4 * PAGE_SIZE } else { 64 << 30 },
             procs: 1,
         }
@@ -125,6 +139,9 @@ pub struct Heap {
     pub(crate) pacer: Pacer,
     pub(crate) roots: RootTable,
     pub(crate) counters: Counters,
+    pub(crate) listeners: Listeners,
+    pub(crate) scavenger: Scavenger,
+    pub(crate) limiter: Limiter,
     pub(crate) config: Config,
     pub(crate) world: &'static dyn World,
     ps: Table<PSlot>,
@@ -148,39 +165,51 @@ impl Heap {
     /// # Errors
     /// [`InitError`] if no address space can be had or the configuration makes no sense.
     pub fn new(config: Config, world: &'static dyn World) -> Result<&'static Heap, InitError> {
-        if config.procs == 0 || config.procs > MAX_PS {
-            return Err(InitError::Config("procs", config.procs, "1 to 1024"));
+        config.check()?;
+        let mut refused = MapError { bytes: config.reserve, errno: 0 };
+        for bytes in reserve::sizes(config.reserve) {
+            match Heap::sized(bytes, &config, world) {
+                Ok(heap) => {
+                    let heap = Box::leak(Box::new(heap));
+                    #[cfg(any(feature = "faults", loom))]
+                    crate::faults::remember(heap);
+                    return Ok(heap);
+                }
+                Err(e) => refused = e,
+            }
         }
-        if let Some(p) = config.percent
-            && !(1..=100_000).contains(&p)
-        {
-            return Err(InitError::Config("percent", p as usize, "1 to 100000, or off"));
-        }
-        let (base, bytes) = reserve(config.reserve)?;
+        Err(InitError::Map(refused))
+    }
+
+    /// A heap with `bytes` bytes of address space, and its tables.
+    fn sized(bytes: usize, config: &Config, world: &'static dyn World) -> Result<Heap, MapError> {
+        let space = Reservation::new(bytes)?;
+        let (base, bytes) = (space.base, space.bytes);
         let npages = bytes / PAGE_SIZE;
         let granules = bytes / crate::layout::GRANULE;
-        let heap = Box::new(Heap {
+        let heap = Heap {
             base,
             bytes,
             page_map: PageMap::new(npages)?,
             spans: Spans::new(npages)?,
-            pages: PageHeap::new(npages)?,
+            pages: PageHeap::new(space)?,
             maps: [MarkMap::new(granules)?, MarkMap::new(granules)?],
             classes: Classes::new()?,
             work: Work::new(npages)?,
             cycle: Cycle::new(),
-            pacer: Pacer::new(&config),
-            roots: RootTable::new()?,
+            pacer: Pacer::new(),
+            roots: RootTable::new(bytes)?,
             counters: Counters::new(),
+            listeners: Listeners::new(),
+            scavenger: Scavenger::new(),
+            limiter: Limiter::new(config),
             ps: Table::new(MAX_PS)?,
             ps_len: AtomicUsize::new(0),
             ps_lock: Lock::new(()),
-            config,
+            config: config.clone(),
             world,
-        });
-        let heap = Box::leak(heap);
-        #[cfg(any(feature = "faults", loom))]
-        crate::faults::remember(heap);
+        };
+        heap.pacer.start(&heap);
         Ok(heap)
     }
 
@@ -205,6 +234,15 @@ impl Heap {
             // SAFETY: `new_p` stored it before the count; Ps live for ever.
             unsafe { &*self.ps[i].0.load(Ordering::Relaxed) }
         })
+    }
+
+    /// Bytes of memory in the tables that grow with the heap.
+    pub(crate) fn table_bytes(&self) -> usize {
+        // Of each page that was ever used: its entries in the page map, the two tables of runs and the span table, and
+        // its bits in the two maps.
+        const EACH: usize =
+            2 * size_of::<u64>() + size_of::<Span>() + 2 * PAGE_SIZE / crate::layout::GRANULE / u8::BITS as usize;
+        self.pages.top() * EACH + self.work.table_bytes()
     }
 
     /// The configuration that the heap was made with.
@@ -286,29 +324,19 @@ impl Heap {
     }
 }
 
-/// Address space for a heap: as much of `wanted` as the operating system allows, by halves.
-fn reserve(wanted: usize) -> Result<(usize, usize), MapError> {
-    #[cfg(not(any(loom, miri)))]
-    {
-        const LEAST: usize = 64 << 20;
-        let mut bytes = wanted.next_multiple_of(PAGE_SIZE).max(LEAST);
-        loop {
-            match crate::sync::map_reserve(bytes + PAGE_SIZE) {
-                Ok(p) => {
-                    return Ok((p.as_ptr().expose_provenance().next_multiple_of(PAGE_SIZE), bytes));
-                }
-                Err(e) if bytes <= LEAST => return Err(e),
-                Err(_) => bytes = (bytes / 2).max(LEAST),
-            }
+impl Config {
+    fn check(&self) -> Result<(), InitError> {
+        let within = |what, value, lo, hi, allowed| {
+            if (lo..=hi).contains(&value) { Ok(()) } else { Err(InitError::Config(what, value, allowed)) }
+        };
+        within("procs", self.procs, 1, MAX_PS, "1 to 1024 are allowed")?;
+        if let Some(percent) = self.percent {
+            within("percent", percent as usize, 1, 100_000, "1 to 100000 are allowed, or none at all")?;
         }
-    }
-    #[cfg(any(loom, miri))]
-    {
-        let layout = core::alloc::Layout::from_size_align(wanted, PAGE_SIZE).expect("a small heap");
-        // SAFETY: not empty.
-        let base = unsafe { std::alloc::alloc_zeroed(layout) }.expose_provenance();
-        #[cfg(loom)]
-        crate::sync::word::model::install(base, wanted);
-        Ok((base, wanted))
+        if let Some(bytes) = self.memory_limit {
+            within("memory_limit", bytes, 1 << 20, isize::MAX as usize, "at least 1 MiB (1048576) is needed")?;
+        }
+        within("min_heap", self.min_heap, 0, isize::MAX as usize, "that is more than an address space has")?;
+        within("reserve", self.reserve, PAGE_SIZE, 1 << 44, "a page (8192) to 16 TiB are allowed")
     }
 }

@@ -139,7 +139,7 @@ impl Heap {
             // Relaxed: conservative look-ups happen while marking, and a flip orders this before them.
             self.page_map.clear(page, Ordering::Relaxed);
         }
-        self.pages.free(self, first, npages);
+        self.pages.free(&self.spans, first, npages);
     }
 
     /// The number by which lists name a span.

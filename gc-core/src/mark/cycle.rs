@@ -17,6 +17,7 @@
 //! nobody scans.
 
 use super::MarkMap;
+use crate::events::Event;
 use crate::heap::{Heap, Phase};
 use crate::p::GcP;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, cpu_nanos, current, nanos};
@@ -155,6 +156,7 @@ impl Heap {
             return false;
         }
         let before = self.cycle();
+        let begin = nanos();
         self.finish_sweep();
         self.roots.reclaim_dropped();
         let t0 = nanos();
@@ -166,12 +168,23 @@ impl Heap {
             self.begin_mark();
         }
         self.world.start_the_world();
-        self.counters.stopped(StopReason::GcStart, t1 - t0, nanos() - t1);
+        self.stopped(StopReason::GcStart, t1 - t0, nanos() - t1);
+        self.limiter.took(t0 - begin);
         self.cycle.starting.store(false, Ordering::Release);
         if mine {
+            let (live, goal, _) = self.pacer.figures();
+            self.emit(&Event::CycleStart { cycle: before.wrapping_add(1), live, goal });
             self.world.wake_workers();
         }
         mine
+    }
+
+    /// Counts a stop.
+    fn stopped(&self, reason: StopReason, to_stop_ns: u64, stopped_ns: u64) {
+        // All Ps stood.
+        self.limiter.took(stopped_ns * self.config.procs as u64);
+        self.emit(&Event::Stop { reason, to_stop_ns, stopped_ns });
+        self.limiter.update(self);
     }
 
     /// The flip that starts marking. The world is stopped.
@@ -206,9 +219,16 @@ impl Heap {
             return false;
         }
         let (begin, cpu) = (nanos(), cpu_nanos());
+        let worker = kind != WorkKind::Assist;
         let (mut scanned, mut did) = (0, false);
         loop {
-            let now = self.drain(p, &mut |n| scanned + n >= bytes || nanos() - begin >= SLICE);
+            // What is scanned counts at once, so that mutators need not pay for it.
+            let mut counted = 0;
+            let now = self.drain(p, &mut |n| {
+                self.pacer.marked(n - core::mem::replace(&mut counted, n), worker);
+                scanned + n >= bytes || nanos() - begin >= SLICE
+            });
+            self.pacer.marked(now - counted, worker);
             scanned += now;
             did |= now > 0;
             // Relaxed: a hint.
@@ -226,13 +246,17 @@ impl Heap {
         }
         let spent = nanos() - begin;
         // Relaxed: statistics.
-        self.cycle.worked[kind as usize].fetch_add(cpu_nanos() - cpu, Ordering::Relaxed);
+        let cpu_ns = cpu_nanos() - cpu;
+        self.cycle.worked[kind as usize].fetch_add(cpu_ns, Ordering::Relaxed);
         if kind == WorkKind::Dedicated {
             p.worked.fetch_add(spent, Ordering::Relaxed);
         }
-        if kind != WorkKind::Assist {
-            self.pacer.earn(scanned);
+        match kind {
+            WorkKind::Idle => self.limiter.idled(spent),
+            WorkKind::Dedicated | WorkKind::Assist => self.limiter.took(spent),
         }
+        self.limiter.update(self);
+        self.emit(&Event::Mark { kind, ns: spent, cpu_ns, bytes: scanned });
         if !did { self.terminate(p) } else { true }
     }
 
@@ -273,14 +297,14 @@ impl Heap {
         let t0 = nanos();
         self.world.stop_the_world(StopReason::MarkTermination);
         let t1 = nanos();
-        let mut found = false;
+        let (mut found, mut ended) = (false, None);
         if self.marking() && self.cycle() == number {
             for q in self.ps() {
                 // SAFETY: the world is stopped: the stopper acts for every P.
                 found |= unsafe { q.flush() };
             }
             if !found && self.work.jobs.done() && !self.work.any_full() {
-                self.end_mark(p);
+                ended = Some(self.end_mark(p));
             }
         }
         let stopped = nanos() - t1;
@@ -288,14 +312,15 @@ impl Heap {
         // The cached spans of this P are stale; the others' Ps find that when they are acquired.
         // SAFETY: this thread holds `p`.
         unsafe { p.cache() }.flush_if_stale(self);
-        self.counters.stopped(StopReason::MarkTermination, t1 - t0, stopped);
-        if self.cycle.completed() == number {
-            self.counters.trace(self, number);
+        self.stopped(StopReason::MarkTermination, t1 - t0, stopped);
+        if let Some(event) = ended {
+            self.emit(&event);
         }
     }
 
-    /// The flip that ends marking. The world is stopped, and there is no grey object.
-    fn end_mark(&self, p: &'static GcP) {
+    /// The flip that ends marking. The world is stopped, and there is no grey object. Returns what to tell
+    /// about the cycle.
+    fn end_mark(&self, p: &'static GcP) -> Event {
         if self.config.verify {
             self.verify(p);
         }
@@ -305,13 +330,18 @@ impl Heap {
         c.alive.fetch_xor(1, Ordering::Relaxed);
         c.sweepgen.fetch_add(2, Ordering::Relaxed);
         self.classes.sweep_at.store(0, Ordering::Relaxed);
-        self.pacer.end(self);
-        self.counters.cycle_ended(self, c.began.load(Ordering::Relaxed));
+        let goal = self.pacer.figures().1;
+        let mark_ns = nanos().saturating_sub(c.began.load(Ordering::Relaxed));
+        let (marked, objects) = c.marked();
+        self.pacer.end(self, mark_ns);
+        self.counters.marked(marked, objects);
         for q in self.ps() {
             q.write_state(0);
         }
         // Release: pairs with the Acquire in `completed`.
         c.completed.store(c.number.load(Ordering::Relaxed), Ordering::Release);
+        let (at_start, at_end) = self.pacer.last();
+        Event::CycleEnd { cycle: self.cycle(), at_start, at_end, marked, objects, goal, mark_ns }
     }
 
     /// Runs a whole cycle, sweep included, that starts after the call. A safepoint; needs a P.
@@ -327,7 +357,11 @@ impl Heap {
                 self.world.pause();
             }
         }
-        self.world.at_safepoint(&mut || self.finish_sweep());
+        self.world.at_safepoint(&mut || {
+            let begin = nanos();
+            self.finish_sweep();
+            self.limiter.took(nanos() - begin);
+        });
     }
 
     /// Before an allocation of about `bytes`: starts a cycle, assists, or only lets others stop us, if that is due. A
@@ -337,9 +371,12 @@ impl Heap {
             self.collect();
             return;
         }
-        let marking = self.marking();
-        let start = !marking && self.pacer.triggered();
-        let owed = if marking { self.pacer.debt(bytes) } else { 0 };
+        if self.limiter.limited() {
+            self.limiter.update(self);
+        }
+        let (marking, limited) = (self.marking(), self.limiter.limited());
+        let start = !marking && !limited && self.pacer.triggered();
+        let owed = if marking && !limited { self.pacer.debt(bytes) } else { 0 };
         // Relaxed: a hint; what it leads to synchronises.
         if start || owed > 0 || p.preempt.load(Ordering::Relaxed) {
             self.world.at_safepoint(&mut || {

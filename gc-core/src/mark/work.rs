@@ -45,6 +45,7 @@ impl Grey {
 
 /// Objects per buffer: with the header, 2 KiB.
 pub(crate) const CAPACITY: usize = if cfg!(loom) { 2 } else { 254 };
+/// Most buffers. A small heap has fewer: half of its bytes, which is enough if all its objects are small and grey.
 const MAX_BUFFERS: usize = if cfg!(loom) { 8 } else { 1 << 20 };
 
 /// A buffer of grey objects.
@@ -113,8 +114,8 @@ impl Stack {
 
 /// More grey objects than all buffers hold.
 #[cold]
-fn too_many_buffers() -> ! {
-    crate::throw!("more than {MAX_BUFFERS} mark work buffers")
+fn too_many_buffers(most: usize) -> ! {
+    crate::throw!("more than {most} mark work buffers")
 }
 
 certify! {
@@ -131,9 +132,14 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub fn new(_npages: usize) -> Result<Work, MapError> {
+    pub fn new(npages: usize) -> Result<Work, MapError> {
+        let buffers = if cfg!(loom) {
+            MAX_BUFFERS
+        } else {
+            (npages * crate::heap::PAGE_SIZE / 2 / size_of::<Buffer>()).clamp(64, MAX_BUFFERS)
+        };
         Ok(Work {
-            buffers: Table::new(MAX_BUFFERS)?,
+            buffers: Table::new(buffers)?,
             made: AtomicUsize::new(0),
             full: Stack::new(),
             empty: Stack::new(),
@@ -147,14 +153,19 @@ impl Work {
         !self.full.is_empty()
     }
 
+    /// Bytes of all buffers that were ever used.
+    pub fn table_bytes(&self) -> usize {
+        self.made.load(Ordering::Relaxed).min(self.buffers.len()) * size_of::<Buffer>()
+    }
+
     #[nowritebarrierrec]
     fn take_empty(&self) -> u32 {
         if let Some(id) = self.empty.pop(&self.buffers) {
             return id;
         }
         let n = self.made.fetch_add(1, Ordering::Relaxed);
-        if n >= MAX_BUFFERS {
-            too_many_buffers();
+        if n >= self.buffers.len() {
+            too_many_buffers(self.buffers.len());
         }
         n as u32 + 1
     }

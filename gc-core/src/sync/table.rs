@@ -1,5 +1,6 @@
 //! Metadata tables: lazily committed mappings in production, boxed slices under loom and Miri.
 
+use barrier_lint::nowritebarrierrec;
 use core::fmt;
 use core::ops::Index;
 use core::ptr::NonNull;
@@ -79,6 +80,7 @@ impl<T: Zeroed> Table<T> {
 
 impl<T> Table<T> {
     /// Number of elements.
+    #[nowritebarrierrec]
     pub fn len(&self) -> usize {
         self.len
     }
