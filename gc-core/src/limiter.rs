@@ -83,6 +83,17 @@ impl Limiter {
         self.gc.fetch_add(ns, O);
     }
 
+    /// Counts what `f` takes as the collector's.
+    pub fn timed<R>(&self, f: impl FnOnce() -> R) -> R {
+        if !self.on {
+            return f();
+        }
+        let begin = nanos();
+        let result = f();
+        self.took(nanos() - begin);
+        result
+    }
+
     /// A P that had nothing else to do marked for `ns`.
     pub fn idled(&self, ns: u64) {
         self.idle.fetch_add(ns, O);

@@ -82,13 +82,13 @@ impl Heap {
 
     /// Before taking `npages` pages at once: sweeps about as much as may give them back.
     pub(crate) fn sweep_for_pages(&self, npages: usize) {
-        self.sweep_while(npages.clamp(2, 128), || true);
+        self.limiter.timed(|| self.sweep_while(npages.clamp(2, 128), || true));
     }
 
     /// Pays for what is allocated by sweeping, in proportion: see `pacer`. At most a slice, so a refill stays short.
     pub(crate) fn sweep_in_proportion(&self) {
         if !faults::active(Fault::NoProportionalSweep) {
-            self.sweep_while(SLICE, || self.pacer.sweep_debt() > 0);
+            self.limiter.timed(|| self.sweep_while(SLICE, || self.pacer.sweep_debt() > 0));
         }
     }
 

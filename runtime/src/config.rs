@@ -3,6 +3,7 @@
 //! | variable | value |
 //! |---|---|
 //! | `TRICOLOR_GC` | `off`, or 1 to 100000: percent by which the heap grows before a collection |
+//! | `TRICOLOR_MEMLIMIT` | `off`, or a size: `512MiB`, `2GiB`, `8388608`, at least 1 MiB: what the heap should keep within |
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
 //! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS` |
 //!
@@ -24,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) stack: usize,
     pub(crate) main_stack: usize,
     pub(crate) min_heap: Option<usize>,
+    pub(crate) memory_limit: Option<usize>,
 }
 
 impl Default for Settings {
@@ -39,6 +41,7 @@ impl Default for Settings {
             stack: crate::stack::DEFAULT_STACK,
             main_stack: crate::stack::DEFAULT_MAIN_STACK,
             min_heap: None,
+            memory_limit: None,
         }
     }
 }
@@ -62,6 +65,24 @@ fn number(text: &str, lo: u64, hi: u64) -> Option<u64> {
     text.parse::<u64>().ok().filter(|n| plain && (lo..=hi).contains(n))
 }
 
+/// The smallest memory limit.
+pub(crate) const LEAST_LIMIT: usize = 1 << 20;
+
+/// A size in bytes: a number, with one of the units B, KiB, MiB, GiB, TiB or without.
+fn size(text: &str) -> Option<usize> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let shift = match &text[digits..] {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    let bytes = number(&text[..digits], 0, u64::MAX)?.checked_mul(1 << shift)?;
+    usize::try_from(bytes).ok().filter(|b| *b <= isize::MAX as usize)
+}
+
 impl Settings {
     /// Overrides what the environment says.
     pub(crate) fn read_env(&mut self) -> Result<(), Refused> {
@@ -80,6 +101,18 @@ impl Settings {
                 text => match text.and_then(|t| number(t, 1, 100_000)) {
                     Some(n) => Some(n as u32),
                     None => return Err(refuse("TRICOLOR_GC", &v, "off, or a percentage from 1 to 100000")),
+                },
+            };
+        }
+        if let Some(v) = get("TRICOLOR_MEMLIMIT") {
+            self.memory_limit = match v.to_str() {
+                Some("off") => None,
+                text => match text.and_then(size).filter(|b| *b >= LEAST_LIMIT) {
+                    Some(bytes) => Some(bytes),
+                    None => {
+                        let allowed = "off, or a size from 1MiB up: a number of bytes, or one with KiB, MiB, GiB, TiB";
+                        return Err(refuse("TRICOLOR_MEMLIMIT", &v, allowed));
+                    }
                 },
             };
         }
@@ -144,6 +177,16 @@ mod tests {
         assert_eq!((s.gc_percent, s.procs, s.gctrace, s.verify, s.gc_every), (Some(5), 8, true, true, 3));
         assert_eq!(s.stw_timeout, Duration::from_millis(20));
         assert_eq!(read(&[("TRICOLOR_GC", "off")]).expect("valid").gc_percent, None);
+        for (text, bytes) in [
+            ("512MiB", Some(512 << 20)),
+            ("2GiB", Some(2 << 30)),
+            ("1024KiB", Some(1 << 20)),
+            ("8388608", Some(8 << 20)),
+            ("8388608B", Some(8 << 20)),
+            ("off", None),
+        ] {
+            assert_eq!(read(&[("TRICOLOR_MEMLIMIT", text)]).expect(text).memory_limit, bytes, "{text}");
+        }
     }
 
     #[test]
@@ -154,6 +197,14 @@ mod tests {
             ("TRICOLOR_GC", "100001"),
             ("TRICOLOR_GC", "+5"),
             ("TRICOLOR_GC", "OFF"),
+            ("TRICOLOR_MEMLIMIT", ""),
+            ("TRICOLOR_MEMLIMIT", "MiB"),
+            ("TRICOLOR_MEMLIMIT", "512MB"),
+            ("TRICOLOR_MEMLIMIT", "512 MiB"),
+            ("TRICOLOR_MEMLIMIT", "1.5GiB"),
+            ("TRICOLOR_MEMLIMIT", "-1"),
+            ("TRICOLOR_MEMLIMIT", "1023KiB"),
+            ("TRICOLOR_MEMLIMIT", "99999999TiB"),
             ("TRICOLOR_PROCS", "0"),
             ("TRICOLOR_PROCS", "257"),
             ("TRICOLOR_PROCS", "two"),

@@ -5,7 +5,8 @@ use core::time::Duration;
 use gc_core::GcP;
 use gc_core::sync::Ordering;
 
-pub use gc_core::{Stats, keep_alive};
+pub use gc_core::events;
+pub use gc_core::{CensusRow, Stats, keep_alive};
 
 /// Runs a whole collection, sweep included, that starts after the call. A safepoint; needs a P. Source: Go's
 /// `runtime.GC`.
@@ -20,6 +21,30 @@ pub fn collect() {
 /// What the collector has done so far. Needs a P.
 pub fn stats() -> Stats {
     GcP::current().heap().stats()
+}
+
+/// What the heap holds, by type; the largest first. After [`collect`], what is reachable. A safepoint; stops the world
+/// for as long as it takes to count.
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn census() -> Vec<CensusRow> {
+    let gp = getg().expect("`census` is called on a goroutine");
+    gp.sched.heap().census()
+}
+
+/// Calls `listener` with `data` for everything that the collector does from now on, on the thread that does it. What
+/// it may do there is little: see [`events`]. Needs a P.
+///
+/// # Errors
+/// [`TooManyListeners`](events::TooManyListeners).
+pub fn listen(listener: events::Listener, data: usize) -> Result<events::ListenerId, events::TooManyListeners> {
+    GcP::current().heap().listen(listener, data)
+}
+
+/// Ends what [`listen`] began. Needs a P.
+pub fn unlisten(id: events::ListenerId) {
+    GcP::current().heap().unlisten(id);
 }
 
 /// How the stops of the world went.

@@ -66,6 +66,20 @@ impl Builder {
         self
     }
 
+    /// Bytes of memory that the collector tries to keep the heap within (Go's GOMEMLIMIT): pages in use, free pages not
+    /// yet given back, and its tables; not stacks and what malloc has. Soft: where the live heap does not fit, the
+    /// collector takes up to half of the processor time, and then the limit is passed. `None`: no limit, the default.
+    ///
+    /// # Panics
+    /// If it is below 1 MiB.
+    pub fn memory_limit(mut self, bytes: impl Into<Option<usize>>) -> Builder {
+        let bytes = bytes.into();
+        let least = crate::config::LEAST_LIMIT;
+        assert!(bytes.is_none_or(|b| b >= least), "memory_limit is {bytes:?}: at least 1 MiB is needed");
+        self.settings.memory_limit = bytes;
+        self
+    }
+
     /// Prints one line per collection to standard error.
     pub fn gctrace(mut self, on: bool) -> Builder {
         self.settings.gctrace = on;
@@ -176,6 +190,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(settings: Settings, f: F) -> Result<R
         verify: s.verify,
         gc_every: s.gc_every,
         min_heap: s.min_heap.unwrap_or(defaults.min_heap),
+        memory_limit: s.memory_limit,
         procs: s.procs,
         ..defaults
     };

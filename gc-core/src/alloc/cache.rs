@@ -237,15 +237,21 @@ impl Heap {
             }
             self.push_swept(span, List::Full);
         }
-        for _ in 0..TRIES {
-            let unswept =
-                self.pop_span(class, false, List::Partial).or_else(|| self.pop_span(class, false, List::Full));
-            let Some(span) = unswept else { break };
-            self.sweep_owned(span, true);
-            if has_room(span) {
-                return Ok(span);
+        let swept = self.limiter.timed(|| {
+            for _ in 0..TRIES {
+                let unswept =
+                    self.pop_span(class, false, List::Partial).or_else(|| self.pop_span(class, false, List::Full));
+                let span = unswept?;
+                self.sweep_owned(span, true);
+                if has_room(span) {
+                    return Some(span);
+                }
+                self.push_swept(span, List::Full);
             }
-            self.push_swept(span, List::Full);
+            None
+        });
+        if let Some(span) = swept {
+            return Ok(span);
         }
         // New pages: pay for them with some sweeping elsewhere, which may free pages for the next one.
         self.sweep_for_pages(2);

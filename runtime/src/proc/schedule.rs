@@ -133,6 +133,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
                 return None;
             }
         }
+        heap.scavenge_share();
         if let Some(found) = look(sched, m, p, slice_over) {
             reset_spinning(sched, m);
             return Some(found);
@@ -147,7 +148,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             if heap.mark_slice(p.gcp(), WorkKind::Idle) {
                 continue;
             }
-        } else if heap.sweep_slice(p.gcp()) {
+        } else if heap.sweep_slice(p.gcp()) || heap.scavenge_slice(p.gcp()) {
             continue;
         }
 
