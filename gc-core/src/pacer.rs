@@ -191,7 +191,8 @@ impl Pacer {
             usize::MAX => usize::MAX,
             goal => (goal as f64 * (in_use as f64 / live.max(1) as f64).max(1.0) * 1.1) as usize,
         };
-        let by_limit = heap.config.memory_limit.map_or(usize::MAX, |l| (l / 20 * 19).saturating_sub(heap.table_bytes()));
+        let by_limit =
+            heap.config.memory_limit.map_or(usize::MAX, |l| (l / 20 * 19).saturating_sub(heap.table_bytes()));
         by_goal.min(by_limit)
     }
 

@@ -79,7 +79,10 @@ impl RootTable {
             0 => {
                 let top = self.top.load(Ordering::Relaxed);
                 if top == self.slots.len() {
-                    crate::throw!("more than {top} roots are alive, of which a heap of {} bytes has no more", heap.bytes);
+                    crate::throw!(
+                        "more than {top} roots are alive, of which a heap of {} bytes has no more",
+                        heap.bytes
+                    );
                 }
                 // Release: pairs with the Acquire in `pieces`.
                 self.top.store(top + 1, Ordering::Release);

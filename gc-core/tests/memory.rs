@@ -45,7 +45,7 @@ fn clear_stack() {
 #[inline(never)]
 fn spike() {
     let small = list(150 * MB);
-    let large: Gc<[GcCell<Option<Gc<[u8]>>>]> = Gc::<[GcCell<Option<Gc<[u8]>>>]>::cells(150, None);
+    let large = Gc::<[GcCell<Option<Gc<[u8]>>>]>::cells(150, None);
     let bytes = vec![1; MB];
     large.iter().for_each(|cell| cell.set(Some(Gc::<[u8]>::from_slice(&bytes))));
     assert_eq!(check(small), 150 * MB / size_of::<Node>());
@@ -127,16 +127,16 @@ fn a_limit_alone_brings_cycles_about_and_is_kept() {
     let config = Config { percent: None, memory_limit: Some(limit), ..Config::default() };
     let (world, heap) = ThreadWorld::start(config);
     world.enter(|| {
-        let keep = list(20 * MB);
+        let keep = list(4 * MB);
         let mut most = 0;
-        for _ in 0..100 {
+        for _ in 0..150 {
             list(5 * MB);
             most = most.max(heap.stats().footprint);
         }
         let stats = heap.stats();
-        assert_eq!(check(keep), 20 * MB / size_of::<Node>());
+        assert_eq!(check(keep), 4 * MB / size_of::<Node>());
         assert!(stats.cycles >= 5, "{stats:#?}");
-        assert!(stats.cycles <= 100, "the room that the limit leaves is used: {stats:#?}");
+        assert!(stats.cycles <= 50, "the room that the limit leaves is used: {stats:#?}");
         assert!(most < limit + limit / 20, "{most} of {limit}: {stats:#?}");
         assert!(most > limit / 2, "{most} of {limit}: {stats:#?}");
     });
@@ -176,7 +176,9 @@ fn mutators_keep_half_of_the_time_above_the_limit() {
     let (world, heap) = ThreadWorld::start(Config { memory_limit: Some(48 * MB), ..Config::default() });
     world.enter(|| {
         let keep = list(64 * MB);
-        let limited = progress(2.0);
+        // First it takes what the bucket allows at once.
+        progress(1.0);
+        let limited = progress(1.5);
         let stats = heap.stats();
         assert_eq!(check(keep), 64 * MB / size_of::<Node>());
         let (world, _) = ThreadWorld::start(Config { percent: None, ..Config::default() });
@@ -256,7 +258,9 @@ fn a_full_heap_is_a_fatal_error_with_size_and_state() {
     if !child::is_child() {
         let out = child::run("a_full_heap_is_a_fatal_error_with_size_and_state", "", &[]);
         assert_eq!(out.code, Some(2), "{out:#?}");
-        for part in ["fatal error: out of memory: no room for an object of 56 bytes", "in use", "a reservation of 16777216"] {
+        for part in
+            ["fatal error: out of memory: no room for an object of 56 bytes", "in use", "a reservation of 16777216"]
+        {
             assert!(out.text.contains(part), "{out:#?}");
         }
         return;

@@ -367,9 +367,9 @@ mod tests {
 
         fn free_run(&self, warm: bool, n: usize) -> bool {
             // Runs of free pages, as long as can be.
-            self.pages.chunk_by(|a, b| is_free(*a) == is_free(*b)).any(|run| {
-                is_free(run[0]) && run.len() >= n && (!warm || run.contains(&State::Warm))
-            })
+            self.pages
+                .chunk_by(|a, b| is_free(*a) == is_free(*b))
+                .any(|run| is_free(run[0]) && run.len() >= n && (!warm || run.contains(&State::Warm)))
         }
 
         fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
