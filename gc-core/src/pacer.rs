@@ -4,11 +4,11 @@
 //! memory limit leaves, which is the limit less everything that is not live objects: fragmentation, tables, some
 //! headroom. The reservation is a limit too. A goal never lies below what is live.
 //!
-//! **Trigger.** Marking should end at the goal with workers alone, which have a quarter of the processor time. From the
-//! last cycles it is known how many bytes mutators allocate while one byte is marked, each for the same processor time
-//! (`cons/mark`); workers take three times as long as all Ps together would, so mutators will allocate
-//! `3 * cons/mark * live`: the runway. The trigger lies that far before the goal, but between 7/10 and 19/20 of the
-//! way.
+//! **Trigger.** Marking should end at the goal without assists. From the last cycles it is known how many bytes mutators
+//! allocate while one byte is marked, each for the same processor time (`cons/mark`), and what share `u` of the
+//! processor time workers and idle Ps had: a quarter at least. So mutators will allocate `cons/mark * (1 - u) / u` bytes
+//! for each live one: the runway. The trigger lies that far before the goal, but between 1/2 and 19/20 of the way.
+//! (Go's lower bound is 7/10, its `u` the quarter; with idle Ps that mark, which Go has too, that starts too late.)
 //!
 //! **Assists.** Where that does not suffice, each allocated byte owes as many bytes of marking as are left to mark per
 //! byte left to the goal. What workers have marked is credit, which pays first. Nobody pays more than a slice at once.
@@ -17,6 +17,7 @@
 //! 9/10 of the trigger, so that whoever starts the next cycle has hardly anything left to sweep.
 
 use crate::heap::{Heap, PAGE_SIZE};
+use crate::mark::WorkKind;
 use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering};
 
 // Relaxed throughout: estimates; no other data depends on them.
@@ -28,7 +29,7 @@ const ASSIST_UNIT: usize = 64 << 10;
 const ASSIST_MOST: usize = 1 << 20;
 /// Ratios are fixed-point numbers with this one.
 const ONE: usize = 256;
-/// Cycles over which `cons/mark` is remembered.
+/// Cycles over which the runway is remembered.
 const MEMORY: usize = 4;
 
 pub(crate) struct Pacer {
@@ -47,8 +48,8 @@ pub(crate) struct Pacer {
     allocated: AtomicU64,
     at_start: AtomicUsize,
     at_end: AtomicUsize,
-    /// `cons/mark` of the last cycles; the largest one counts.
-    cons_mark: Lock<[f64; MEMORY]>,
+    /// Bytes of runway for each live one, as it would have been right for each of the last cycles; the largest counts.
+    runways: Lock<[f64; MEMORY]>,
     /// Heap size when sweeping began, pages to sweep, and pages swept since.
     sweep_from: AtomicUsize,
     sweep_pages: AtomicUsize,
@@ -84,7 +85,32 @@ fn trigger_of(live: usize, goal: usize, runway: usize) -> usize {
         return usize::MAX;
     }
     let way = goal.saturating_sub(live);
-    live + way.saturating_sub(runway).clamp(way / 10 * 7, way / 20 * 19)
+    live + way.saturating_sub(runway).clamp(way / 2, way / 20 * 19)
+}
+
+/// What a cycle took: processor time in nanoseconds, and bytes.
+struct Cycle {
+    /// The time of all Ps while it marked.
+    all: f64,
+    /// The part of workers and idle Ps.
+    others: f64,
+    /// The part of mutators that assisted.
+    assists: f64,
+    /// Allocated meanwhile.
+    consumed: f64,
+    marked: f64,
+}
+
+/// Bytes that mutators allocate while others mark one byte, if nobody assists.
+fn runway_per_byte(c: Cycle) -> f64 {
+    if c.marked <= 0.0 || c.all <= 0.0 {
+        // Too short to tell anything.
+        return 0.0;
+    }
+    let marking = c.others + c.assists;
+    let cons_mark = (c.consumed / (c.all - marking).max(c.all / 100.0)) / (c.marked / marking.max(1.0));
+    let share = (c.others / c.all).clamp(0.25, 0.9);
+    cons_mark * (1.0 - share) / share
 }
 
 impl Pacer {
@@ -101,7 +127,7 @@ impl Pacer {
             allocated: AtomicU64::new(0),
             at_start: zero(),
             at_end: zero(),
-            cons_mark: Lock::new([0.0; MEMORY]),
+            runways: Lock::new([0.0; MEMORY]),
             sweep_from: zero(),
             sweep_pages: zero(),
             swept: zero(),
@@ -166,22 +192,22 @@ impl Pacer {
         heap.scavenger.set_keep(self.keep(heap, in_use * PAGE_SIZE, at_end));
     }
 
-    /// How many bytes mutators will allocate while the workers mark `live` bytes. See the module's text.
+    /// How many bytes mutators will allocate while others mark `live` bytes. See the module's text.
     fn runway(&self, heap: &Heap, ns: u64, at_end: usize, live: usize) -> usize {
-        let all = (ns * heap.config.procs as u64) as f64;
-        let marking: f64 = heap.cycle.worked.iter().map(|w| w.load(O) as f64).sum();
-        let (consumed, marked) = (at_end.saturating_sub(self.at_start.load(O)) as f64, self.done.load(O) as f64);
-        // A cycle too short to tell anything counts for nothing.
-        let now = if marked > 0.0 && all > 0.0 {
-            consumed * marking / (marked * (all - marking).max(all / 100.0))
-        } else {
-            0.0
-        };
-        let mut last = self.cons_mark.lock();
+        let worked = |kind: WorkKind| heap.cycle.worked[kind as usize].load(O) as f64;
+        let others = worked(WorkKind::Dedicated) + worked(WorkKind::Idle);
+        let consumed = at_end.saturating_sub(self.at_start.load(O));
+        let now = runway_per_byte(Cycle {
+            all: (ns * heap.config.procs as u64) as f64,
+            others,
+            assists: worked(WorkKind::Assist),
+            consumed: consumed as f64,
+            marked: self.done.load(O) as f64,
+        });
+        let mut last = self.runways.lock();
         last.rotate_right(1);
         last[0] = now;
-        let cons_mark = last.iter().fold(0.0_f64, |a, b| a.max(*b));
-        (3.0 * cons_mark * live as f64) as usize
+        (last.iter().fold(0.0_f64, |a, b| a.max(*b)) * live as f64) as usize
     }
 
     /// Bytes of pages that the heap will need until the next cycle has ended, and a tenth more.
@@ -288,9 +314,24 @@ mod tests {
     fn the_trigger_leaves_the_runway_within_bounds() {
         assert_eq!(trigger_of(100, 1100, 200), 900);
         assert_eq!(trigger_of(100, 1100, 0), 1050);
-        assert_eq!(trigger_of(100, 1100, usize::MAX), 800);
+        assert_eq!(trigger_of(100, 1100, usize::MAX), 600);
         assert_eq!(trigger_of(100, 100, 5), 100);
         assert_eq!(trigger_of(100, usize::MAX, 0), usize::MAX);
+    }
+
+    #[test]
+    fn the_runway_is_what_mutators_allocate_while_others_mark() {
+        let cycle = Cycle { all: 100.0, others: 25.0, assists: 0.0, consumed: 75.0, marked: 100.0 };
+        // A quarter of the time marked 100 bytes, the rest allocated 75.
+        assert_eq!(runway_per_byte(cycle), 0.75);
+        // A mutator that assisted for a third of its time would have allocated half as much again.
+        let cycle = Cycle { all: 100.0, others: 25.0, assists: 25.0, consumed: 50.0, marked: 200.0 };
+        assert_eq!(runway_per_byte(cycle), 0.75);
+        // An idle P that marks all the time leaves less time to allocate.
+        let cycle = Cycle { all: 100.0, others: 50.0, assists: 0.0, consumed: 50.0, marked: 200.0 };
+        assert_eq!(runway_per_byte(cycle), 0.25);
+        let nothing = Cycle { all: 100.0, others: 0.0, assists: 0.0, consumed: 5.0, marked: 0.0 };
+        assert_eq!(runway_per_byte(nothing), 0.0);
     }
 
     #[test]
