@@ -113,6 +113,15 @@ fn runway_per_byte(c: Cycle) -> f64 {
     cons_mark * (1.0 - share) / share
 }
 
+/// Bytes of pages that a heap will need until the next cycle has ended, and a tenth more: `in_use` bytes of pages held
+/// `live` bytes of objects, and it will be as fragmented again. That says nothing of a heap with hardly an object, so
+/// it counts for a factor of two at most.
+fn keep_of(goal: usize, in_use: usize, live: usize) -> usize {
+    let fragmented = (in_use as f64 / live.max(1) as f64).clamp(1.0, 2.0);
+    // A float beyond the integers becomes the largest one.
+    (goal as f64 * fragmented * 1.1) as usize
+}
+
 impl Pacer {
     pub fn new() -> Pacer {
         let zero = || AtomicUsize::new(0);
@@ -210,16 +219,11 @@ impl Pacer {
         (last.iter().fold(0.0_f64, |a, b| a.max(*b)) * live as f64) as usize
     }
 
-    /// Bytes of pages that the heap will need until the next cycle has ended, and a tenth more.
+    /// Bytes of pages that the heap may keep: what it needs, and what the limit leaves.
     fn keep(&self, heap: &Heap, in_use: usize, live: usize) -> usize {
-        let goal = self.goal.load(O);
-        let by_goal = match goal {
-            usize::MAX => usize::MAX,
-            goal => (goal as f64 * (in_use as f64 / live.max(1) as f64).max(1.0) * 1.1) as usize,
-        };
         let by_limit =
             heap.config.memory_limit.map_or(usize::MAX, |l| (l / 20 * 19).saturating_sub(heap.table_bytes()));
-        by_goal.min(by_limit)
+        keep_of(self.goal.load(O), in_use, live).min(by_limit)
     }
 
     /// A worker marked `bytes` bytes (an assist otherwise).
@@ -317,6 +321,14 @@ mod tests {
         assert_eq!(trigger_of(100, 1100, usize::MAX), 600);
         assert_eq!(trigger_of(100, 100, 5), 100);
         assert_eq!(trigger_of(100, usize::MAX, 0), usize::MAX);
+    }
+
+    #[test]
+    fn a_heap_keeps_what_it_will_need() {
+        assert_eq!(keep_of(100 * MB, 60 * MB, 60 * MB), 110 * MB);
+        assert_eq!(keep_of(100 * MB, 75 * MB, 60 * MB) / MB, 137);
+        assert!(keep_of(4 * MB, MB, 416) < 9 * MB, "five objects on as many pages are not fragmentation");
+        assert_eq!(keep_of(usize::MAX, MB, MB), usize::MAX);
     }
 
     #[test]

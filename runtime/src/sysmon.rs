@@ -1,11 +1,11 @@
 //! The watching thread, as Go's `sysmon`: it has no P.
 //!
 //! It ends time slices (a flag that the next safepoint sees; signals come with preemption) and takes Ps from Ms that
-//! stay in a blocking call while there is other work. It sleeps 20 us between looks, and up to 10 ms when it has had
+//! stay in a blocking call while there is other work (memory to give back is some). It sleeps 20 us between looks, and up to 10 ms when it has had
 //! nothing to do for a while.
 
 use crate::p::{self, P, set_p_no_write_barrier};
-use crate::proc::newm::handoffp;
+use crate::proc::newm::{handoffp, wakep};
 use crate::proc::runq::runqempty;
 use crate::sched::Sched;
 use crate::time::nanotime;
@@ -33,6 +33,10 @@ pub(crate) fn sysmon(sched: &'static Sched) {
         }
         if sched.sysmon_note.sleep_for(Duration::from_micros(delay)) {
             return;
+        }
+        if sched.heap().scavenge_wanted() {
+            // The M finds no goroutine, and gives memory back before it sleeps again.
+            wakep(sched);
         }
         if retake(sched, nanotime()) > 0 {
             idle = 0;
@@ -72,7 +76,8 @@ fn retake(sched: &'static Sched, now: u64) -> u32 {
             // Without other work, and with somebody looking for some, it may stay a little longer.
             let quiet = runqempty(p)
                 && sched.nmspinning.load(Ordering::SeqCst) + sched.npidle.load(Ordering::SeqCst) > 0
-                && !sched.heap().marking();
+                && !sched.heap().marking()
+                && !sched.heap().scavenge_wanted();
             if quiet && now - p.seen_syscall_at.load(relaxed).min(now) < SYSCALL_IDLE {
                 continue;
             }

@@ -15,6 +15,7 @@ use super::pageset::PageSet;
 use super::{PAGE_SIZE, Reservation, Spans};
 use crate::faults::{self, Fault};
 use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Table};
+use barrier_lint::nowritebarrierrec;
 
 /// Runs of this many pages or more share one list.
 const LONG: usize = if cfg!(loom) { 4 } else { 128 };
@@ -37,6 +38,8 @@ pub(crate) struct PageHeap {
     resident: AtomicUsize,
     /// Pages that were ever used, likewise.
     top: AtomicUsize,
+    /// Pages that are warm and free, likewise.
+    warm: AtomicUsize,
 }
 
 struct Lists {
@@ -106,6 +109,7 @@ impl PageHeap {
             scavenging: Lock::new(()),
             resident: AtomicUsize::new(0),
             top: AtomicUsize::new(0),
+            warm: AtomicUsize::new(0),
         })
     }
 
@@ -253,7 +257,15 @@ impl PageHeap {
         Usage { top: lists.top, free: lists.free, returned: lists.returned }
     }
 
+    /// Pages that [`scavenge`](PageHeap::scavenge) could give back, without a lock.
+    #[nowritebarrierrec]
+    pub fn warm(&self) -> usize {
+        // Relaxed: an estimate.
+        self.warm.load(Ordering::Relaxed)
+    }
+
     /// Pages in use or warm, without a lock.
+    #[nowritebarrierrec]
     pub fn resident(&self) -> usize {
         // Relaxed: an estimate.
         self.resident.load(Ordering::Relaxed)
@@ -275,6 +287,7 @@ impl PageHeap {
     fn note(&self, lists: &Lists) {
         self.resident.store(lists.top - lists.returned, Ordering::Relaxed);
         self.top.store(lists.top, Ordering::Relaxed);
+        self.warm.store(lists.free - lists.returned, Ordering::Relaxed);
     }
 
     fn len_at(&self, page: usize) -> usize {
@@ -427,6 +440,7 @@ mod tests {
             prop_assert_eq!(usage.free, usage.returned + self.count(State::Warm));
             prop_assert_eq!(usage.top, PAGES - self.count(State::Fresh));
             prop_assert_eq!(self.heap.resident(), usage.top - usage.returned);
+            prop_assert_eq!(self.heap.warm(), self.count(State::Warm));
             let mut expected = Vec::new();
             let mut page = 0;
             while page < usage.top {

@@ -1,7 +1,7 @@
 //! The scavenger: gives free pages back to the operating system (as Go's).
 //!
 //! After each cycle it is known how much the heap will grow until the next one has ended: to the goal. The heap keeps
-//! that much memory and a tenth more, times what fragmentation costs, so that what the next cycle's garbage leaves is
+//! that much memory and a tenth more, times what fragmentation costs (at most two), so that what the next cycle's garbage leaves is
 //! not given back only to be asked for again. The rest goes: one piece at a time, with no stop of the world and no
 //! lock while the system call runs; by Ps that have nothing else to do, by busy ones for a hundredth of their time,
 //! and, where a memory limit would be passed, by the allocation that would pass it.
@@ -11,6 +11,7 @@ use crate::events::Event;
 use crate::faults::{self, Fault};
 use crate::p::GcP;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, nanos};
+use barrier_lint::nowritebarrierrec;
 
 /// Most pages in one system call: 1 MiB, some 50 us.
 const PIECE: usize = (1 << 20) / PAGE_SIZE;
@@ -41,15 +42,20 @@ impl Scavenger {
 }
 
 impl Heap {
-    fn too_much(&self) -> bool {
-        self.pages.resident() > self.scavenger.keep.load(O) && !faults::active(Fault::NoScavenger)
+    /// Whether the heap has memory that it had better give back. For the host, which should see to it that a P without
+    /// work calls [`scavenge_slice`](Heap::scavenge_slice). May run without a P.
+    #[nowritebarrierrec]
+    pub fn scavenge_wanted(&self) -> bool {
+        self.pages.warm() > 0
+            && self.pages.resident() > self.scavenger.keep.load(O)
+            && !faults::active(Fault::NoScavenger)
     }
 
     /// Gives back to the operating system what the heap has too much, for less than a millisecond. For Ps that have
     /// nothing else to do; the caller holds `p`. `false`: nothing is left to give.
     pub fn scavenge_slice(&self, p: &GcP) -> bool {
         for _ in 0..SLICE {
-            if !self.too_much() || self.scavenge(PIECE) == 0 {
+            if !self.scavenge_wanted() || self.scavenge(PIECE) == 0 {
                 return false;
             }
             // Relaxed: a hint.
@@ -63,7 +69,7 @@ impl Heap {
     /// As [`scavenge_slice`](Heap::scavenge_slice), for Ps that have other things to do: at most a hundredth of the
     /// time. To be called now and then; mostly it does nothing. The caller holds a P.
     pub fn scavenge_share(&self) {
-        if !self.too_much() {
+        if !self.scavenge_wanted() {
             return;
         }
         let (now, next) = (nanos(), self.scavenger.next.load(O));

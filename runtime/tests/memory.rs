@@ -1,0 +1,76 @@
+//! The heap's memory under the scheduler: what idle Ps give back, what a limit does, who is told. One test, since the
+//! resident set belongs to the process.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tricolor::gc::{self, events::Event};
+use tricolor::{Gc, GcCell, Runtime, Trace};
+
+const MB: usize = 1 << 20;
+
+#[derive(Trace)]
+struct Node {
+    next: GcCell<Option<Gc<Node>>>,
+    data: [u64; 6],
+}
+
+#[inline(never)]
+fn list(bytes: usize) -> Option<Gc<Node>> {
+    let mut head = None;
+    for i in 0..bytes / size_of::<Node>() {
+        head = Some(Gc::new(Node { next: GcCell::new(head), data: [i as u64; 6] }));
+    }
+    head
+}
+
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("the resident set");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<usize>().ok()).expect("a number") << 10
+}
+
+#[test]
+fn idle_ps_give_memory_back_and_a_limit_is_kept() {
+    static GIVEN: AtomicU64 = AtomicU64::new(0);
+    fn count(event: &Event, _: usize) {
+        if let Event::Scavenge { bytes, .. } = event {
+            GIVEN.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+    }
+    // SAFETY: keeps the contract of `run`: no `Gc` in malloc'd memory, no thread-local or std lock over a safepoint.
+    unsafe {
+        Runtime::builder().procs(2).run(|| {
+            let id = gc::listen(count, 0).expect("room");
+            tricolor::spawn(|| assert!(list(300 * MB).is_some())).join().expect("the spike");
+            let peak = resident();
+            (0..3).for_each(|_| gc::collect());
+            for _ in 0..100 {
+                // Both Ps are idle.
+                tricolor::blocking(Duration::from_millis(20), std::thread::sleep);
+                if resident() < 100 * MB {
+                    break;
+                }
+            }
+            let after = resident();
+            eprintln!("resident: {} MB at the peak, {} MB after it", peak / MB, after / MB);
+            assert!(peak > 300 * MB && after < 100 * MB, "{peak} -> {after}: {:#?}", gc::stats());
+            assert_eq!(GIVEN.load(Ordering::Relaxed), gc::stats().scavenged_bytes);
+            gc::unlisten(id);
+            let rows = gc::census();
+            assert!(rows.iter().all(|r| r.objects > 0 || r.spans > 0), "{rows:?}");
+        });
+        Runtime::builder().procs(2).gc_percent(None).memory_limit(64 * MB).run(|| {
+            let mut most = 0;
+            let keep = list(4 * MB);
+            for _ in 0..100 {
+                assert!(list(4 * MB).is_some());
+                most = most.max(gc::stats().footprint);
+            }
+            assert!(gc::stats().cycles > 2 && most < 80 * MB, "{most}: {:#?}", gc::stats());
+            let rows = gc::census();
+            let row = rows.iter().find(|r| r.name.ends_with("Node")).expect("nodes");
+            assert!(row.objects >= 4 * MB / size_of::<Node>(), "{row:?}");
+            gc::keep_alive(keep.expect("a list"));
+        });
+    }
+}
