@@ -162,7 +162,7 @@ fn events_come_in_order_and_stats_agree() {
                 stopped += stopped_ns;
             }
             Event::Sweep { spans: n } => spans += n,
-            Event::Mark { ns, .. } => marked += ns,
+            Event::Mark { cpu_ns, .. } => marked += cpu_ns,
             _ => {}
         }
     }
