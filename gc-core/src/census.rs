@@ -81,7 +81,7 @@ impl Heap {
     /// Stops the world and calls `f` for every span. `f` is given the heap too, and waits for nothing.
     fn stopped_walk(&self, f: &mut dyn FnMut(&Heap, &Span)) {
         self.world.at_safepoint(&mut || {
-            self.world.stop_the_world(StopReason::User);
+            self.stop_the_world(StopReason::User);
             let pages = self.pages.top();
             let mut page = 0;
             while page < pages {
@@ -94,12 +94,12 @@ impl Heap {
                 f(self, span);
                 page += span.npages.load(Ordering::Relaxed) as usize;
             }
-            self.world.start_the_world();
+            self.start_the_world();
         });
     }
 
     /// The name of the type of a class's objects, as [`Counted::name`].
-    fn class_name(&self, class: u32) -> &'static str {
+    pub(crate) fn class_name(&self, class: u32) -> &'static str {
         let class = self.classes.get(class);
         class.desc().map_or(
             match class.scan() {

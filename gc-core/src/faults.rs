@@ -47,6 +47,28 @@ faults! {
     NoProportionalSweep = "no-proportional-sweep",
     /// Values that pass through channels, joins and locks are copied without shading.
     SkipBulkBarrier = "skip-bulk-barrier",
+    /// Bulk moves of pointers neither shade what they overwrite nor what they store.
+    SkipMoveBarrier = "skip-move-barrier",
+    /// What a goroutine has mutable access to is not scanned with its stack.
+    MutableUnscanned = "mutable-unscanned",
+    /// Entering mutable access shades nothing.
+    EnterUnshaded = "enter-unshaded",
+    /// Leaving mutable access shades nothing.
+    LeaveUnshaded = "leave-unshaded",
+    /// Settable roots are stored without shading.
+    RootCellUnshaded = "rootcell-unshaded",
+    /// What barriers recorded is not shaded before marking ends, but when the P is taken next.
+    ShadeAfterTermination = "shade-after-termination",
+    /// A span that is to be swept is found and taken off its list in two steps, so two may sweep it.
+    SweepWithoutOwnership = "sweep-without-ownership",
+    /// Spans that need sweeping are allocated from as they are.
+    AllocUnswept = "alloc-unswept",
+    /// Spans that were cached when marking ended go on being used.
+    StaleCache = "stale-cache",
+    /// The lists of work buffers have no tags.
+    UntaggedBuffers = "untagged-buffers",
+    /// An object is published before its value is written.
+    PublishEarly = "publish-early",
 }
 
 #[cfg(any(feature = "faults", loom))]
@@ -82,7 +104,7 @@ mod on {
         if let Some(heap) = heap
             && heap.marking()
         {
-            let mut gcw = GcWork::new();
+            let mut gcw = GcWork::new(&heap.config.stress);
             heap.shade(&mut gcw, new);
             gcw.dispose(heap);
         }

@@ -8,7 +8,7 @@
 //! | layout | [`layout`] | size classes, type descriptors, bitmaps |
 //! | heap | `heap` | the reservation, pages, spans |
 //! | allocation | `alloc` | classes, per-P caches, the path of `Gc::new` |
-//! | barrier | `barrier` | [`GcCell`], the buffer, the bulk barrier |
+//! | barrier | `barrier` | [`GcCell`], [`GcMut`], [`RootCell`], bulk moves, the buffer |
 //! | marking | `mark` | `greyobject`, work buffers, roots, the cycle |
 //! | sweeping | `sweep` | what makes dead slots free again |
 //! | pacing | `pacer`, `limiter` | when a cycle starts, who helps, how much it may cost |
@@ -16,6 +16,7 @@
 //! | events | [`events`] | what tells listeners, `gctrace` and [`Stats`] |
 //! | P | [`GcP`] | the collector's part of a P |
 //! | world | [`World`] | what the host supplies |
+//! | stress | [`Stress`], `poison` | switches that make broken programs and broken collectors show it |
 #![deny(missing_docs)]
 
 // The derive names the crate as a user would.
@@ -35,22 +36,32 @@ mod mark;
 mod offheap;
 mod p;
 mod pacer;
+mod poison;
 mod root;
 mod stats;
+mod stop;
+mod stress;
 mod sweep;
 pub mod sync;
 mod verify;
 mod world;
 
 pub use alloc::{AllocError, AllocErrorReason};
-pub use barrier::{CellValue, GcCell};
+pub use barrier::{Busy, CellValue, Entered, GcCell, GcMut, RootCell};
 pub use census::{CensusRow, Counted};
 pub use gc::{Gc, Target, keep_alive};
 pub use gc_core_derive::Trace;
 pub use heap::{Config, Heap, InitError, MAX_PS, PAGE_SIZE, Phase};
 pub use layout::{Conservative, Trace};
 pub use mark::{Scanner, WorkKind};
+/// Parts that models drive by themselves.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model {
+    pub use crate::mark::BufferList;
+}
 pub use p::GcP;
 pub use root::Root;
 pub use stats::Stats;
+pub use stress::{Stress, Window};
 pub use world::{StopReason, World};

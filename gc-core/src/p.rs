@@ -6,6 +6,7 @@
 
 use crate::alloc::Cache;
 use crate::barrier::WbBuf;
+use crate::faults::{self, Fault};
 use crate::heap::Heap;
 use crate::mark::GcWork;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, current, nanos};
@@ -43,8 +44,8 @@ impl GcP {
             id,
             heap,
             state_word: AtomicPtr::new(core::ptr::null_mut()),
-            wb: UnsafeCell::new(WbBuf::new()),
-            gcw: UnsafeCell::new(GcWork::new()),
+            wb: UnsafeCell::new(WbBuf::new(&heap.config.stress)),
+            gcw: UnsafeCell::new(GcWork::new(&heap.config.stress)),
             cache: UnsafeCell::new(Cache::new()),
             worked: AtomicU64::new(0),
             held: AtomicU64::new(0),
@@ -126,6 +127,9 @@ impl GcP {
     pub(crate) unsafe fn flush(&self) -> bool {
         // SAFETY: the caller's contract; the borrows do not overlap with others.
         unsafe {
+            if faults::active(Fault::ShadeAfterTermination) && self.heap.marking() {
+                return self.gcw().dispose(self.heap);
+            }
             self.wb().flush(self.heap, self.gcw());
             self.gcw().dispose(self.heap)
         }
@@ -142,7 +146,7 @@ impl GcP {
         self.held.load(Ordering::Relaxed) + since
     }
 
-    /// For flips: writes the state word of the thread that holds this P, if any. The world is stopped.
+    /// Writes the state word of the thread that holds this P, if any. The world is stopped.
     pub(crate) fn write_state(&self, bits: u32) {
         // Relaxed: the stop orders it against the holder.
         let word = self.state_word.load(Ordering::Relaxed);
@@ -166,7 +170,11 @@ impl Heap {
         }
         // SAFETY: this thread holds `p` from now on.
         unsafe { p.cache() }.flush_if_stale(self);
-        current::set_state(self.phase_bits());
+        current::set_state(self.state_bits(p));
+        if faults::active(Fault::ShadeAfterTermination) && !self.marking() {
+            // SAFETY: as above.
+            unsafe { p.flush() };
+        }
     }
 
     /// This thread is about to give `p` up: flushes barrier buffer and work, and makes barriers fatal here.
@@ -203,6 +211,19 @@ pub(crate) fn no_p(what: core::fmt::Arguments<'_>) -> ! {
 #[cold]
 fn heap_without_p() -> ! {
     no_p(format_args!("the heap is used"))
+}
+
+/// This thread's state word forbids what it is about to do: invariant I1 or I2 is broken.
+#[cold]
+#[inline(never)]
+pub(crate) fn forbidden(what: core::fmt::Arguments<'_>) -> ! {
+    if current::state() & current::NO_P != 0 {
+        no_p(what)
+    }
+    crate::throw!(
+        "{what} while another thread has stopped the world: only the stopper may touch the heap now, so the host has \
+         let a thread run that it reported as stopped"
+    )
 }
 
 certify! {

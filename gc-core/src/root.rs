@@ -10,7 +10,7 @@
 use crate::gc::Gc;
 use crate::heap::Heap;
 use crate::mark::Scanner;
-use crate::p::{GcP, no_p};
+use crate::p::{GcP, forbidden};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed, current};
 use barrier_lint::nowritebarrierrec;
 use core::fmt;
@@ -21,8 +21,10 @@ const MAX_ROOTS: usize = if cfg!(loom) { 4 } else { 1 << 26 };
 /// Slots per root job.
 const PIECE: usize = 4096;
 
-struct Slot {
-    object: AtomicUsize,
+/// One root. Lives as long as its heap.
+pub(crate) struct Slot {
+    /// The object, or 0.
+    pub object: AtomicUsize,
     /// Next in the deferred or the free list (index + 1).
     next: AtomicU32,
 }
@@ -67,6 +69,24 @@ impl RootTable {
             let object = self.slots[i].object.load(Ordering::Acquire);
             scanner.object(core::ptr::with_exposed_provenance::<()>(object));
         }
+    }
+
+    /// The slot, if it is one of this table's.
+    pub fn own(&'static self, slot: *const Slot) -> Option<&'static Slot> {
+        let range = self.slots.as_slice().as_ptr_range();
+        // SAFETY: inside the table, at a slot that `add_slot` handed out; tables of heaps are never freed.
+        range.contains(&slot).then(|| unsafe { &*slot })
+    }
+
+    /// As `add`, but names the slot by its address.
+    pub fn add_slot(&'static self, heap: &Heap, object: usize) -> &'static Slot {
+        &self.slots[self.add(heap, object) as usize]
+    }
+
+    /// Gives a slot of this table back, to be cleared later. May run without a P.
+    pub fn defer_slot(&self, slot: &Slot) {
+        let at = core::ptr::from_ref(slot).addr() - self.slots.as_slice().as_ptr().addr();
+        self.defer((at / size_of::<Slot>()) as u32);
     }
 
     /// A slot that holds `object`. The caller holds a P and has shaded the object if marking is on.
@@ -151,6 +171,9 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for Root<T> {}
 impl<T: ?Sized> Root<T> {
     /// Roots `object`.
     pub fn new(object: Gc<T>) -> Root<T> {
+        if current::state() & current::STOPPED != 0 {
+            forbidden(format_args!("a root is made"));
+        }
         let p = GcP::current();
         let heap = p.heap();
         if heap.marking() {
@@ -163,8 +186,8 @@ impl<T: ?Sized> Root<T> {
     /// The object. Fatal on a thread without a P, in every build.
     #[inline]
     pub fn get(&self) -> Gc<T> {
-        if current::state() & current::NO_P != 0 {
-            no_p(format_args!("a root is read"));
+        if current::state() & (current::NO_P | current::STOPPED) != 0 {
+            forbidden(format_args!("a root is read"));
         }
         // Acquire: pairs with the Release in `add`.
         let addr = self.heap.roots.slots[self.slot as usize].object.load(Ordering::Acquire);

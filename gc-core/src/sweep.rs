@@ -11,6 +11,7 @@ use crate::faults::{self, Fault};
 use crate::heap::{Heap, PAGE_SIZE, Span};
 use crate::layout::GRANULE;
 use crate::p::GcP;
+use crate::stress::Window;
 use crate::sync::Ordering;
 
 /// Spans per background slice.
@@ -27,6 +28,10 @@ impl Heap {
         let alive = self.alloc_map().count(first, n);
         self.mark_map().clear(first, n);
         span.published.store(base, Ordering::Relaxed);
+        if self.config.stress.poison {
+            self.poison_free_slots(span);
+        }
+        self.window(Window::SweepToPublish);
         span.sweepgen.store(self.sweepgen(), Ordering::Relaxed);
         self.pacer.swept(span.bytes() / PAGE_SIZE);
         if keep {

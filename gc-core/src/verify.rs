@@ -10,7 +10,7 @@ use crate::alloc::{ARRAY_HEADER, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, PAGE_SIZE};
 use crate::layout::{GRANULE, TypeDesc};
-use crate::mark::Scanner;
+use crate::mark::{Found, Scanner};
 use crate::p::GcP;
 use crate::sync::{Ordering, word};
 
@@ -41,6 +41,8 @@ struct Walk<'a> {
     objects: usize,
     todo: Vec<usize>,
     wrong: Vec<(Edge, usize)>,
+    /// Values that mutators change by plain stores: what is in them is as good as on a stack.
+    lent: Vec<(usize, usize)>,
     stale: usize,
 }
 
@@ -78,7 +80,9 @@ impl Walk<'_> {
         if !ambiguous {
             self.reach(from, value, true);
         } else if let Some(base) = self.heap.find_object(value) {
-            self.reach(from, base, true);
+            let at = from.0 + from.1;
+            let lent = self.lent.iter().any(|(lo, hi)| (*lo..*hi).contains(&at));
+            self.reach(from, base, !lent);
         }
     }
 
@@ -115,11 +119,22 @@ impl Heap {
     /// Compares the marks with a walk of its own; a difference is a fatal error that names the edge. The world is
     /// stopped and nothing is grey.
     pub(crate) fn verify(&self, _p: &GcP) {
-        let mut walk =
-            Walk { heap: self, seen: Seen::of(self), objects: 0, todo: Vec::new(), wrong: Vec::new(), stale: 0 };
+        let mut walk = Walk {
+            heap: self,
+            seen: Seen::of(self),
+            objects: 0,
+            todo: Vec::new(),
+            wrong: Vec::new(),
+            lent: Vec::new(),
+            stale: 0,
+        };
         {
             let mut roots = Vec::new();
-            let mut sink = |word: usize, typed: bool| roots.push((word, typed));
+            let mut sink = |found: Found| match found {
+                Found::Typed(base) => roots.push((base, true)),
+                Found::Word(word) => roots.push((word, false)),
+                Found::Lent(lo, hi) => walk.lent.push((lo, hi)),
+            };
             let mut scanner = Scanner::verify(self, &mut sink);
             self.world.scan_roots(&mut scanner);
             for piece in 0..self.roots.pieces() {

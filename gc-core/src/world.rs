@@ -3,6 +3,7 @@
 //! The runtime implements this with its scheduler, the tests of this crate with plain threads, the models with two or
 //! three loom threads.
 
+use crate::barrier::Entered;
 use crate::mark::Scanner;
 use crate::p::GcP;
 
@@ -47,11 +48,16 @@ pub unsafe trait World: Sync {
     fn begin_mark(&self, cycle: u32) -> usize;
 
     /// Scans stack `i` (below what `begin_mark` returned), unless that has happened in this cycle. `false`: its owner
-    /// is running now and will scan itself; ask again later.
+    /// is running now and will scan itself; ask again later. With a stack, in one step in which its owner does not
+    /// run, goes the owner's [`Entered`] list.
     fn scan_stack(&self, i: usize, scanner: &mut Scanner<'_>) -> bool;
 
     /// Scans the host's own tables.
     fn scan_roots(&self, scanner: &mut Scanner<'_>);
+
+    /// The list of the calling mutator for what it has mutable access to ([`GcMut`](crate::GcMut)): scanned by
+    /// [`Scanner::entered`] in the same step as its stack, and its own as long as it lives.
+    fn entered(&self) -> &'static Entered;
 
     /// There is mark work: wakes idle Ps.
     fn wake_workers(&self);

@@ -310,6 +310,9 @@ fn settings_that_make_no_sense_are_refused_by_name() {
             true
         }
         fn scan_roots(&self, _: &mut gc_core::Scanner<'_>) {}
+        fn entered(&self) -> &'static gc_core::Entered {
+            unreachable!()
+        }
         fn wake_workers(&self) {}
         fn pause(&self) {}
     }

@@ -6,11 +6,13 @@
 //! | `TRICOLOR_MEMLIMIT` | `off`, or a size: `512MiB`, `2GiB`, `8388608`, at least 1 MiB: what the heap should keep within |
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
 //! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS` |
+//! | | and what [`Stress`] knows: `poison=0\|1`, `eagerbarrier=0\|1`, `smallbuf=0\|1`, `delay=WINDOW:USEC` |
 //!
 //! A value that does not parse ends the program before anything runs, with one line and status 2.
 
 use crate::sched::MAX_PS;
 use core::time::Duration;
+use gc_core::Stress;
 use std::ffi::OsString;
 
 /// What a runtime is made with.
@@ -21,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) gctrace: bool,
     pub(crate) verify: bool,
     pub(crate) gc_every: u32,
+    pub(crate) stress: Stress,
     pub(crate) stw_timeout: Duration,
     pub(crate) stack: usize,
     pub(crate) main_stack: usize,
@@ -37,6 +40,7 @@ impl Default for Settings {
             gctrace: false,
             verify: false,
             gc_every: 0,
+            stress: Stress::default(),
             stw_timeout: Duration::from_secs(1),
             stack: crate::stack::DEFAULT_STACK,
             main_stack: crate::stack::DEFAULT_MAIN_STACK,
@@ -128,16 +132,19 @@ impl Settings {
                 return Err(refuse(NAME, &v, "key=value pairs separated by commas"));
             };
             for pair in text.split(',').filter(|p| !p.is_empty()) {
-                self.debug(pair).map_err(|allowed| refuse(NAME, &OsString::from(pair), allowed))?;
+                self.debug(pair).map_err(|allowed| refuse(NAME, &OsString::from(pair), &allowed))?;
             }
         }
         Ok(())
     }
 
     /// One pair of `TRICOLOR_DEBUG`; the error says what is allowed.
-    fn debug(&mut self, pair: &str) -> Result<(), &'static str> {
-        const KEYS: &str = "key=value with one of the keys gctrace, verify, gcevery, stwtimeout";
-        let (key, value) = pair.split_once('=').ok_or(KEYS)?;
+    fn debug(&mut self, pair: &str) -> Result<(), String> {
+        let keys = || {
+            let stress = Stress::NAMES.join(", ");
+            format!("key=value with one of the keys gctrace, verify, gcevery, stwtimeout, {stress}")
+        };
+        let (key, value) = pair.split_once('=').ok_or_else(keys)?;
         let flag = || number(value, 0, 1).map(|n| n == 1);
         match key {
             "gctrace" => self.gctrace = flag().ok_or("gctrace=0 or gctrace=1")?,
@@ -150,7 +157,8 @@ impl Settings {
                 let ms = number(value, 1, 3_600_000).ok_or("stwtimeout=MS, milliseconds from 1 to 3600000")?;
                 self.stw_timeout = Duration::from_millis(ms);
             }
-            _ => return Err(KEYS),
+            key if Stress::NAMES.contains(&key) => self.stress.set(key, value)?,
+            _ => return Err(keys()),
         }
         Ok(())
     }
@@ -176,6 +184,8 @@ mod tests {
         .expect("all valid");
         assert_eq!((s.gc_percent, s.procs, s.gctrace, s.verify, s.gc_every), (Some(5), 8, true, true, 3));
         assert_eq!(s.stw_timeout, Duration::from_millis(20));
+        let s = read(&[("TRICOLOR_DEBUG", "poison=1,smallbuf=1,delay=phase-flips:20")]).expect("all valid");
+        assert!(s.stress.poison && s.stress.small_buffers && !s.stress.eager_barrier);
         assert_eq!(read(&[("TRICOLOR_GC", "off")]).expect("valid").gc_percent, None);
         for (text, bytes) in [
             ("512MiB", Some(512 << 20)),
@@ -212,9 +222,13 @@ mod tests {
             ("TRICOLOR_DEBUG", "gctrace=2"),
             ("TRICOLOR_DEBUG", "gctrace=1,nosuch=1"),
             ("TRICOLOR_DEBUG", "stwtimeout=0"),
+            ("TRICOLOR_DEBUG", "poison=yes"),
+            ("TRICOLOR_DEBUG", "delay=phase-flops:20"),
         ] {
             let refused = read(&[(name, value)]).expect_err(value).to_string();
             assert!(refused.contains(name) && refused.contains("allowed"), "{refused}");
         }
+        let refused = read(&[("TRICOLOR_DEBUG", "delay=phase-flops:20")]).expect_err("no such window").to_string();
+        assert!(refused.contains("\"delay=phase-flops:20\"") && refused.contains("phase-flips"), "{refused}");
     }
 }

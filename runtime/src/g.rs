@@ -24,7 +24,7 @@ use crate::stack::Stack;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use gc_core::layout::{Field, TypeDesc};
 use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, RawLock, current};
-use gc_core::{Conservative, Gc, GcCell, Trace};
+use gc_core::{Conservative, Entered, Gc, GcCell, Trace};
 
 pub(crate) const IDLE: u32 = 0;
 pub(crate) const RUNNABLE: u32 = 1;
@@ -96,6 +96,8 @@ pub(crate) struct G {
     pub(crate) work: AtomicPtr<&'static mut dyn FnMut()>,
     /// It is unwinding: it keeps its M.
     pub(crate) noyield: AtomicBool,
+    /// What it has mutable access to; scanned with its stack.
+    pub(crate) entered: Entered,
 }
 
 // SAFETY: names both fields through which a G keeps objects alive. The others are numbers, off-heap addresses, stack
@@ -134,6 +136,7 @@ impl G {
             wait_since: AtomicU64::new(0),
             work: AtomicPtr::new(core::ptr::null_mut()),
             noyield: AtomicBool::new(false),
+            entered: Entered::new(),
         }
     }
 

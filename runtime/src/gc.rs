@@ -6,7 +6,7 @@ use gc_core::GcP;
 use gc_core::sync::Ordering;
 
 pub use gc_core::events;
-pub use gc_core::{CensusRow, Stats, keep_alive};
+pub use gc_core::{CensusRow, Stats, Stress, Window, keep_alive};
 
 /// Runs a whole collection, sweep included, that starts after the call. A safepoint; needs a P. Source: Go's
 /// `runtime.GC`.
@@ -80,9 +80,9 @@ pub fn with_stopped_world(f: &mut dyn FnMut()) {
     let gp = getg().expect("on a goroutine");
     let world: &dyn gc_core::World = gp.sched;
     world.at_safepoint(&mut || {
-        world.stop_the_world(gc_core::StopReason::User);
+        gp.sched.heap().stop_the_world(gc_core::StopReason::User);
         f();
-        world.start_the_world();
+        gp.sched.heap().start_the_world();
     });
 }
 

@@ -59,5 +59,5 @@ pub use syscall::{NoGc, blocking, blocking_with};
 pub use gc_core;
 #[doc(hidden)]
 pub use gc_core as __gc_core;
-pub use gc_core::{Conservative, Gc, GcCell, Root, Trace};
+pub use gc_core::{Conservative, Gc, GcCell, GcMut, Root, RootCell, Trace};
 pub use tricolor_macros::main;

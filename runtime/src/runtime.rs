@@ -14,7 +14,7 @@ use crate::sched::Sched;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use gc_core::sync::{AtomicBool, Ordering};
-use gc_core::{Config, Conservative, Gc, Heap, Root};
+use gc_core::{Config, Conservative, Gc, Heap, Root, Stress};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -95,6 +95,12 @@ impl Builder {
     /// Runs a whole collection at every `n`th allocation; 0: never. Very slow.
     pub fn gc_every(mut self, n: u32) -> Builder {
         self.settings.gc_every = n;
+        self
+    }
+
+    /// Switches that make what is rare happen often. Slow.
+    pub fn stress(mut self, stress: Stress) -> Builder {
+        self.settings.stress = stress;
         self
     }
 
@@ -189,6 +195,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(settings: Settings, f: F) -> Result<R
         gctrace: s.gctrace,
         verify: s.verify,
         gc_every: s.gc_every,
+        stress: s.stress,
         min_heap: s.min_heap.unwrap_or(defaults.min_heap),
         memory_limit: s.memory_limit,
         procs: s.procs,

@@ -5,7 +5,7 @@ use crate::proc::newm::this_m;
 use crate::proc::schedule::{mcall, safepoint_m, wake_all};
 use crate::sched::Sched;
 use gc_core::sync::Ordering;
-use gc_core::{Gc, GcP, Scanner, StopReason, World};
+use gc_core::{Entered, Gc, GcP, Scanner, StopReason, World};
 
 // SAFETY: an M uses the heap only between `acquire_p` and `release_p`; each method says how it keeps its promise.
 unsafe impl World for Sched {
@@ -61,6 +61,13 @@ unsafe impl World for Sched {
         // Gs are roots one by one through `scan_stack`; Ms and Ps are off heap. What the queues hold are Gs of
         // `allgs`, waiters are held by their own stacks. A G made after `begin_mark` counted is shaded by `spawn`.
         let _ = s;
+    }
+
+    fn entered(&self) -> &'static Entered {
+        match getg() {
+            Some(gp) => &gp.entered,
+            None => gc_core::throw!("mutable access to a heap value (GcMut) outside a goroutine"),
+        }
     }
 
     fn wake_workers(&self) {
@@ -128,6 +135,7 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
                     // and at rest.
                     unsafe {
                         s.conservative(core::ptr::with_exposed_provenance(lo), core::ptr::with_exposed_provenance(hi));
+                        s.entered(&gp.entered);
                     }
                     stamp(gp, s);
                 }

@@ -4,6 +4,7 @@
 //! spans are stale: `flush_if_stale` sweeps them and gives them back before the P claims another slot.
 
 use super::class::{List, Scan};
+use crate::faults::{self, Fault};
 use crate::heap::{Heap, NoPages, PAGE_SIZE, Span};
 use crate::layout::{self, TypeDesc};
 use crate::sync::{AtomicUsize, Ordering};
@@ -147,9 +148,15 @@ impl Cache {
             s.end = span.published.load(Ordering::Relaxed);
             s.next = s.end;
         }
-        if heap.config.gc_every > 0 {
-            // Every allocation comes by here, to be counted.
+        if heap.config.gc_every > 0 || heap.config.stress.poison {
+            // Every allocation comes by here, to be counted, or to have its slot checked.
             s.end = s.next + s.slot;
+        }
+        if heap.config.stress.poison {
+            // SAFETY: null, or a span that this P owns, as above.
+            if let Some(span) = unsafe { s.span.as_ref() } {
+                heap.check_poison(span, s.next);
+            }
         }
         self.claim(heap, s.end - s.next);
         Ok(())
@@ -165,7 +172,7 @@ impl Cache {
 
     /// Gives all spans back if a cycle ended since they were cached. Before the P's first claim after that.
     pub fn flush_if_stale(&mut self, heap: &Heap) {
-        if self.sweepgen != heap.sweepgen() {
+        if self.sweepgen != heap.sweepgen() && !faults::active(Fault::StaleCache) {
             self.flush(heap);
         }
     }
@@ -185,7 +192,8 @@ impl Cache {
             };
             s.forget();
             if stale {
-                debug_assert_eq!(span.sweepgen.load(Ordering::Relaxed), now + 1);
+                let found = span.sweepgen.load(Ordering::Relaxed);
+                debug_assert_eq!(found, now + 1, "a span in a P's cache was swept by somebody else");
                 heap.sweep_owned(span, false);
             } else {
                 self.claimed = self.claimed.wrapping_sub(unused);
@@ -242,6 +250,9 @@ impl Heap {
                 let unswept =
                     self.pop_span(class, false, List::Partial).or_else(|| self.pop_span(class, false, List::Full));
                 let span = unswept?;
+                if faults::active(Fault::AllocUnswept) {
+                    return Some(span);
+                }
                 self.sweep_owned(span, true);
                 if has_room(span) {
                     return Some(span);
@@ -257,6 +268,10 @@ impl Heap {
         self.sweep_for_pages(2);
         let slot = self.classes.get(class).slot.load(Ordering::Relaxed);
         let npages = layout::span_pages(slot);
-        Ok(self.publish_span(self.alloc_pages(npages)?, npages, class, slot, self.sweepgen()))
+        let span = self.publish_span(self.alloc_pages(npages)?, npages, class, slot, self.sweepgen());
+        if self.config.stress.poison {
+            self.poison_free_slots(span);
+        }
+        Ok(span)
     }
 }

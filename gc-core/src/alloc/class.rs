@@ -4,9 +4,12 @@
 //! has no single type shares classes by size: arrays with pointers (a header names the element type and the length),
 //! arrays of data, and conservative objects (closures and values in transit).
 
+use crate::faults::{self, Fault};
 use crate::heap::{Heap, Span};
 use crate::layout::{self, Mask, TypeDesc};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
+use crate::sync::{
+    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Ordering, Table, Zeroed, yield_now,
+};
 use barrier_lint::nowritebarrierrec;
 use core::ptr::NonNull;
 
@@ -234,7 +237,25 @@ impl Heap {
             return None;
         }
         let span = self.span_by_id(*head);
+        if !swept && faults::active(Fault::SweepWithoutOwnership) {
+            return self.pop_unowned(class, span, lists);
+        }
         *head = span.next.load(Ordering::Relaxed);
+        Some(span)
+    }
+
+    /// A planted fault: finds a span to sweep under the lock, and takes it off its list some time later.
+    #[cold]
+    fn pop_unowned<'a>(&'a self, class: u32, span: &'a Span, lists: Guard<'_, Lists>) -> Option<&'a Span> {
+        drop(lists);
+        yield_now();
+        let mut lists = self.classes.get(class).lists.lock();
+        let set = &mut lists.sets[self.swept_set() ^ 1];
+        for head in [&mut set.partial, &mut set.full] {
+            if *head == self.span_id(span) {
+                *head = span.next.load(Ordering::Relaxed);
+            }
+        }
         Some(span)
     }
 }

@@ -7,7 +7,7 @@ use crate::faults::{self, Fault};
 use crate::heap::{Heap, NoPages, PAGE_SIZE};
 use crate::layout::{self, Kind, Trace, TypeDesc};
 use crate::mark::Marker;
-use crate::p::GcP;
+use crate::p::{GcP, forbidden};
 use crate::sync::{Ordering, current, word};
 use core::ptr::NonNull;
 
@@ -96,10 +96,14 @@ unsafe fn place<T>(p: &GcP, slots: &mut Slots, bytes: usize, fill: impl FnOnce(N
     slots.next = at + slots.slot;
     // SAFETY: a slot lies in the heap, which does not start at address 0.
     let object = unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut::<T>(at)) };
+    if faults::active(Fault::PublishEarly) {
+        // SAFETY: as below.
+        unsafe { (*slots.published).store(slots.next, Ordering::Release) };
+    }
     fill(object);
     // SAFETY: the object was just initialised and nobody else sees it.
     unsafe { word::adopt(at, bytes) };
-    if current::state() & current::BARRIER != 0 {
+    if current::state() != 0 {
         p.heap().blacken_new(p, at);
     }
     // Release: pairs with the Acquire in `find_object`. From here on the slot is an object.
@@ -170,7 +174,7 @@ unsafe fn alloc_large<T>(
     fill(object);
     // SAFETY: initialised by `fill`, seen by nobody.
     unsafe { word::adopt(at, bytes) };
-    if current::state() & current::BARRIER != 0 {
+    if current::state() != 0 {
         heap.blacken_new(p, at);
     }
     // Release: as in `place`.
@@ -239,6 +243,9 @@ impl Heap {
     #[cold]
     #[inline(never)]
     fn blacken_new(&self, p: &GcP, at: usize) {
+        if current::state() & current::STOPPED != 0 {
+            forbidden(format_args!("an object is allocated"));
+        }
         // SAFETY: this thread holds `p`; no other borrow of its work is alive.
         let gcw = unsafe { p.gcw() };
         let class = self.class_of_object(at);

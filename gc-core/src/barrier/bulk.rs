@@ -2,7 +2,7 @@
 
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
-use crate::p::GcP;
+use crate::p::{GcP, forbidden};
 use crate::sync::current;
 
 impl Heap {
@@ -16,6 +16,9 @@ impl Heap {
         let state = current::state();
         if state == 0 || faults::active(Fault::SkipBulkBarrier) {
             return;
+        }
+        if state & (current::NO_P | current::STOPPED) != 0 {
+            forbidden(format_args!("a value with pointers is copied"));
         }
         let p = GcP::current();
         // SAFETY: this thread holds `p` and borrows its work only here.

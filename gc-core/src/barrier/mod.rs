@@ -8,15 +8,24 @@
 //! one plain store. On x86_64 the test and the store are one assembly range, recorded in the section `wb_ranges`, so
 //! that a signal that falls into it can be sent back to its start.
 //!
-//! **Slow path.** Without a P it is fatal (I1). With one it records old and new in the P's buffer *and* does the
-//! store, with no safepoint in between; the buffer is flushed when full and at every transition of the P.
+//! **Slow path.** Without a P it is fatal (I1), and so it is while another thread has stopped the world (I2, `stop`).
+//! Else it records old and new in the P's buffer *and* does the store, with no safepoint in between; the buffer is
+//! flushed when full and at every transition of the P.
 //!
 //! **Orderings.** `set` releases, `get` acquires: who reads a pointer sees what its object was initialised with.
+//!
+//! **Also here.** Moves of many pointers at once (`moves`), plain mutable access to what holds pointers (`mutable`),
+//! settable roots outside the heap (`rootcell`), and the shading of values that a runtime copies (`bulk`).
 
 mod buffer;
 mod bulk;
 mod cell;
+mod moves;
+mod mutable;
+mod rootcell;
 mod store;
 
 pub(crate) use buffer::WbBuf;
 pub use cell::{CellValue, GcCell};
+pub use mutable::{Busy, Entered, GcMut};
+pub use rootcell::RootCell;

@@ -1,8 +1,8 @@
 //! Barriered stores on words.
 
-#[cfg(any(feature = "faults", loom))]
 use crate::faults::{self, Fault};
-use crate::p::{GcP, no_p};
+use crate::p::{GcP, forbidden};
+use crate::stress::Window;
 use crate::sync::{Ordering, current, word};
 
 /// `*slot = new`, with the barrier.
@@ -74,15 +74,16 @@ pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
 #[inline]
 pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize) {
     let state = current::state();
-    if state & current::NO_P != 0 {
+    if state & (current::NO_P | current::STOPPED) != 0 {
         #[cfg(any(feature = "faults", loom))]
-        if faults::active(Fault::ShadeWithoutP) {
+        if state & current::NO_P != 0 && faults::active(Fault::ShadeWithoutP) {
             return faults::shade_without_p(new);
         }
-        no_p_store(slot);
+        forbidden_store(slot);
     }
     if state & current::BARRIER != 0 {
         let p = GcP::current();
+        p.heap().window(Window::FlagCheckToStore);
         // Relaxed: only the value, to mark it; what it points to was published before it was stored here.
         let old = old();
         // SAFETY: this thread holds `p`; the borrows end here.
@@ -90,7 +91,33 @@ pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize)
     }
 }
 
+/// The barrier of `n` stores that the caller does next, with no safepoint in between.
+///
+/// # Safety
+/// `n` pointer words at `slot`.
+pub(super) unsafe fn before_stores(slot: usize, n: usize, new: impl Fn(usize) -> usize) {
+    let state = current::state();
+    if state == 0 {
+        return;
+    }
+    if state & (current::NO_P | current::STOPPED) != 0 {
+        forbidden_store(slot);
+    }
+    if faults::active(Fault::SkipMoveBarrier) {
+        return;
+    }
+    let p = GcP::current();
+    for i in 0..n {
+        // Relaxed: as in `before_store`.
+        // SAFETY: the caller's contract.
+        let old = unsafe { word::at(slot + i * size_of::<usize>()) }.load(Ordering::Relaxed);
+        // SAFETY: this thread holds `p`; the borrows end here.
+        unsafe { p.wb().record(p.heap(), p.gcw(), old, new(i)) };
+    }
+    p.heap().window(Window::FlagCheckToStore);
+}
+
 #[cold]
-fn no_p_store(slot: usize) -> ! {
-    no_p(format_args!("a pointer is stored into the heap (at {slot:#x})"))
+fn forbidden_store(slot: usize) -> ! {
+    forbidden(format_args!("a pointer is stored into the heap (at {slot:#x})"))
 }

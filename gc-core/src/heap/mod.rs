@@ -30,7 +30,8 @@ use crate::p::GcP;
 use crate::pacer::Pacer;
 use crate::root::RootTable;
 use crate::stats::{Counters, Stats};
-use crate::sync::{AtomicPtr, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
+use crate::stress::Stress;
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
 use crate::world::World;
 use barrier_lint::nowritebarrierrec;
 use core::fmt;
@@ -60,6 +61,8 @@ pub struct Config {
     pub verify: bool,
     /// Run a whole cycle before every Nth allocation; 0: never. Very slow, finds much.
     pub gc_every: u32,
+    /// Switches that make what is rare happen often; all off.
+    pub stress: Stress,
     /// Heap size in bytes below which no cycle starts by itself, at 100 percent.
     pub min_heap: usize,
     /// Bytes of memory that the collector tries to keep within: pages in use, free pages not yet given back, and its
@@ -81,6 +84,7 @@ impl Default for Config {
             gctrace: false,
             verify: false,
             gc_every: 0,
+            stress: Stress::default(),
             min_heap: 4 << 20,
             memory_limit: None,
             reserve: if cfg!(any(loom, miri)) { 4 * PAGE_SIZE } else { 64 << 30 },
@@ -144,6 +148,10 @@ pub struct Heap {
     pub(crate) limiter: Limiter,
     pub(crate) config: Config,
     pub(crate) world: &'static dyn World,
+    /// The P of the thread that has stopped the world; see `stop`.
+    pub(crate) stopper: AtomicPtr<GcP>,
+    /// Random numbers for `stress`.
+    pub(crate) lingered: AtomicU64,
     ps: Table<PSlot>,
     ps_len: AtomicUsize,
     ps_lock: Lock<()>,
@@ -206,6 +214,8 @@ impl Heap {
             ps: Table::new(MAX_PS)?,
             ps_len: AtomicUsize::new(0),
             ps_lock: Lock::new(()),
+            stopper: AtomicPtr::new(core::ptr::null_mut()),
+            lingered: AtomicU64::new(0),
             config: config.clone(),
             world,
         };

@@ -20,7 +20,8 @@ use super::MarkMap;
 use crate::events::Event;
 use crate::heap::{Heap, Phase};
 use crate::p::GcP;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, cpu_nanos, current, nanos};
+use crate::stress::Window;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, cpu_nanos, nanos};
 use crate::world::StopReason;
 use barrier_lint::nowritebarrierrec;
 
@@ -123,12 +124,6 @@ impl Heap {
         if self.marking() { Phase::Mark } else { Phase::Off }
     }
 
-    /// The state word of a thread that holds a P.
-    #[nowritebarrierrec]
-    pub(crate) fn phase_bits(&self) -> u32 {
-        if self.marking() { current::BARRIER } else { 0 }
-    }
-
     #[nowritebarrierrec]
     pub(crate) fn sweepgen(&self) -> u32 {
         self.cycle.sweepgen.load(Ordering::Relaxed)
@@ -160,14 +155,14 @@ impl Heap {
         self.finish_sweep();
         self.roots.reclaim_dropped();
         let t0 = nanos();
-        self.world.stop_the_world(StopReason::GcStart);
+        self.stop_the_world(StopReason::GcStart);
         let t1 = nanos();
         // The stop may have waited for another one, in which a cycle started and even ended.
         let mine = !self.marking() && self.cycle() == before;
         if mine {
             self.begin_mark();
         }
-        self.world.start_the_world();
+        self.start_the_world();
         self.stopped(StopReason::GcStart, t1 - t0, nanos() - t1);
         self.limiter.took(t0 - begin);
         self.cycle.starting.store(false, Ordering::Release);
@@ -203,7 +198,7 @@ impl Heap {
         c.phase.store(Phase::Mark as u32, Ordering::Relaxed);
         for q in self.ps() {
             q.worked.store(0, Ordering::Relaxed);
-            q.write_state(current::BARRIER);
+            q.write_state(self.state_bits(q));
         }
     }
 
@@ -285,6 +280,7 @@ impl Heap {
                 found.store(true, Ordering::Relaxed);
             }
         });
+        self.window(Window::RaggedBarrierToStop);
         if self.marking() && self.cycle() == number && !found.load(Ordering::Relaxed) && may_be_done() {
             self.finish_mark(p, number);
         }
@@ -295,7 +291,7 @@ impl Heap {
     /// Stops the world, looks once more, and ends marking if nothing is left.
     fn finish_mark(&self, p: &'static GcP, number: u32) {
         let t0 = nanos();
-        self.world.stop_the_world(StopReason::MarkTermination);
+        self.stop_the_world(StopReason::MarkTermination);
         let t1 = nanos();
         let (mut found, mut ended) = (false, None);
         if self.marking() && self.cycle() == number {
@@ -308,7 +304,7 @@ impl Heap {
             }
         }
         let stopped = nanos() - t1;
-        self.world.start_the_world();
+        self.start_the_world();
         // The cached spans of this P are stale; the others' Ps find that when they are acquired.
         // SAFETY: this thread holds `p`.
         unsafe { p.cache() }.flush_if_stale(self);
@@ -336,7 +332,7 @@ impl Heap {
         self.pacer.end(self, mark_ns);
         self.counters.marked(marked, objects);
         for q in self.ps() {
-            q.write_state(0);
+            q.write_state(self.state_bits(q));
         }
         // Release: pairs with the Acquire in `completed`.
         c.completed.store(c.number.load(Ordering::Relaxed), Ordering::Release);

@@ -19,6 +19,7 @@ use super::work::{GcWork, Grey};
 use crate::alloc::Scan;
 use crate::heap::Heap;
 use crate::layout::GRANULE;
+use crate::stress::Window;
 use barrier_lint::nowritebarrierrec;
 
 #[nowritebarrierrec]
@@ -31,6 +32,7 @@ impl Heap {
             return;
         }
         // Here the object is marked and on no list: the gap.
+        self.window(Window::AfterMark);
         let class = self.class_of_object(base);
         if class.scan() == Scan::Data {
             gcw.marked(self.size_of_object(class, base), 1);
@@ -48,6 +50,7 @@ impl Heap {
             return;
         }
         // Here the objects that were white are marked and on no list: the gap.
+        self.window(Window::AfterMark);
         let first = self.base + word * BITS * GRANULE;
         let class = self.class_of_object(first);
         if class.scan() == Scan::Data {

@@ -16,7 +16,10 @@ pub(crate) use bitmap::MarkMap;
 pub(crate) use cycle::Cycle;
 pub use cycle::WorkKind;
 pub(crate) use drain::Marker;
+pub(crate) use roots::Found;
 pub use roots::Scanner;
+#[cfg(loom)]
+pub use work::BufferList;
 pub(crate) use work::{GcWork, Work};
 
 /// Starts to load the cache line of `addr`, which need not be a valid address.

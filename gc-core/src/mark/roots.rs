@@ -73,12 +73,21 @@ pub struct Scanner<'a> {
 
 enum Sink<'a> {
     Mark(&'a mut GcWork),
-    /// `(word, is a typed root)`
-    Verify(&'a mut dyn FnMut(usize, bool)),
+    Verify(&'a mut dyn FnMut(Found)),
+}
+
+/// What the verifier hears of.
+pub(crate) enum Found {
+    /// The base of an object, or null.
+    Typed(usize),
+    /// A word that may point to an object.
+    Word(usize),
+    /// The words of a value inside an object that its mutator may change by plain stores.
+    Lent(usize, usize),
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn verify(heap: &'a Heap, sink: &'a mut dyn FnMut(usize, bool)) -> Scanner<'a> {
+    pub(crate) fn verify(heap: &'a Heap, sink: &'a mut dyn FnMut(Found)) -> Scanner<'a> {
         Scanner { heap, sink: Sink::Verify(sink) }
     }
 
@@ -97,7 +106,7 @@ impl<'a> Scanner<'a> {
         let base = base.cast::<()>().expose_provenance();
         match &mut self.sink {
             Sink::Mark(gcw) => self.heap.shade(gcw, base),
-            Sink::Verify(f) => f(base, true),
+            Sink::Verify(f) => f(Found::Typed(base)),
         }
     }
 
@@ -115,11 +124,25 @@ impl<'a> Scanner<'a> {
             let word = unsafe { at.read_volatile() };
             match &mut self.sink {
                 Sink::Mark(gcw) => self.heap.shade_conservatively(gcw, word),
-                Sink::Verify(f) => f(word, false),
+                Sink::Verify(f) => f(Found::Word(word)),
             }
             // SAFETY: still inside the range.
             at = unsafe { at.add(1) };
         }
+    }
+}
+
+impl Scanner<'_> {
+    /// The words of a value in an object that a mutator is inside of.
+    ///
+    /// # Safety
+    /// As [`conservative`](Scanner::conservative).
+    pub(crate) unsafe fn lent(&mut self, lo: *const usize, hi: *const usize) {
+        if let Sink::Verify(f) = &mut self.sink {
+            f(Found::Lent(lo.addr(), hi.addr()));
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.conservative(lo, hi) }
     }
 }
 

@@ -5,7 +5,9 @@
 //! fails. A buffer belongs to whoever popped it; its contents are published by the Release of the push and seen by
 //! the Acquire of the pop.
 
+use crate::faults::{self, Fault};
 use crate::heap::Heap;
+use crate::stress::Stress;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, MapError, Ordering, Table, Zeroed};
 use barrier_lint::{certify, nowritebarrierrec};
 use core::cell::UnsafeCell;
@@ -75,6 +77,12 @@ impl Stack {
         Stack { head: AtomicU64::new(0) }
     }
 
+    /// The head that names buffer `id` and comes after `old`.
+    fn head_after(old: u64, id: u32) -> u64 {
+        let tag = if faults::active(Fault::UntaggedBuffers) { 0 } else { (old >> 32).wrapping_add(1) };
+        tag << 32 | u64::from(id)
+    }
+
     fn is_empty(&self) -> bool {
         // Acquire: who sees it empty also sees what led to that.
         self.head.load(Ordering::Acquire) as u32 == 0
@@ -85,7 +93,7 @@ impl Stack {
         loop {
             // Relaxed: published by the exchange.
             buffers[id as usize - 1].next.store(head as u32, Ordering::Relaxed);
-            let new = (head >> 32).wrapping_add(1) << 32 | u64::from(id);
+            let new = Self::head_after(head, id);
             // Release: pairs with the Acquire of `pop`.
             match self.head.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
@@ -103,7 +111,7 @@ impl Stack {
                 return None;
             }
             let next = buffers[id as usize - 1].next.load(Ordering::Relaxed);
-            let new = (head >> 32).wrapping_add(1) << 32 | u64::from(next);
+            let new = Self::head_after(head, next);
             match self.head.compare_exchange_weak(head, new, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return Some(id),
                 Err(now) => head = now,
@@ -177,6 +185,8 @@ pub(crate) struct GcWork {
     /// Buffers by number + 1; 0: none.
     now: u32,
     spare: u32,
+    /// Objects that a buffer takes: `CAPACITY`, or fewer under stress.
+    capacity: usize,
     /// Bytes of objects marked here and not yet added up.
     marked_bytes: usize,
     marked_objects: usize,
@@ -186,15 +196,16 @@ pub(crate) struct GcWork {
 
 #[nowritebarrierrec]
 impl GcWork {
-    pub fn new() -> GcWork {
-        GcWork { now: 0, spare: 0, marked_bytes: 0, marked_objects: 0, largest_piece: 0 }
+    pub fn new(stress: &Stress) -> GcWork {
+        let capacity = if stress.small_buffers { 2 } else { CAPACITY };
+        GcWork { now: 0, spare: 0, capacity, marked_bytes: 0, marked_objects: 0, largest_piece: 0 }
     }
 
     /// Enqueues a marked object, or a piece of one.
     #[inline]
     pub fn put(&mut self, heap: &Heap, grey: Grey) {
         let work = &heap.work;
-        if self.now == 0 || self.len(work) == CAPACITY {
+        if self.now == 0 || self.len(work) >= self.capacity {
             self.put_slow(work);
         }
         let b = &work.buffers[self.now as usize - 1];
@@ -208,7 +219,7 @@ impl GcWork {
     #[cold]
     fn put_slow(&mut self, work: &Work) {
         core::mem::swap(&mut self.now, &mut self.spare);
-        if self.now != 0 && self.len(work) == CAPACITY {
+        if self.now != 0 && self.len(work) >= self.capacity {
             work.full.push(&work.buffers, self.now);
             self.now = 0;
         }
@@ -314,6 +325,32 @@ impl GcWork {
                 self.spare = 0;
             }
         }
+    }
+}
+
+/// A list of buffers by itself, for its model.
+#[cfg(loom)]
+pub struct BufferList {
+    buffers: Table<Buffer>,
+    list: Stack,
+}
+
+#[cfg(loom)]
+#[allow(missing_docs)]
+impl BufferList {
+    /// Buffers `1..=n`, the first one on top.
+    pub fn new(n: u32) -> BufferList {
+        let all = BufferList { buffers: Table::new(n as usize).expect("a small table"), list: Stack::new() };
+        (1..=n).rev().for_each(|id| all.push(id));
+        all
+    }
+
+    pub fn push(&self, id: u32) {
+        self.list.push(&self.buffers, id);
+    }
+
+    pub fn pop(&self) -> Option<u32> {
+        self.list.pop(&self.buffers)
     }
 }
 

@@ -6,7 +6,8 @@
 //! The first word is what a pointer store tests. Bit 0 ([`BARRIER`]): the write barrier is on. Bit 1 ([`NO_P`]):
 //! this thread holds no P. One test is the fast path and invariant I1's check at once. Who moves it:
 //! `release_p` sets `NO_P` *before* the P is given up; `acquire_p` loads the phase *after* it is held; a phase flip
-//! writes the words of all threads that hold a P, while none of them runs.
+//! writes the words of all threads that hold a P, while none of them runs. Bit 2 ([`STOPPED`]): another thread has stopped
+//! the world, and this one runs nevertheless; the collector sets and clears it (`stop`).
 
 use super::{AtomicU32, Ordering};
 use barrier_lint::nowritebarrierrec;
@@ -16,7 +17,10 @@ pub const BARRIER: u32 = 1;
 /// Bit of the state word: this thread holds no P. The initial value.
 pub const NO_P: u32 = 2;
 
-/// The state word of this thread: [`BARRIER`] and [`NO_P`].
+/// Bit of the state word: the world is stopped, by another thread. Who sees it in its own word should not be running.
+pub const STOPPED: u32 = 4;
+
+/// The state word of this thread: [`BARRIER`], [`NO_P`] and [`STOPPED`].
 #[nowritebarrierrec]
 #[inline(always)]
 pub fn state() -> u32 {

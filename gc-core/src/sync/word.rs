@@ -35,6 +35,22 @@ pub unsafe fn adopt(addr: usize, bytes: usize) {
     let _ = (addr, bytes);
 }
 
+/// Makes the words of `[addr, addr + bytes)` readable and writable as plain memory, until they are adopted again.
+/// Costs nothing in production.
+///
+/// # Safety
+/// The caller alone uses the range, but for the marker, which may read words of it.
+#[inline(always)]
+pub unsafe fn lend(addr: usize, bytes: usize) {
+    #[cfg(loom)]
+    // SAFETY: the caller's contract.
+    unsafe {
+        model::lend(addr, bytes)
+    };
+    #[cfg(not(loom))]
+    let _ = (addr, bytes);
+}
+
 #[cfg(loom)]
 pub(crate) mod model {
     use super::AtomicUsize;
@@ -55,6 +71,15 @@ pub(crate) mod model {
     pub(super) fn at<'a>(addr: usize) -> &'a AtomicUsize {
         let (start, words) = WORDS.get();
         &words[(addr - start) / size_of::<usize>()]
+    }
+
+    pub(super) unsafe fn lend(addr: usize, bytes: usize) {
+        for a in (addr..addr + bytes).step_by(size_of::<usize>()) {
+            // Relaxed: ordered by how the caller got the range.
+            let value = at(a).load(Ordering::Relaxed);
+            // SAFETY: the caller's contract.
+            unsafe { core::ptr::with_exposed_provenance_mut::<usize>(a).write(value) };
+        }
     }
 
     pub(super) unsafe fn adopt(addr: usize, bytes: usize) {

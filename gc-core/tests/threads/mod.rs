@@ -5,7 +5,7 @@
 //! end, or is in `World::away`); its stack is frozen too. A stop waits until every other thread is away.
 #![allow(dead_code)] // each test uses a part
 
-use gc_core::{Config, GcP, Heap, Scanner, StopReason, World};
+use gc_core::{Config, Entered, GcP, Heap, Scanner, StopReason, World};
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 
@@ -29,6 +29,8 @@ struct Mutator {
     /// Address behind the stack's first frame.
     hi: usize,
     stack: Mutex<Stack>,
+    /// Scanned with the stack.
+    entered: Entered,
 }
 
 struct Stack {
@@ -66,18 +68,24 @@ impl ThreadWorld {
     }
 
     /// Runs `f` as a mutator on this thread.
-    #[inline(never)]
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        let mark = 0usize;
-        let hi = (&raw const mark).addr() + 256;
+        let (mut f, mut result) = (Some(f), None);
+        let hi = (&raw const f).addr() + size_of_val(&f);
+        // Not inlined: all that runs as a mutator has its frames below `f`.
+        self.enter_below(hi.next_multiple_of(8), &mut || result = f.take().map(|f| f()));
+        result.expect("it has run")
+    }
+
+    #[inline(never)]
+    fn enter_below(&self, hi: usize, f: &mut dyn FnMut()) {
         let idle = self.lock().idle.pop();
         let p = idle.unwrap_or_else(|| self.heap().new_p());
         let stack = Mutex::new(Stack { lo: 0, stamp: 0, away: true, ended: false });
-        let mutator = Arc::new(Mutator { p, hi: hi & !7, stack });
+        let mutator = Arc::new(Mutator { p, hi, stack, entered: Entered::new() });
         ME.set(Arc::as_ptr(&mutator));
         self.state.lock().unwrap().threads.push(mutator);
         self.come_back();
-        let result = f();
+        f();
         self.heap().release_p(p);
         let mut stack = me().stack.lock().unwrap();
         (stack.away, stack.ended) = (true, true);
@@ -85,7 +93,6 @@ impl ThreadWorld {
         self.lock().idle.push(p);
         self.changed.notify_all();
         ME.set(std::ptr::null());
-        result
     }
 
     /// Waits until the world is not stopped, then takes the P back.
@@ -104,6 +111,8 @@ impl ThreadWorld {
     fn go_away(&self) {
         self.heap().release_p(me().p);
         me().stack.lock().unwrap().away = true;
+        // A stopper that has just looked, under this lock, sleeps by now, and hears it.
+        drop(self.lock());
         self.changed.notify_all();
     }
 
@@ -142,6 +151,16 @@ impl ThreadWorld {
         if me().p.preempt.load(std::sync::atomic::Ordering::Relaxed) {
             self.at_safepoint(&mut || {});
         }
+    }
+
+    /// Whether this thread's stack was scanned in the current cycle.
+    pub fn scanned(&self) -> bool {
+        me().stack.lock().unwrap().stamp == self.heap().cycle()
+    }
+
+    /// Works for the collector.
+    pub fn work(&self, work: &mut dyn FnMut()) {
+        self.at_safepoint(work);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -210,11 +229,18 @@ unsafe impl World for ThreadWorld {
         }
         stack.stamp = scanner.cycle();
         // SAFETY: frozen until the lock is released.
-        unsafe { scanner.conservative(stack.lo as *const usize, thread.hi as *const usize) };
+        unsafe {
+            scanner.conservative(stack.lo as *const usize, thread.hi as *const usize);
+            scanner.entered(&thread.entered);
+        }
         true
     }
 
     fn scan_roots(&self, _: &mut Scanner<'_>) {}
+
+    fn entered(&self) -> &'static Entered {
+        &me().entered
+    }
 
     fn wake_workers(&self) {}
 

@@ -16,7 +16,7 @@ pub const DELETION: Model = Model {
     bound: Some(3),
     least: 10,
     run: deletion,
-    twins: &["no-deletion-barrier", "skip-flush"],
+    twins: &["no-deletion-barrier", "skip-flush", "shade-after-termination"],
 };
 
 pub const INSERTION: Model = Model {
@@ -27,7 +27,7 @@ pub const INSERTION: Model = Model {
     bound: Some(3),
     least: 10,
     run: insertion,
-    twins: &["no-insertion-barrier", "skip-flush"],
+    twins: &["no-insertion-barrier", "skip-flush", "shade-after-termination"],
 };
 
 pub const BIRTH: Model = Model {

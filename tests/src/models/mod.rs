@@ -2,6 +2,8 @@
 
 mod greyobject;
 mod hybrid;
+mod mutable;
+mod spans;
 mod world;
 
 use loom::model::Builder;
@@ -26,7 +28,20 @@ struct Model {
     twins: &'static [&'static str],
 }
 
-const MODELS: &[Model] = &[greyobject::MODEL, greyobject::FATAL, hybrid::DELETION, hybrid::INSERTION, hybrid::BIRTH];
+const MODELS: &[Model] = &[
+    greyobject::MODEL,
+    greyobject::FATAL,
+    hybrid::DELETION,
+    hybrid::INSERTION,
+    hybrid::BIRTH,
+    mutable::INSIDE,
+    mutable::ENTER,
+    mutable::LEAVE,
+    spans::BUFFERS,
+    spans::SWEEP,
+    spans::PUBLISH,
+    spans::CACHED,
+];
 
 /// Executions of the model in this process.
 static EXECUTIONS: AtomicUsize = AtomicUsize::new(0);

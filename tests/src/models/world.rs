@@ -1,7 +1,7 @@
 //! Worlds for models. In the first one thread holds the P and collects; the others are in system calls, so a stop has
 //! nobody to wait for.
 
-use gc_core::{Config, Gc, GcP, Heap, Scanner, StopReason, World};
+use gc_core::{Config, Entered, Gc, GcP, Heap, Scanner, StopReason, World};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::cell::Cell;
@@ -41,6 +41,9 @@ unsafe impl World for Syscalls {
         true
     }
     fn scan_roots(&self, _: &mut Scanner<'_>) {}
+    fn entered(&self) -> &'static Entered {
+        Box::leak(Box::new(Entered::new()))
+    }
     fn wake_workers(&self) {}
     fn pause(&self) {}
 }
@@ -51,6 +54,10 @@ pub struct TwoPs {
     heap: Cell<Option<&'static Heap>>,
     state: Mutex<Mutator>,
     changed: Condvar,
+    /// What the mutator has mutable access to.
+    entered: &'static Entered,
+    /// A word of some other stack that may name an object.
+    stale: Cell<usize>,
 }
 
 struct Mutator {
@@ -69,10 +76,24 @@ unsafe impl Sync for TwoPs {}
 impl TwoPs {
     /// A heap, and this thread as the holder of its first P.
     pub fn start() -> &'static TwoPs {
+        TwoPs::start_with(Config { procs: 2, ..Config::default() })
+    }
+
+    /// As `start`; the verifier looks at each cycle.
+    pub fn start_verified() -> &'static TwoPs {
+        TwoPs::start_with(Config { procs: 2, verify: true, ..Config::default() })
+    }
+
+    fn start_with(config: Config) -> &'static TwoPs {
         let mutator = Mutator { stopping: false, away: true, stamp: 0, stack: Vec::new() };
-        let world: &'static TwoPs =
-            Box::leak(Box::new(TwoPs { heap: Cell::new(None), state: Mutex::new(mutator), changed: Condvar::new() }));
-        let heap = Heap::new(Config { procs: 2, ..Config::default() }, world).expect("a heap");
+        let world: &'static TwoPs = Box::leak(Box::new(TwoPs {
+            heap: Cell::new(None),
+            state: Mutex::new(mutator),
+            changed: Condvar::new(),
+            entered: Box::leak(Box::new(Entered::new())),
+            stale: Cell::new(0),
+        }));
+        let heap = Heap::new(config, world).expect("a heap");
         world.heap.set(Some(heap));
         heap.acquire_p(heap.new_p());
         world
@@ -90,6 +111,11 @@ impl TwoPs {
     /// Whether the slot at `addr` holds an object.
     pub fn alive(&self, addr: usize) -> bool {
         self.heap().find_object(addr) == Some(addr)
+    }
+
+    /// From now on a stack beside the mutator's has this word, which means nothing. Before the threads start.
+    pub fn set_stale_word(&self, word: usize) {
+        self.stale.set(word);
     }
 
     /// Runs `f` as the mutator.
@@ -143,6 +169,8 @@ impl TwoPs {
         if state.stamp != scanner.cycle() {
             state.stamp = scanner.cycle();
             state.stack.iter().for_each(|word| scanner.object(std::ptr::with_exposed_provenance::<()>(*word)));
+            // SAFETY: the mutator is away, or this is the mutator.
+            unsafe { scanner.entered(self.entered) };
         }
     }
 }
@@ -179,7 +207,14 @@ unsafe impl World for TwoPs {
         }
         state.away || state.stamp == scanner.cycle()
     }
-    fn scan_roots(&self, _: &mut Scanner<'_>) {}
+    fn scan_roots(&self, scanner: &mut Scanner<'_>) {
+        let word = self.stale.as_ptr().cast_const();
+        // SAFETY: one word, which nobody changes any more.
+        unsafe { scanner.conservative(word, word.add(1)) };
+    }
+    fn entered(&self) -> &'static Entered {
+        self.entered
+    }
     fn wake_workers(&self) {}
     fn pause(&self) {
         thread::yield_now();

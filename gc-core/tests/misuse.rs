@@ -1,0 +1,177 @@
+//! Misuse that ends the process, with a message that names it: each in a process of its own.
+
+use gc_core::{
+    Config, Entered, Gc, GcCell, GcMut, GcP, Heap, Root, RootCell, Scanner, StopReason, Stress, Trace, World,
+};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// A host that says that the world has stopped while a thread runs on.
+struct Liar {
+    heap: OnceLock<&'static Heap>,
+    entered: &'static Entered,
+}
+
+// SAFETY: it does not keep what it promises; that is what is tested. No thread does anything at the same time as
+// another one.
+unsafe impl World for Liar {
+    fn stop_the_world(&self, _: StopReason) {}
+    fn start_the_world(&self) {}
+    fn for_each_p(&self, f: &(dyn Fn(&GcP) + Sync)) {
+        self.heap.get().expect("set").ps().for_each(f);
+    }
+    fn at_safepoint(&self, work: &mut dyn FnMut()) {
+        work();
+    }
+    fn begin_mark(&self, _: u32) -> usize {
+        0
+    }
+    fn scan_stack(&self, _: usize, _: &mut Scanner<'_>) -> bool {
+        true
+    }
+    fn scan_roots(&self, _: &mut Scanner<'_>) {}
+    fn entered(&self) -> &'static Entered {
+        self.entered
+    }
+    fn wake_workers(&self) {}
+    fn pause(&self) {}
+}
+
+fn heap(config: Config) -> &'static Heap {
+    let entered = Box::leak(Box::new(Entered::new()));
+    let world: &'static Liar = Box::leak(Box::new(Liar { heap: OnceLock::new(), entered }));
+    let heap = Heap::new(config, world).expect("a heap");
+    world.heap.get_or_init(|| heap)
+}
+
+#[derive(Trace)]
+struct Node {
+    id: u64,
+    next: GcCell<Option<Gc<Node>>>,
+    mutable: GcMut<Option<Gc<Node>>>,
+}
+
+fn node() -> Gc<Node> {
+    Gc::new(Node { id: 7, next: GcCell::new(None), mutable: GcMut::new(None) })
+}
+
+/// What another thread does while this one has stopped the world. `late`: it takes its P only then.
+fn beside_a_stop(late: bool, misuse: impl FnOnce(&Root<Node>, Gc<Node>, Gc<[GcCell<Option<Gc<Node>>>]>) + Send) {
+    let heap = heap(Config::default());
+    heap.acquire_p(heap.new_p());
+    let (to, from): (Sender<()>, Receiver<()>) = channel();
+    let (ready, is_ready) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let p = heap.new_p();
+            heap.acquire_p(p);
+            let (root, node, cells) = (Root::new(node()), node(), Gc::<[GcCell<Option<Gc<Node>>>]>::cells(5, None));
+            if late {
+                heap.release_p(p);
+            }
+            ready.send(()).expect("somebody listens");
+            from.recv().expect("a stop");
+            if late {
+                heap.acquire_p(p);
+            }
+            misuse(&root, node, cells);
+            println!("it went through");
+            std::process::exit(0);
+        });
+        is_ready.recv().expect("the thread is ready");
+        let mut told = false;
+        heap.for_each_object(&mut |_| {
+            if !std::mem::replace(&mut told, true) {
+                to.send(()).expect("somebody listens");
+                // Until the process ends.
+                std::thread::sleep(std::time::Duration::from_secs(20));
+            }
+        });
+    });
+}
+
+/// Writes to what the collector has freed.
+fn write_after_free() {
+    let mut stress = Stress::default();
+    stress.poison = true;
+    let heap = heap(Config { stress, ..Config::default() });
+    heap.acquire_p(heap.new_p());
+    // This host scans no stacks.
+    let lost = node();
+    let kept = Root::new(node());
+    heap.collect();
+    // SAFETY: none: the object is dead.
+    unsafe { Gc::as_ptr(lost).cast::<u64>().byte_add(8).write(0xbad) };
+    (0..100_000).for_each(|_| _ = std::hint::black_box(node()));
+    assert_eq!(kept.get().id, 7);
+}
+
+/// Follows a pointer in what the collector has freed.
+fn read_after_free() {
+    let mut stress = Stress::default();
+    stress.poison = true;
+    let heap = heap(Config { stress, ..Config::default() });
+    heap.acquire_p(heap.new_p());
+    let lost = node();
+    let kept = Root::new(node());
+    lost.next.set(Some(kept.get()));
+    heap.collect();
+    let found = lost.next.get().map(|next| next.id);
+    println!("it went through: {found:?}");
+}
+
+static STATIC: RootCell<Node> = RootCell::new();
+
+type Case = (&'static str, fn(), &'static str);
+const STOPPED: &str = "while another thread has stopped the world";
+const CASES: &[Case] = &[
+    ("set", || beside_a_stop(false, |_, node, _| node.next.set(None)), STOPPED),
+    ("set-late", || beside_a_stop(true, |_, node, _| node.next.set(None)), STOPPED),
+    ("swap", || beside_a_stop(false, |_, node, _| _ = node.next.swap(None)), STOPPED),
+    ("fill", || beside_a_stop(false, |_, _, cells| cells.fill(1..3, None)), STOPPED),
+    ("root-cell", || beside_a_stop(false, |_, node, _| STATIC.set(Some(node))), STOPPED),
+    ("root", || beside_a_stop(false, |root, _, _| _ = root.get()), STOPPED),
+    ("new", || beside_a_stop(false, |_, _, _| _ = node()), STOPPED),
+    ("mutable", || beside_a_stop(false, |_, node, _| node.mutable.with(|_| ())), STOPPED),
+    ("no-p", || std::thread::scope(|s| drop(s.spawn(|| STATIC.get()))), "by a thread that holds no P"),
+    ("write-after-free", write_after_free, "was written to: byte 8 of it holds 0xbad"),
+];
+
+const CASE: &str = "GC_CORE_MISUSE";
+
+fn child(test: &str, case: &str) -> (Option<i32>, String) {
+    let output = Command::new(std::env::current_exe().expect("this program has a path"))
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CASE, case)
+        .output()
+        .expect("a test program can be started");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stderr) + &text(&output.stdout))
+}
+
+#[test]
+fn misuse_is_fatal_and_says_what_it_is() {
+    if let Ok(name) = std::env::var(CASE) {
+        let (_, run, _) = CASES.iter().find(|(n, _, _)| *n == name).expect("a case");
+        return run();
+    }
+    for (name, _, message) in CASES {
+        let (status, said) = child("misuse_is_fatal_and_says_what_it_is", name);
+        assert_eq!(status, Some(2), "{name}: {said}");
+        let line = said.lines().find(|l| l.starts_with("fatal error: ")).unwrap_or_default();
+        assert!(line.contains(message), "{name}: {said}");
+        println!("  {name}: {line}");
+    }
+    let (_, said) = child("misuse_is_fatal_and_says_what_it_is", "write-after-free");
+    assert!(said.contains("a freed slot of `misuse::Node`"), "the type is named: {said}");
+}
+
+#[test]
+fn a_pointer_read_from_a_freed_slot_faults() {
+    if std::env::var(CASE).is_ok() {
+        return read_after_free();
+    }
+    let (status, said) = child("a_pointer_read_from_a_freed_slot_faults", "read");
+    assert!(status.is_none() && !said.contains("it went through"), "{status:?}: {said}");
+}
