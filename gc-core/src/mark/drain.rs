@@ -22,7 +22,7 @@ use core::mem::replace;
 /// Objects between leaving the lists and being scanned.
 const RING: usize = if cfg!(loom) { 2 } else { 16 };
 /// Pointers between being found and being tested.
-const FOUND: usize = if cfg!(loom) { 1 } else { 16 };
+const FOUND: usize = if cfg!(loom) { 2 } else { 16 };
 /// Bytes that are marked between two looks at the clock and at `preempt`.
 const LOOK: usize = if cfg!(loom) { 64 } else { 16 << 10 };
 
