@@ -51,6 +51,8 @@ pub use barrier::{Busy, CellValue, Entered, GcCell, GcMut, RootCell};
 pub use census::{CensusRow, Counted};
 pub use gc::{Gc, Target, keep_alive};
 pub use gc_core_derive::Trace;
+#[cfg(not(any(loom, miri)))]
+pub use heap::address_space_left;
 pub use heap::{Config, Heap, InitError, MAX_PS, PAGE_SIZE, Phase};
 pub use layout::{Conservative, Trace};
 pub use mark::{Scanner, WorkKind};

@@ -100,6 +100,8 @@ impl Sched {
     pub(crate) fn new(settings: Settings) -> Result<Sched, SchedError> {
         let stacks = StackArena::new(settings.stack, settings.main_stack).map_err(SchedError::Stacks)?;
         let procs = settings.procs;
+        // Each G has a stack.
+        let allgs = Table::new(MAX_GS.min(1 + stacks.slots()))?;
         Ok(Sched {
             heap: AtomicPtr::new(core::ptr::null_mut()),
             global: Lock::new(Global {
@@ -116,7 +118,7 @@ impl Sched {
             }),
             stacks,
             settings,
-            allgs: Table::new(MAX_GS)?,
+            allgs,
             nallgs: AtomicUsize::new(0),
             allms: Table::new(MAX_MS)?,
             allps: Table::new(MAX_PS)?,
@@ -185,8 +187,8 @@ impl Sched {
         // The place is taken before the G is made (which may be a safepoint) so no lock is held then. Until it is
         // filled the entry is 0, which scanners skip.
         let index = self.nallgs.fetch_add(1, Ordering::AcqRel);
-        if index >= MAX_GS {
-            gc_core::throw!("more than {MAX_GS} goroutines alive at once");
+        if index >= self.allgs.len() {
+            gc_core::throw!("more than {} goroutines alive at once", self.allgs.len());
         }
         let g = make(index);
         // Release: pairs with the Acquire in `allg`: the G's fields are there.

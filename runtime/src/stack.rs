@@ -24,8 +24,11 @@ pub(crate) const DEFAULT_STACK: usize = 256 << 10;
 pub(crate) const DEFAULT_MAIN_STACK: usize = 8 << 20;
 /// Smallest stack that the builder takes.
 pub(crate) const MIN_STACK: usize = 64 << 10;
-/// Address space for goroutine stacks; halved until the operating system agrees.
+/// Address space for goroutine stacks: a quarter of what the limits of the process leave, if that is less; halved until
+/// the operating system agrees.
 const RESERVE: usize = 256 << 30;
+/// The least number of goroutine stacks with which a runtime starts.
+const LEAST_SLOTS: usize = 128;
 /// `madvise`: a range that faults without a mapping of its own.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
@@ -81,12 +84,13 @@ impl StackArena {
     pub(crate) fn new(slot_bytes: usize, main_bytes: usize) -> io::Result<StackArena> {
         let slot_bytes = slot_bytes.max(MIN_STACK).next_multiple_of(GUARD);
         let main_bytes = main_bytes.next_multiple_of(GUARD) + GUARD;
-        let mut bytes = RESERVE;
+        let least = slot_bytes * LEAST_SLOTS;
+        let mut bytes = RESERVE.min(gc_core::address_space_left() / 4).max(least);
         let base = loop {
             match map(bytes) {
                 Ok(p) => break p,
-                Err(e) if bytes <= slot_bytes * 1024 => return Err(e),
-                Err(_) => bytes /= 2,
+                Err(e) if bytes <= least => return Err(e),
+                Err(_) => bytes = (bytes / 2).max(least),
             }
         };
         let main = map(main_bytes)?;
@@ -100,6 +104,11 @@ impl StackArena {
         };
         arena.guard(main);
         Ok(arena)
+    }
+
+    /// How many stacks there are, the main goroutine's aside.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots
     }
 
     /// The main goroutine's stack.

@@ -1,5 +1,5 @@
-//! The heap's memory under the scheduler: what idle Ps give back, what a limit does, who is told. One test, since the
-//! resident set belongs to the process.
+//! Memory under the scheduler: what idle Ps give back, what a limit does, who is told; and how little address space is
+//! enough. The resident set belongs to the process, so there is one test, and one in a process of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -73,4 +73,34 @@ fn idle_ps_give_memory_back_and_a_limit_is_kept() {
             gc::keep_alive(keep.expect("a list"));
         });
     }
+}
+
+#[test]
+fn a_small_address_space_is_enough_to_start() {
+    const CHILD: &str = "TRICOLOR_TEST_SMALL";
+    if std::env::var_os(CHILD).is_some() {
+        // SAFETY: as above.
+        unsafe {
+            Runtime::builder().procs(2).run(|| {
+                let handles = [(); 50].map(|()| tricolor::spawn(|| list(MB).is_some()));
+                assert!(handles.into_iter().all(|h| h.join().expect("a goroutine")));
+            });
+        }
+        return;
+    }
+    let exe = std::env::current_exe().expect("the path of this program");
+    let mut command = std::process::Command::new(exe);
+    command.args(["a_small_address_space_is_enough_to_start", "--exact", "--test-threads=1"]).env(CHILD, "1");
+    // SAFETY: only a system call between fork and exec.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut command, || {
+            let limit = libc::rlimit { rlim_cur: 600 << 20, rlim_max: 600 << 20 };
+            match libc::setrlimit(libc::RLIMIT_AS, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    let out = command.output().expect("a child");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
 }

@@ -100,7 +100,7 @@ fn errno() -> i32 {
 pub(crate) fn sizes(wanted: usize) -> impl Iterator<Item = usize> {
     #[cfg(not(any(loom, miri)))]
     {
-        let first = wanted.min(room() / 3).max(LEAST).next_multiple_of(PAGE_SIZE);
+        let first = wanted.min(address_space_left() / 3).max(LEAST).next_multiple_of(PAGE_SIZE);
         core::iter::successors(Some(first), |s| (*s > LEAST).then(|| (s / 2).max(LEAST).next_multiple_of(PAGE_SIZE)))
     }
     #[cfg(any(loom, miri))]
@@ -108,9 +108,10 @@ pub(crate) fn sizes(wanted: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Bytes that the limits of this process leave for mappings: `RLIMIT_AS` less what is mapped, `RLIMIT_DATA`, and,
-/// where the kernel never overcommits, what it has left to promise. `usize::MAX` if there is no limit.
+/// where the kernel never overcommits, what it has left to promise. `usize::MAX` if there is no limit. For hosts that
+/// reserve something too. May run without a P; reads files of /proc.
 #[cfg(not(any(loom, miri)))]
-fn room() -> usize {
+pub fn address_space_left() -> usize {
     let of = |resource| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: writes the struct.
