@@ -48,6 +48,40 @@ fn a_list_survives_cycles_and_garbage_does_not() {
     });
 }
 
+/// The flags that the kernel keeps for the mapping of `address`.
+#[cfg(target_os = "linux")]
+fn mapping_flags(address: usize) -> Option<String> {
+    let maps = std::fs::read_to_string("/proc/self/smaps").expect("this process's mappings");
+    let mut inside = false;
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|r| r.split_once('-'));
+        if let Some((Ok(from), Ok(to))) =
+            range.map(|(a, b)| (usize::from_str_radix(a, 16), usize::from_str_radix(b, 16)))
+        {
+            inside = (from..to).contains(&address);
+        } else if inside && let Some(flags) = line.strip_prefix("VmFlags:") {
+            return Some(flags.to_owned());
+        }
+    }
+    None
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn huge_pages_are_asked_for_only_on_request() {
+    if !std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+        eprintln!("SKIPPED: this kernel has no transparent huge pages");
+        return;
+    }
+    for huge_pages in [false, true] {
+        let (world, _) = ThreadWorld::start(Config { huge_pages, ..Config::default() });
+        world.enter(|| {
+            let flags = mapping_flags(Gc::as_ptr(Gc::new(0u64)).addr()).expect("the heap's mapping");
+            assert_eq!(flags.split_whitespace().any(|f| f == "hg"), huge_pages, "{flags}");
+        });
+    }
+}
+
 #[test]
 fn arrays_and_texts() {
     let (world, heap) = ThreadWorld::start(Config { verify: true, gc_every: 100, ..Config::default() });

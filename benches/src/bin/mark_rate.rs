@@ -22,7 +22,7 @@ const LEAVES: usize = 10_000_000;
 const USAGE: &str = "usage: mark_rate [--scale N] [--rounds N] [--huge-pages] [SHAPE…]
   --scale N     heaps of an Nth of the full size (default 1)
   --rounds N    cycles measured for each shape (default 9)
-  --huge-pages  the heap and its tables on huge pages
+  --huge-pages  the heap on huge pages
   SHAPE         graph, tree, ordered, shuffled (default: all; a single one prints its row only)";
 
 #[derive(Trace)]
@@ -109,7 +109,7 @@ fn cycle(heap: &Heap) -> f64 {
 }
 
 fn measure(shape: &str, options: &Options) {
-    let config = Config { percent: None, ..Config::default() };
+    let config = Config { percent: None, huge_pages: options.huge_pages, ..Config::default() };
     let (world, heap) = ThreadWorld::start(config);
     world.enter(|| {
         let keep = build(shape, options.scale);

@@ -75,6 +75,10 @@ pub struct Config {
     /// `RLIMIT_DATA`, a kernel that does not overcommit) leave less than three times as much, and where the operating
     /// system refuses.
     pub reserve: usize,
+    /// Ask the operating system for huge pages under the heap, where it gives them on request (transparent huge pages
+    /// in the mode `madvise`; in the mode `always` it does so by itself). Scattered objects are marked faster, and fresh
+    /// memory comes in larger pieces, touched or not. A hint: what becomes of it is not reported.
+    pub huge_pages: bool,
     /// Number of Ps, for the share of marking: a quarter of them.
     pub procs: usize,
 }
@@ -90,6 +94,7 @@ impl Default for Config {
             min_heap: 4 << 20,
             memory_limit: None,
             reserve: if cfg!(any(loom, miri)) { 4 * PAGE_SIZE } else { 64 << 30 },
+            huge_pages: false,
             procs: 1,
         }
     }
@@ -195,6 +200,10 @@ impl Heap {
     fn sized(bytes: usize, config: &Config, world: &'static dyn World) -> Result<Heap, MapError> {
         let space = Reservation::new(bytes)?;
         let (base, bytes) = (space.base, space.bytes);
+        #[cfg(not(any(loom, miri)))]
+        if config.huge_pages {
+            crate::sync::want_huge_pages(base, bytes);
+        }
         let npages = bytes / PAGE_SIZE;
         let granules = bytes / crate::layout::GRANULE;
         let heap = Heap {

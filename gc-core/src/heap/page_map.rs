@@ -43,10 +43,4 @@ impl PageMap {
     pub fn clear(&self, page: usize, order: Ordering) {
         self.pages[page].store(0, order);
     }
-
-    /// Where the entry of a page lies, to prefetch it.
-    #[inline(always)]
-    pub fn address(&self, page: usize) -> usize {
-        core::ptr::from_ref(&self.pages[page]).addr()
-    }
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! lists ──get──► ring ─────► scan ──found──► ring of found pointers ──greyobject──► lists
-//!         (prefetches the object)     (prefetches mark and page map)
+//!         (prefetches the object)     (prefetches the mark word)
 //! ```
 //! A pointer in the ring of found ones is not marked yet, though what held it is black: the ring is emptied before the
 //! marker does anything that others could see. Both rings are local to a slice of marking, in which the P is held.
@@ -47,7 +47,6 @@ impl<'a> Marker<'a> {
             return;
         }
         self.heap.mark_map().prefetch(self.heap.granule_of(pointer) / BITS);
-        prefetch(self.heap.page_map.address(self.heap.page_of(pointer)));
         let due = replace(&mut self.found[self.at], pointer);
         self.at = (self.at + 1) % FOUND;
         if due != 0 {

@@ -23,9 +23,9 @@ use barrier_lint::nowritebarrierrec;
 pub use clock::{cpu_nanos, nanos};
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
-#[cfg(not(any(loom, miri)))]
-pub(crate) use table::map_reserve;
 pub use table::{MapError, Table, Zeroed};
+#[cfg(not(any(loom, miri)))]
+pub(crate) use table::{map_reserve, want_huge_pages};
 
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};

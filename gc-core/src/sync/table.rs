@@ -140,3 +140,10 @@ pub(crate) fn map_reserve(bytes: usize) -> Result<NonNull<u8>, MapError> {
         _ => Err(MapError { bytes, errno: std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }),
     }
 }
+
+/// Asks for huge pages in a part of a mapping. Where there are none, nothing happens.
+#[cfg(not(any(loom, miri)))]
+pub(crate) fn want_huge_pages(start: usize, bytes: usize) {
+    // SAFETY: advice about memory of our own; its contents stay.
+    unsafe { libc::madvise(core::ptr::with_exposed_provenance_mut(start), bytes, libc::MADV_HUGEPAGE) };
+}
