@@ -23,6 +23,7 @@ pub struct Pocket {
 }
 
 impl Pocket {
+    #[allow(clippy::new_without_default)] // a safepoint, which a Default should not be
     pub fn new() -> Pocket {
         Pocket { object: Root::new(Gc::new(Object { slots: GcMut::new([None; SLOTS]) })), ids: [0; SLOTS] }
     }
