@@ -37,6 +37,10 @@ faults! {
     LosePieces = "lose-pieces",
     /// Pointers that a slice of marking has found and not yet tested are forgotten at its end.
     ForgetFound = "forget-found",
+    /// What a weak pointer gives out while marking is not shaded.
+    WeakUpgradeUnshaded = "weak-upgrade-unshaded",
+    /// Slots of dead objects are handed out before their drop has run.
+    PendingDropReused = "pending-drop-reused",
     /// Values that pass through channels, joins and locks are copied without shading.
     SkipBulkBarrier = "skip-bulk-barrier",
 }

@@ -11,6 +11,7 @@
 //! | barrier | `barrier` | [`GcCell`], the buffer, the bulk barrier |
 //! | marking | `mark` | `greyobject`, work buffers, roots, the cycle |
 //! | sweeping | `sweep` | what makes dead slots free again |
+//! | afterlife | `afterlife` | weak pointers, cleanups, drop of dead objects |
 //! | pacing | `pacer` | when a cycle starts, who helps |
 //! | P | [`GcP`] | the collector's part of a P |
 //! | world | [`World`] | what the host supplies |
@@ -19,6 +20,7 @@
 // The derive names the crate as a user would.
 extern crate self as gc_core;
 
+mod afterlife;
 mod alloc;
 mod barrier;
 mod census;
@@ -38,12 +40,13 @@ pub mod sync;
 mod verify;
 mod world;
 
+pub use afterlife::{Cleanup, Weak, add_cleanup};
 pub use barrier::{CellValue, GcCell};
 pub use census::Counted;
 pub use gc::{Gc, Target, keep_alive};
 pub use gc_core_derive::Trace;
 pub use heap::{Config, Heap, InitError, MAX_PS, PAGE_SIZE, Phase};
-pub use layout::{Conservative, Trace};
+pub use layout::{Conservative, NoGc, Trace};
 pub use mark::{Scanner, WorkKind};
 pub use p::GcP;
 pub use root::Root;

@@ -45,6 +45,12 @@ pub struct Stats {
     pub mark_idle: Duration,
     /// Longest scan of a part of a large object, in bytes; smaller objects are scanned whole.
     pub largest_piece: usize,
+    /// Drops of dead objects and cleanups that are to run.
+    pub afterlife_due: usize,
+    /// Dead objects that were dropped.
+    pub dropped_objects: u64,
+    /// Cleanups that have run.
+    pub cleanups: u64,
     /// Objects that the verifier has walked, over all cycles; 0 unless it is on.
     pub verified_objects: u64,
     /// Stack words that pointed to dead slots when the verifier looked.
@@ -193,6 +199,7 @@ impl Stats {
         let c = &heap.counters;
         let (heap_live, heap_goal, allocated_bytes) = heap.pacer.figures();
         let (used, free) = heap.pages.usage();
+        let (afterlife_due, dropped_objects, cleanups) = heap.afterlife.figures();
         let ns = |a: &AtomicU64| Duration::from_nanos(a.load(O));
         Stats {
             cycles: heap.cycle.completed(),
@@ -211,6 +218,9 @@ impl Stats {
             mark_dedicated: ns(&c.worked_ns[0]),
             mark_idle: ns(&c.worked_ns[1]),
             largest_piece: heap.cycle.largest_piece.load(O),
+            afterlife_due,
+            dropped_objects,
+            cleanups,
             verified_objects: c.verified.load(O),
             stale_words: c.stale.load(O),
         }

@@ -236,7 +236,9 @@ impl Heap {
             let unswept =
                 self.pop_span(class, false, List::Partial).or_else(|| self.pop_span(class, false, List::Full));
             let Some(span) = unswept else { break };
-            self.sweep_owned(span, true);
+            if !self.sweep_owned(span, true) {
+                continue;
+            }
             if has_room(span) {
                 return span;
             }

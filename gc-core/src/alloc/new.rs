@@ -27,12 +27,11 @@ fn scan_of(desc: &TypeDesc) -> Scan {
 pub(crate) fn alloc_value<T: Trace>(value: T) -> NonNull<T> {
     const {
         assert!(align_of::<T>() <= 4096, "the heap aligns objects to 4096 bytes at most");
-        assert!(!core::mem::needs_drop::<T>(), "a heap object's type must not need drop: dead objects are not dropped");
     }
     let desc = T::DESC;
     let scan = scan_of(desc);
-    // What has no type of its own shares spans by size.
-    let by_size = scan == Scan::Conservative && desc.align <= layout::GRANULE;
+    // What has no type of its own shares spans by size; what is to be dropped has one.
+    let by_size = scan == Scan::Conservative && desc.align <= layout::GRANULE && desc.drop.is_none();
     if size_of::<T>() > layout::SMALL_MAX {
         let class = |heap: &Heap| {
             if by_size { heap.classes.sized(scan, desc.size) } else { heap.classes.typed(desc) }
@@ -142,7 +141,7 @@ unsafe fn alloc_large<T>(bytes: usize, class: impl FnOnce(&Heap) -> u32, fill: i
 pub(crate) unsafe fn alloc_array<T: Trace>(len: usize, fill: impl FnOnce(NonNull<T>)) -> NonNull<()> {
     const {
         assert!(align_of::<T>() <= layout::GRANULE, "array elements are aligned to 16 bytes at most");
-        assert!(!core::mem::needs_drop::<T>(), "a heap object's type must not need drop");
+        assert!(!core::mem::needs_drop::<T>(), "the elements of an array object must not need drop");
     }
     let bytes = size_of::<T>()
         .checked_mul(len)

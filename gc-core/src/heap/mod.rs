@@ -17,6 +17,7 @@ pub(crate) use page_map::PageMap;
 pub(crate) use pages::PageHeap;
 pub(crate) use span::{Span, Spans};
 
+use crate::afterlife::Afterlife;
 use crate::alloc::{Class, Classes};
 use crate::mark::{Cycle, MarkMap, Work};
 use crate::p::GcP;
@@ -124,6 +125,7 @@ pub struct Heap {
     pub(crate) cycle: Cycle,
     pub(crate) pacer: Pacer,
     pub(crate) roots: RootTable,
+    pub(crate) afterlife: Afterlife,
     pub(crate) counters: Counters,
     pub(crate) config: Config,
     pub(crate) world: &'static dyn World,
@@ -171,6 +173,7 @@ impl Heap {
             cycle: Cycle::new(),
             pacer: Pacer::new(&config),
             roots: RootTable::new()?,
+            afterlife: Afterlife::new(granules)?,
             counters: Counters::new(),
             ps: Table::new(MAX_PS)?,
             ps_len: AtomicUsize::new(0),

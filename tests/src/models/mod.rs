@@ -2,6 +2,7 @@
 
 mod greyobject;
 mod hybrid;
+mod weak;
 mod world;
 
 use loom::model::Builder;
@@ -26,7 +27,8 @@ struct Model {
     twins: &'static [&'static str],
 }
 
-const MODELS: &[Model] = &[greyobject::MODEL, greyobject::FATAL, hybrid::DELETION, hybrid::INSERTION, hybrid::BIRTH];
+const MODELS: &[Model] =
+    &[greyobject::MODEL, greyobject::FATAL, hybrid::DELETION, hybrid::INSERTION, hybrid::BIRTH, weak::MODEL];
 
 /// Executions of the model in this process.
 static EXECUTIONS: AtomicUsize = AtomicUsize::new(0);
