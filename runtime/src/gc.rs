@@ -5,7 +5,7 @@ use core::time::Duration;
 use gc_core::GcP;
 use gc_core::sync::Ordering;
 
-pub use gc_core::{Stats, keep_alive};
+pub use gc_core::{Cleanup, Stats, add_cleanup, keep_alive};
 
 /// Runs a whole collection, sweep included, that starts after the call. A safepoint; needs a P. Source: Go's
 /// `runtime.GC`.
