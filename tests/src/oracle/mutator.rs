@@ -14,7 +14,7 @@ use gc_core::{Gc, GcP, Root, keep_alive};
 use std::time::Instant;
 
 /// Operations inside operations.
-pub(super) const DEEPEST: usize = 5;
+const DEEPEST: usize = 5;
 /// Most roots of a region beside its top.
 const ROOTS: usize = 30;
 /// Objects of a parcel that may go by a way of the host's: few, since whoever waits there may have left a pointer to
@@ -35,7 +35,7 @@ pub struct Mutator<'a, H> {
     /// Unused identities.
     pub(super) ids: std::ops::Range<Id>,
     /// What this mutator's stack alone may keep alive.
-    pub(super) held: Vec<Id>,
+    held: Vec<Id>,
     /// How many objects the region should have, more or less.
     size: usize,
     pub(super) large: bool,
@@ -100,8 +100,6 @@ impl<'a, H: Host> Mutator<'a, H> {
             80..84 => self.take(top),
             84..90 => self.root(top),
             90..92 => self.check_some(top),
-            92..95 if depth < DEEPEST => self.pocket(top, depth),
-            95..97 if depth < DEEPEST => self.bulk(top, depth),
             _ => {
                 let _ = self.pick(top);
             }
@@ -111,7 +109,7 @@ impl<'a, H: Host> Mutator<'a, H> {
     /// Up to `most` operations or so, while the caller holds something. Every second time it ends when a cycle begins,
     /// and says so: between then and the scan of this stack the insertion barrier is needed. Otherwise, if marking is
     /// on, it lasts until that is over: what was cut meanwhile only the deletion barrier keeps.
-    pub(super) fn steps(&mut self, top: Gc<[Edge]>, depth: usize, most: usize) -> bool {
+    fn steps(&mut self, top: Gc<[Edge]>, depth: usize, most: usize) -> bool {
         let heap = GcP::current().heap();
         let (cycle, short, marking) = (heap.cycle(), self.rng.one_in(2), heap.marking());
         let mut left = self.rng.length(most);
@@ -128,7 +126,7 @@ impl<'a, H: Host> Mutator<'a, H> {
 
     /// An object at the end of a random path. Everything on the path is compared.
     #[inline(never)]
-    pub(super) fn pick(&mut self, top: Gc<[Edge]>) -> Found {
+    fn pick(&mut self, top: Gc<[Edge]>) -> Found {
         let Region { roots, anchors, .. } = &*self.region;
         let (mut at, mut id) = if !roots.is_empty() && self.rng.one_in(5) {
             let (root, id) = &roots[self.rng.below(roots.len())];
@@ -217,7 +215,7 @@ impl<'a, H: Host> Mutator<'a, H> {
     }
 
     #[inline(never)]
-    pub(super) fn link(&mut self, top: Gc<[Edge]>, mut value: (Gc<Any>, Id)) {
+    fn link(&mut self, top: Gc<[Edge]>, mut value: (Gc<Any>, Id)) {
         if self.rng.one_in(3) {
             let other = self.pick(top);
             let (id, look) = (self.id(), shape::choose(&mut self.rng, true, self.large));
@@ -247,26 +245,22 @@ impl<'a, H: Host> Mutator<'a, H> {
         self.set(top, &place, None);
     }
 
-    /// Cuts something off, or makes something new: only the caller's stack has it.
-    #[inline(never)]
-    pub(super) fn cut_off(&mut self, top: Gc<[Edge]>) -> Found {
-        if self.rng.one_in(4) {
-            let parcel = self.build(40);
-            self.region.graph.merge(parcel.graph);
-            return Some((parcel.root, parcel.id));
-        }
-        let place = self.place(top);
-        let found = self.get(top, &place);
-        self.set(top, &place, None);
-        found
-    }
-
     /// Cuts something off, or makes something new, and lets only the stack keep it for a while. Who scanned this stack
     /// before, and looks at the cell after, sees it nowhere: only the deletion barrier has told. And who stores it
     /// where marking has been, before this stack is scanned, relies on the insertion barrier.
     #[inline(never)]
     fn hold(&mut self, top: Gc<[Edge]>, depth: usize) {
-        let Some((object, id)) = self.cut_off(top) else { return };
+        let found = if self.rng.one_in(4) {
+            let parcel = self.build(40);
+            self.region.graph.merge(parcel.graph);
+            Some((parcel.root, parcel.id))
+        } else {
+            let place = self.place(top);
+            let found = self.get(top, &place);
+            self.set(top, &place, None);
+            found
+        };
+        let Some((object, id)) = found else { return };
         self.held.push(id);
         self.region.counts.held += 1;
         let heap = GcP::current().heap();

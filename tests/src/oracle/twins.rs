@@ -7,7 +7,7 @@ use std::time::Duration;
 const LIMIT: f64 = 30.0;
 
 /// Faults that lose objects, and with how many seeds each is run.
-const LOSING: [(&str, u64); 15] = [
+const LOSING: [(&str, u64); 7] = [
     ("no-deletion-barrier", 5),
     ("no-insertion-barrier", 5),
     ("alloc-white", 3),
@@ -15,14 +15,6 @@ const LOSING: [(&str, u64); 15] = [
     ("skip-flush", 3),
     ("skip-stacks", 3),
     ("forget-found", 3),
-    ("skip-move-barrier", 2),
-    ("mutable-unscanned", 1),
-    ("enter-unshaded", 2),
-    ("leave-unshaded", 1),
-    ("shade-after-termination", 2),
-    ("alloc-unswept", 2),
-    ("stale-cache", 2),
-    ("sweep-without-ownership", 1),
 ];
 
 /// Runs all twins, in the test function of this name, and prints how long it took to find each fault.
