@@ -59,7 +59,7 @@ fn refused(what: &str, refusal: &Refusal) -> ExitCode {
     for line in refusal.0.lines() {
         eprintln!("cargo-barrier-lint: {what}{line}");
     }
-    eprintln!("cargo-barrier-lint: nothing was checked");
+    eprintln!("cargo-barrier-lint: no verdict");
     ExitCode::from(CANNOT_CHECK)
 }
 

@@ -45,7 +45,6 @@ impl Permit {
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub permit: Permit,
-    pub reason: String,
     /// File and line.
     pub place: String,
 }
@@ -95,7 +94,7 @@ fn parse(list: List, text: &str, file: &str, program: &str) -> Result<Vec<Rule>,
             return refuse("stands here twice");
         }
         if concerned {
-            rules.push(Rule { permit, reason: reason.to_owned(), place });
+            rules.push(Rule { permit, place });
         }
     }
     Ok(rules)
@@ -114,7 +113,7 @@ mod tests {
         let rules = allow("# comment\n\nindirect a::b: because\naddress <A as B>::c -> d: also\n").unwrap();
         assert_eq!(rules[0].permit, Permit::Indirect("a::b".into()));
         assert_eq!(rules[1].permit, Permit::Address("<A as B>::c".into(), "d".into()));
-        assert_eq!((rules[1].reason.as_str(), rules[1].place.as_str()), ("also", "allow:4"));
+        assert_eq!(rules[1].place, "allow:4");
         for (bad, why) in [
             ("indirect a::b", "allow:1: expected `what: reason`: `indirect a::b`"),
             ("indirect a::b: ", "allow:1: expected `what: reason`: `indirect a::b:`"),

@@ -21,7 +21,7 @@ struct Tables {
     barrier_lint: Option<Lists>,
 }
 
-/// `[workspace.metadata.barrier-lint]`: lists that every check in the workspace uses.
+/// `[workspace.metadata.barrier-lint]`: lists for every check in the workspace that names none.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Lists {
@@ -59,12 +59,15 @@ fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Builds what the options name; adds the workspace's lists to theirs.
+/// Builds what the options name; takes the workspace's lists where they name none.
 pub fn build(options: &mut Options) -> Result<Vec<PathBuf>, Refusal> {
     let metadata = metadata()?;
     if let Some(lists) = metadata.metadata.and_then(|m| m.barrier_lint) {
-        options.stop.extend(lists.stop.iter().map(|p| metadata.workspace_root.join(p)));
-        options.allow.extend(lists.allow.iter().map(|p| metadata.workspace_root.join(p)));
+        for (given, of_workspace) in [(&mut options.stop, lists.stop), (&mut options.allow, lists.allow)] {
+            if given.is_empty() {
+                given.extend(of_workspace.iter().map(|p| metadata.workspace_root.join(p)));
+            }
+        }
     }
     let mut command = cargo();
     command.args(["build", "--message-format=json-render-diagnostics", "--profile", &options.profile]);

@@ -108,7 +108,8 @@ impl<'a> Walker<'a> {
             return None;
         }
         let frames = self.lines.frames(at);
-        let owner = frames.first().map(|f| f.function.as_str());
+        // Line tables without full names give only the last part, which says too little.
+        let owner = frames.first().map(|f| f.function.as_str()).filter(|name| name.contains("::"));
         let is_owner = |name| self.program.functions[id].is_called(name) || Some(name) == owner;
         about.into_iter().find(|(_, name)| is_owner(name)).map(|(n, _)| n)
     }
