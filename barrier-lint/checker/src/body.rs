@@ -72,15 +72,13 @@ pub fn read(program: &Program, function: &Function) -> Body {
                 OpKind::FarBranch16 | OpKind::FarBranch32 => open.push(i),
                 _ => {}
             },
-            FlowControl::IndirectCall | FlowControl::IndirectBranch => {
-                match instruction.is_ip_rel_memory_operand() {
-                    true => match program.constant_code(instruction.ip_rel_memory_address()) {
-                        Some(to) => edge(How::Calls, to),
-                        None => open.push(i),
-                    },
-                    false => open.push(i),
-                }
-            }
+            FlowControl::IndirectCall | FlowControl::IndirectBranch => match instruction.is_ip_rel_memory_operand() {
+                true => match program.constant_code(instruction.ip_rel_memory_address()) {
+                    Some(to) => edge(How::Calls, to),
+                    None => open.push(i),
+                },
+                false => open.push(i),
+            },
             _ if instruction.is_invalid() => open.push(i),
             _ => {
                 if let Some(to) = taken(program, instruction)
@@ -116,7 +114,8 @@ fn taken(program: &Program, instruction: &Instruction) -> Option<Target> {
     if program.position_independent {
         return None;
     }
-    let is_immediate = |i| matches!(instruction.op_kind(i), OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64);
+    let is_immediate =
+        |i| matches!(instruction.op_kind(i), OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64);
     let i = (0..instruction.op_count()).find(|&i| is_immediate(i))?;
     program.function_at(instruction.immediate(i)).map(Target::Function)
 }

@@ -52,7 +52,8 @@ impl Subject {
 /// The name of the target: test programs carry a hash.
 fn program_name(path: &Path) -> String {
     let stem = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let hashed = stem.rsplit_once('-').filter(|(_, hash)| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()));
+    let hashed =
+        stem.rsplit_once('-').filter(|(_, hash)| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()));
     hashed.map_or(stem.clone(), |(name, _)| name.to_owned())
 }
 
@@ -119,7 +120,8 @@ fn idle(walker: &Walker, findings: &[(FunctionId, Finding)], rule: usize) -> Opt
     if users.peek().is_none() {
         return Some("no root needs this line");
     }
-    let changes = |(id, f): &(FunctionId, Finding)| !f.verdict.is_ok() || !walker.judge(*id, Some(rule)).verdict.is_ok();
+    let changes =
+        |(id, f): &(FunctionId, Finding)| !f.verdict.is_ok() || !walker.judge(*id, Some(rule)).verdict.is_ok();
     (!users.any(changes)).then_some("without this line every root is clean, too")
 }
 

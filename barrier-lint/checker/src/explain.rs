@@ -37,7 +37,10 @@ pub fn explain(subject: &Subject, walker: &Walker, name: &str) -> Result<(), Ref
             println!("  {}", subject.line(&Step { at: edge.at, does: Does::Reaches(edge.how, edge.to.clone()) }));
         }
         for indirect in &body.indirect {
-            println!("  {}", subject.line(&Step { at: indirect.at, does: Does::Anything(indirect.instruction.clone()) }));
+            println!(
+                "  {}",
+                subject.line(&Step { at: indirect.at, does: Does::Anything(indirect.instruction.clone()) })
+            );
         }
         let verdict = walker.judge(id, None).verdict;
         print!("  as a root: ");

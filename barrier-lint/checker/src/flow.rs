@@ -7,9 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iced_x86::{
-    FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
-};
+use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 
 use crate::body::code_at;
 use crate::program::{Function, Program, Target};
@@ -72,7 +70,12 @@ fn one(thing: Thing) -> Value {
 
 /// The targets of the instructions at the positions `open`; `None` where anything is possible. A jump within the
 /// function, through a table, has none.
-pub fn resolve(program: &Program, function: &Function, code: &[Instruction], open: &[usize]) -> Vec<Option<Vec<Target>>> {
+pub fn resolve(
+    program: &Program,
+    function: &Function,
+    code: &[Instruction],
+    open: &[usize],
+) -> Vec<Option<Vec<Target>>> {
     let mut flow = Flow { program, function, code, at_entry: BTreeMap::new(), info: InstructionInfoFactory::new() };
     flow.run();
     let found: Vec<_> = open.iter().map(|&i| flow.targets(i)).collect();
@@ -130,7 +133,8 @@ impl Flow<'_> {
             {
                 starts.insert(to);
             }
-            if !matches!(instruction.flow_control(), FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall) {
+            if !matches!(instruction.flow_control(), FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall)
+            {
                 starts.insert(i + 1);
             }
             // Jump tables lead only to addresses that the table names.
@@ -313,12 +317,26 @@ fn ends(i: &Instruction) -> bool {
 
 fn is_conditional_move(m: Mnemonic) -> bool {
     use Mnemonic::{
-        Cmova, Cmovae, Cmovb, Cmovbe, Cmove, Cmovg, Cmovge, Cmovl, Cmovle, Cmovne, Cmovno, Cmovnp, Cmovns, Cmovo, Cmovp,
-        Cmovs,
+        Cmova, Cmovae, Cmovb, Cmovbe, Cmove, Cmovg, Cmovge, Cmovl, Cmovle, Cmovne, Cmovno, Cmovnp, Cmovns, Cmovo,
+        Cmovp, Cmovs,
     };
     matches!(
         m,
-        Cmova | Cmovae | Cmovb | Cmovbe | Cmove | Cmovg | Cmovge | Cmovl | Cmovle | Cmovne | Cmovno | Cmovnp | Cmovns
-            | Cmovo | Cmovp | Cmovs
+        Cmova
+            | Cmovae
+            | Cmovb
+            | Cmovbe
+            | Cmove
+            | Cmovg
+            | Cmovge
+            | Cmovl
+            | Cmovle
+            | Cmovne
+            | Cmovno
+            | Cmovnp
+            | Cmovns
+            | Cmovo
+            | Cmovp
+            | Cmovs
     )
 }

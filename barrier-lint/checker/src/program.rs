@@ -76,8 +76,8 @@ impl Program {
     /// Reads a program. The bytes are never given back: this process has one job.
     pub fn parse(bytes: Vec<u8>) -> Result<Program, Refusal> {
         let bytes: &'static [u8] = bytes.leak();
-        let elf = ElfFile64::<LittleEndian>::parse(bytes)
-            .map_err(|e| Refusal(format!("not a 64-bit ELF program: {e}")))?;
+        let elf =
+            ElfFile64::<LittleEndian>::parse(bytes).map_err(|e| Refusal(format!("not a 64-bit ELF program: {e}")))?;
         if elf.architecture() != Architecture::X86_64 {
             return Err(Refusal(format!("code of {:?}: only x86_64 can be decoded so far", elf.architecture())));
         }

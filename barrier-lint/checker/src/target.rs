@@ -120,4 +120,3 @@ fn metadata() -> Result<Metadata, Refusal> {
     }
     serde_json::from_slice(&output.stdout).map_err(|e| Refusal(format!("cargo metadata: {e}")))
 }
-

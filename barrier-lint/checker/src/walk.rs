@@ -61,7 +61,13 @@ pub struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    pub fn new(program: &'a Program, lines: &'a Lines, records: &'a Records, rules: &'a [Rule], forbid: &[String]) -> Self {
+    pub fn new(
+        program: &'a Program,
+        lines: &'a Lines,
+        records: &'a Records,
+        rules: &'a [Rule],
+        forbid: &[String],
+    ) -> Self {
         let mut forbidden = HashSet::new();
         for name in forbid {
             forbidden.extend(program.functions_called(name).map(Target::Function));
@@ -185,7 +191,8 @@ impl Search<'_, '_> {
     fn is_permitted(&mut self, id: FunctionId, at: u64, how: How, to: &Target) -> bool {
         let (How::Takes, Target::Function(to)) = (how, to) else { return false };
         let to = &self.walker.program.functions[*to];
-        let rule = self.walker.rule(id, at, |permit| permit.address().filter(|(_, t)| to.is_called(t)).map(|(from, _)| from));
+        let rule =
+            self.walker.rule(id, at, |permit| permit.address().filter(|(_, t)| to.is_called(t)).map(|(from, _)| from));
         rule.is_some_and(|n| self.may_use(n))
     }
 
