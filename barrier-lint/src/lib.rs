@@ -71,11 +71,14 @@ extern crate self as barrier_lint;
 pub mod certified;
 mod place;
 mod ptr;
+mod record;
 mod token;
 mod witness;
 
 pub use place::{NotInHeap, OffHeap, OnHeap, Place};
 pub use ptr::NoBarrierPtr;
+#[doc(hidden)]
+pub use record::Record;
 pub use token::{SystemStack, Wb};
 pub use witness::NoWb;
 #[doc(hidden)]
@@ -184,8 +187,8 @@ pub use barrier_lint_macros::yeswritebarrierrec;
 
 /// This function may execute a write barrier.
 ///
-/// Changes nothing about the function; gives those who call it where they must not a better message, and names the
-/// stores for [`macro@nowritebarrier`].
+/// Changes nothing about the function; gives those who call it where they must not a better message, names the stores
+/// for [`macro@nowritebarrier`], and is a barrier to `cargo barrier-lint`, wherever it ends up inlined.
 ///
 /// ```compile_fail,E0277
 /// use barrier_lint::{nowritebarrierrec, writebarrier};
@@ -203,6 +206,23 @@ pub use barrier_lint_macros::yeswritebarrierrec;
 /// # f();
 /// ```
 pub use barrier_lint_macros::writebarrier;
+
+/// This function must be condemned by the whole-program check.
+///
+/// A check that finds nothing looks like a clean program. A canary reaches a barrier on purpose: if
+/// `cargo barrier-lint` does not find it, it refuses to say anything about the rest. Nothing calls a canary, and only
+/// the check's own builds link it.
+///
+/// ```
+/// # use barrier_lint::{Wb, canary};
+/// # fn barriered_store(_: Wb<'_>) {}
+/// #[canary]
+/// fn canary_store() {
+///     // SAFETY: never runs.
+///     barriered_store(unsafe { Wb::conjure() });
+/// }
+/// ```
+pub use barrier_lint_macros::canary;
 
 /// Certifies, each with a reason, what no attribute can stand on.
 ///

@@ -12,7 +12,7 @@ use crate::heap::Heap;
 use crate::mark::Scanner;
 use crate::p::{GcP, forbidden};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed, current};
-use barrier_lint::nowritebarrierrec;
+use barrier_lint::{nowritebarrierrec, writebarrier};
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -170,6 +170,7 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for Root<T> {}
 
 impl<T: ?Sized> Root<T> {
     /// Roots `object`.
+    #[writebarrier(assoc)]
     pub fn new(object: Gc<T>) -> Root<T> {
         if current::state() & current::STOPPED != 0 {
             forbidden(format_args!("a root is made"));

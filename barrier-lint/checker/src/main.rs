@@ -1,16 +1,89 @@
 //! `cargo barrier-lint`: walks a linked program from every recorded root and prints the chain to any barrier.
 //!
-//! The walk is not built yet. Until it is, this program refuses, so that no build takes its silence for a verdict.
+//! `target` builds the program with records, `program` and `lines` read it, `records` finds the roots, `body` and `flow`
+//! read one function, `walk` goes from one to the next, `rules` says what it may pass by, `check` judges all roots and
+//! the check itself.
+#![forbid(unsafe_code)]
 
+mod args;
+mod body;
+mod check;
+mod explain;
+mod flow;
+mod lines;
+mod program;
+mod records;
+mod report;
+mod rules;
+mod target;
+mod walk;
+
+use std::path::Path;
 use std::process::ExitCode;
 
-/// 0: clean, 1: a root reaches a barrier, 2: the check itself could not be made.
+use args::Options;
+
+/// Why the check cannot be made.
+#[derive(Debug)]
+pub struct Refusal(pub String);
+
+/// A root reaches a barrier, or nobody knows.
+const GUILTY: u8 = 1;
+/// The check itself could not be made, or permits more than it needs to.
 const CANNOT_CHECK: u8 = 2;
 
 fn main() -> ExitCode {
-    eprintln!(
-        "cargo-barrier-lint: the walk over the linked program is not built yet: see the issue \"barrier-lint complete\". \
-         Nothing was checked."
-    );
+    let mut options = match Options::read(std::env::args_os()) {
+        Ok(options) => options,
+        Err(error) => error.exit(),
+    };
+    let paths = match options.path.clone() {
+        Some(path) => Ok(vec![path]),
+        None => target::build(&mut options),
+    };
+    let paths = match paths {
+        Ok(paths) => paths,
+        Err(refusal) => return refused("", &refusal),
+    };
+    let mut status = 0;
+    for path in paths {
+        match one(&path, &options) {
+            Ok(of_this) => status = status.max(of_this),
+            Err(refusal) => return refused(&format!("{}: ", path.display()), &refusal),
+        }
+    }
+    ExitCode::from(status)
+}
+
+fn refused(what: &str, refusal: &Refusal) -> ExitCode {
+    for line in refusal.0.lines() {
+        eprintln!("cargo-barrier-lint: {what}{line}");
+    }
+    eprintln!("cargo-barrier-lint: no verdict");
     ExitCode::from(CANNOT_CHECK)
+}
+
+/// Checks one program; gives the exit status for it.
+fn one(path: &Path, options: &Options) -> Result<u8, Refusal> {
+    let subject = check::Subject::load(path, options)?;
+    let walker = subject.walker(options)?;
+    if let Some(name) = &options.explain {
+        explain::explain(&subject, &walker, name)?;
+        return Ok(0);
+    }
+    let outcome = check::run(&walker, options)?;
+    if options.json {
+        let text = serde_json::to_string(&subject.json(&outcome)).map_err(|e| Refusal(e.to_string()))?;
+        println!("{text}");
+    } else {
+        subject.print(&outcome);
+    }
+    for line in &outcome.idle {
+        eprintln!("cargo-barrier-lint: {line}");
+    }
+    Ok(match outcome.roots.iter().all(|(_, f)| f.verdict.is_ok()) {
+        _ if !outcome.idle.is_empty() => CANNOT_CHECK,
+        true => 0,
+        false => GUILTY,
+    })
 }

@@ -14,6 +14,8 @@ pub enum Kind {
     Yes,
     /// May execute barriers: named for a better error text.
     May,
+    /// Must be condemned by the whole-program check.
+    Canary,
 }
 
 impl Kind {
@@ -23,6 +25,7 @@ impl Kind {
             Kind::NoRec => "nowritebarrierrec",
             Kind::Yes => "yeswritebarrierrec",
             Kind::May => "writebarrier",
+            Kind::Canary => "canary",
         }
     }
 

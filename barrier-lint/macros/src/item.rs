@@ -9,7 +9,7 @@ use syn::{
 };
 
 use crate::args::{Args, Kind};
-use crate::{body, krate, witness};
+use crate::{body, krate, record, witness};
 
 /// What an attribute can stand on.
 pub enum Marked {
@@ -59,6 +59,8 @@ pub fn expand(kind: Kind, args: &Args, marked: Marked) -> Result<TokenStream> {
         return Err(Error::new(reason.span(), "`receiver` belongs on an `impl Deref`"));
     }
     match marked {
+        Marked::Fn(f) if kind == Kind::Canary => Ok(canary(args, *f)),
+        _ if kind == Kind::Canary => Err(Error::new(Span::call_site(), "a canary is a function with a body")),
         Marked::Fn(f) => Ok(function(kind, args, *f)),
         Marked::Required(attrs, sig) => {
             let witness = required(kind, &attrs, &sig);
@@ -95,8 +97,15 @@ fn function(kind: Kind, args: &Args, mut f: ImplItemFn) -> TokenStream {
         }
         _ => {}
     }
+    let record = record::add(kind, args, &mut f);
     let errors = errors.iter().map(Error::to_compile_error);
-    quote!(#(#errors)* #f #witness)
+    quote!(#(#errors)* #f #witness #record)
+}
+
+/// A function whose body nobody checks here; outside the whole-program check nobody calls it either.
+fn canary(args: &Args, mut f: ImplItemFn) -> TokenStream {
+    let record = record::add(Kind::Canary, args, &mut f);
+    quote!(#[allow(dead_code)] #f #record)
 }
 
 /// Whether a signature says `Self`, which only an impl or a trait gives a meaning.
@@ -269,7 +278,7 @@ fn required(kind: Kind, attrs: &[Attribute], sig: &Signature) -> TokenStream {
     let errors = errors.iter().map(Error::to_compile_error);
     let witness = match kind {
         Kind::NoRec | Kind::Yes => witness::required(attrs, sig),
-        Kind::No | Kind::May => TokenStream::new(),
+        Kind::No | Kind::May | Kind::Canary => TokenStream::new(),
     };
     quote!(#(#errors)* #witness)
 }

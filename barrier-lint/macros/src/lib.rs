@@ -1,7 +1,7 @@
 //! The attributes of `barrier-lint`; they are documented where that crate exports them.
 //!
 //! `item` finds the functions under an attribute, `body` and `call` walk through them and assert that each callee is
-//! certified, `witness` leaves behind what such an assertion asks for.
+//! certified, `witness` leaves behind what such an assertion asks for, `record` what the whole-program check reads.
 #![deny(missing_docs)]
 
 mod args;
@@ -13,6 +13,7 @@ mod item;
 mod known;
 mod krate;
 mod place;
+mod record;
 mod witness;
 
 use args::{Args, Kind};
@@ -51,6 +52,12 @@ pub fn yeswritebarrierrec(attr: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn writebarrier(attr: TokenStream, item: TokenStream) -> TokenStream {
     attribute(Kind::May, attr, item)
+}
+
+/// This function must be condemned by the whole-program check.
+#[proc_macro_attribute]
+pub fn canary(attr: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(Kind::Canary, attr, item)
 }
 
 /// Certifies, with a reason, what no attribute can stand on.

@@ -4,6 +4,7 @@ use crate::faults::{self, Fault};
 use crate::heap::Heap;
 use crate::p::{GcP, forbidden};
 use crate::sync::current;
+use barrier_lint::writebarrier;
 
 impl Heap {
     /// Shades whatever the `n` words at `words` may point to, if marking is on. Call it before copying a value out of
@@ -12,6 +13,7 @@ impl Heap {
     ///
     /// # Safety
     /// `n` readable words, which nobody writes meanwhile.
+    #[writebarrier]
     pub unsafe fn shade_words(&self, words: *const usize, n: usize) {
         let state = current::state();
         if state == 0 || faults::active(Fault::SkipBulkBarrier) {

@@ -19,6 +19,7 @@
 
 mod buffer;
 mod bulk;
+mod canary;
 mod cell;
 mod moves;
 mod mutable;

@@ -4,6 +4,7 @@ use crate::faults::{self, Fault};
 use crate::p::{GcP, forbidden};
 use crate::stress::Window;
 use crate::sync::{Ordering, current, word};
+use barrier_lint::writebarrier;
 
 /// `*slot = new`, with the barrier.
 ///
@@ -71,6 +72,7 @@ pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
 }
 
 /// The barrier of one store that the caller does next, with no safepoint in between.
+#[writebarrier]
 #[inline]
 pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize) {
     let state = current::state();
@@ -95,6 +97,7 @@ pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize)
 ///
 /// # Safety
 /// `n` pointer words at `slot`.
+#[writebarrier]
 pub(super) unsafe fn before_stores(slot: usize, n: usize, new: impl Fn(usize) -> usize) {
     let state = current::state();
     if state == 0 {

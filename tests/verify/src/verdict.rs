@@ -35,18 +35,9 @@ const TRYBUILD_EMPTY: &str = "There are no trybuild tests enabled yet.";
 /// What libtest says, with success, when a test program has no test.
 const LIBTEST_EMPTY: &str = "running 0 tests";
 
-/// What the whole-program check says, with an error, as long as it does not exist.
-const CHECKER_MISSING: &str = "not built";
-
 /// Judges one command.
 pub fn judge(end: &End, output: &str, expect: Expect) -> (Outcome, Counts) {
     let failure = end.problem();
-    if let (Expect::Roots, End::Exited(_), Some(_)) = (expect, end, &failure)
-        && let Some(reason) = output.lines().find(|line| line.contains(CHECKER_MISSING))
-    {
-        return (Outcome::Skipped(reason.trim().to_owned()), Counts::SKIPPED);
-    }
-
     let mut counts = match expect {
         Expect::Success | Expect::Line(_) => Counts::default(),
         Expect::Tests { .. } => count::libtest(output),
@@ -201,13 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn a_checker_that_is_not_built_is_skipped_and_only_if_it_fails() {
-        let says = "echo 'the whole-program check is not built yet'";
-        let reason = "the whole-program check is not built yet".to_owned();
-        let skipped = (Outcome::Skipped(reason), Counts::SKIPPED);
-        assert_eq!(judge_shell(&format!("{says}; exit 2"), Expect::Roots), skipped);
-        assert!(matches!(judge_shell(says, Expect::Roots).0, Outcome::Failed(_)));
-        assert!(matches!(judge_shell(&format!("{says}; kill -KILL $$"), Expect::Success).0, Outcome::Failed(_)));
+    fn a_root_that_is_not_clean_has_failed() {
+        let roots = |script: &str| judge_shell(script, Expect::Roots);
+        assert_eq!(roots("echo OK f; echo OK g").0, Outcome::Passed);
+        assert_eq!(roots("echo OK f; echo UNKNOWN g; exit 1").1.to_string(), "1 passed, 1 failed, 0 skipped");
+        assert!(matches!(roots("echo 'no root' >&2; exit 2").0, Outcome::Failed(_)));
     }
 
     #[test]

@@ -1,0 +1,248 @@
+//! The checker over real programs: what it must report of each, exactly.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+
+const SUITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../suite");
+
+struct Run {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// One build at a time: another profile or another setting would replace a program that is just being read.
+static BUILDS: Mutex<()> = Mutex::new(());
+
+/// Runs the checker over a program of the suite.
+fn check(program: &str, profile: &str, arguments: &[&str], env: &[(&str, &str)]) -> Run {
+    let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-barrier-lint"));
+    command.args(["barrier-lint", "--package", "barrier-lint-suite", "--bin", program, "--profile", profile]);
+    command.args(arguments).current_dir(SUITE).envs(env.iter().copied());
+    // What `cargo test` says about this test is not about the program.
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME"] {
+        command.env_remove(name);
+    }
+    let output = command.output().expect("the checker starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Run { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn list(name: &str) -> String {
+    format!("{SUITE}/{name}")
+}
+
+/// With lists that permit nothing but panics.
+fn with_lists<'a>(stop: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["--stop", stop, "--allow", "/dev/null"], more].concat()
+}
+
+fn refuses(program: &str, profile: &str, arguments: &[&str], env: &[(&str, &str)], because: &str) {
+    let run = check(program, profile, &with_lists("/dev/null", arguments), env);
+    assert!(run.err.contains(because), "{program}: {}\n{}", run.err, run.out);
+    assert_eq!(run.status, Some(2), "{program}");
+    assert_eq!(run.out, "", "{program}: a refusal is no verdict");
+}
+
+/// Its roots by name, without type arguments, with their verdicts.
+fn roots(run: &Run) -> BTreeMap<String, String> {
+    let report: Value = serde_json::from_str(&run.out).unwrap_or_else(|e| panic!("{e}: {}{}", run.out, run.err));
+    let text = |v: &Value| v.as_str().expect("text").to_owned();
+    let all = report["roots"].as_array().expect("roots");
+    all.iter().map(|r| (text(&r["root"]), text(&r["verdict"]))).collect()
+}
+
+/// Each root of the suite stands in a module that says what must become of it.
+fn whole_suite(profile: &str, env: &[(&str, &str)]) {
+    let run = check("suite", profile, &with_lists(&list("stop.list"), &["--json"]), env);
+    let roots = roots(&run);
+    assert_eq!(run.status, Some(1), "{}", run.err);
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (root, verdict) in &roots {
+        let (_, path) = root.split_once("suite::").expect("a root of the suite");
+        let module = path.split("::").next().expect("a module");
+        assert_eq!(verdict, &module.to_uppercase(), "{profile} {env:?}: {root}: {}", run.out);
+        let name = path.rsplit("::").find(|part| !part.starts_with('<') && !part.ends_with('>')).expect("a name");
+        names.entry(module).or_default().push(name);
+    }
+    names.values_mut().for_each(|n| n.sort_unstable());
+    assert_eq!(names["bad"], BAD, "{profile} {env:?}");
+    assert_eq!(names["ok"], OK, "{profile} {env:?}");
+    assert_eq!(names["unknown"], UNKNOWN, "{profile} {env:?}");
+}
+
+const BAD: &[&str] = &[
+    "asm_function",
+    "callback",
+    "constant_pointer",
+    "direct",
+    "drop_by_assignment",
+    "drop_in_a_closure",
+    "drop_in_a_vector",
+    "drop_of_a_generic",
+    "drop_of_a_local",
+    "drop_of_a_parameter",
+    "drop_of_a_temporary",
+    "drop_of_nested",
+    "drop_while_unwinding",
+    "explicit_deref",
+    "far_below",
+    "field_deref",
+    "generic",
+    "in_asm",
+    "index",
+    "method",
+    "never_called",
+    "operator",
+    "own_barrier",
+    "receiver_deref",
+    "recorded_site",
+    "recursive",
+    "shadowed",
+    "tail_call",
+    "through_a_helper",
+    "through_another_crate",
+    "trait_method",
+    "twin_of_a_gate",
+    "upper_case",
+];
+
+const OK: &[&str] = &[
+    "atomics",
+    "behind_a_gate",
+    "clean_pointer",
+    "clean_recursion",
+    "generic",
+    "go",
+    "hoisted",
+    "m",
+    "make",
+    "may_panic",
+    "method",
+    "only_its_own",
+    "panics",
+    "step",
+    "switch",
+    "unlisted",
+];
+
+const UNKNOWN: &[&str] = &[
+    "asm_label",
+    "drop_of_a_trait_object",
+    "pointer_in_a_static",
+    "pointer_in_a_table",
+    "pointer_parameter",
+    "trait_object",
+];
+
+#[test]
+fn the_suite_in_dev() {
+    whole_suite("dev", &[]);
+}
+
+#[test]
+fn the_suite_in_release() {
+    whole_suite("release", &[]);
+}
+
+#[test]
+fn the_suite_without_optimisation_and_with_lto() {
+    if std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long") {
+        whole_suite("dev", &[("CARGO_PROFILE_DEV_OPT_LEVEL", "0")]);
+        whole_suite("release", &[("CARGO_PROFILE_RELEASE_LTO", "thin")]);
+        whole_suite("release", &[("CARGO_PROFILE_RELEASE_LTO", "fat"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")]);
+    }
+}
+
+#[test]
+fn a_chain_names_functions_and_lines() {
+    let run = check("suite", "release", &with_lists(&list("stop.list"), &[]), &[]);
+    let (_, chain) = run.out.split_once("BAD suite::bad::drop_of_a_local\n").expect("the root");
+    let mut chain = chain.lines();
+    let (first, second) = (chain.next().expect("a step"), chain.next().expect("a step"));
+    assert!(first.starts_with("    calls <barrier_lint_suite::Stores as core::ops::drop::Drop>::drop at "), "{first}");
+    assert!(first.contains("src/bad.rs:"), "{first}");
+    assert!(second.starts_with("    calls gc_write_barrier at "), "{second}");
+    assert!(second.contains("src/lib.rs:") && second.contains(" (in set, inlined at "), "{second}");
+}
+
+#[test]
+fn what_cannot_be_checked_is_refused() {
+    let release = "release";
+    refuses("unmarked", release, &[], &[], "no records: the program has no section `barrier_lint`");
+    refuses("rootless", release, &[], &[], "no root: ");
+    refuses("trusting", release, &[], &[], "no canary: ");
+    refuses("inlined", release, &[], &[], "INLINED record: `gate` was inlined into `inlined::middle`");
+    refuses("merged", release, &[], &[], "MERGED gate: ");
+    refuses("folded", release, &["--forbid", "folded_barrier"], &[], "the canary `folded::canary_of_folded` was not");
+    refuses("trusting", release, &["--forbid", "no_such"], &[], "nothing to look for: the program has no function");
+    refuses("trusting", release, &[], &[("CARGO_PROFILE_RELEASE_STRIP", "symbols")], "the program is stripped");
+    refuses("trusting", release, &[], &[("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")], "no line tables");
+    let run = check("trusting", release, &with_lists("/dev/null", &["--without-canaries"]), &[]);
+    assert_eq!((run.status, run.out.lines().next()), (Some(0), Some("OK trusting::clean")), "{}", run.err);
+}
+
+#[test]
+fn a_file_that_is_no_program_is_refused() {
+    for (path, because) in [("/dev/null", "not a 64-bit ELF program"), ("/no/such", "No such file")] {
+        let run = Command::new(env!("CARGO_BIN_EXE_cargo-barrier-lint")).arg(path).output().expect("it starts");
+        let err = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.code() == Some(2) && err.contains(because), "{err}");
+    }
+}
+
+/// A list of its own for a test.
+fn written(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).expect("a list");
+    path
+}
+
+#[test]
+fn lists_permit_what_they_name_and_nothing_else() {
+    let verdict = |stop: &str, allow: &str, root: &str| {
+        let run = check("suite", "release", &["--json", "--stop", stop, "--allow", allow], &[]);
+        roots(&run)[root].clone()
+    };
+    let stop = list("stop.list");
+    let allow = written("allow.list", "indirect suite::unknown::trait_object: for the test\n[other]\nindirect x: no\n");
+    let callback = "address suite::bad::callback -> suite::bad::at_exit: for the test\n";
+    let callback = written("address.list", callback);
+    let [allow, callback] = [&allow, &callback].map(|p| p.to_str().expect("UTF-8"));
+    assert_eq!(verdict(&stop, allow, "suite::unknown::trait_object"), "OK");
+    assert_eq!(verdict(&stop, allow, "suite::unknown::pointer_parameter"), "UNKNOWN");
+    assert_eq!(verdict(&stop, callback, "suite::bad::callback"), "OK");
+    assert_eq!(verdict("/dev/null", "/dev/null", "suite::ok::panics"), "UNKNOWN");
+}
+
+#[test]
+fn a_line_that_nothing_needs_is_an_error() {
+    let unused = written("unused.list", "suite::no_such: for the test\n");
+    let idle = written("idle.list", "suite::ok::step: for the test\n");
+    for (path, why) in [(unused, "unused.list:1: no root needs this line"), (idle, "idle.list:1: without this line")] {
+        let run = check("suite", "release", &with_lists(path.to_str().expect("UTF-8"), &[]), &[]);
+        assert!(run.status == Some(2) && run.err.contains(why), "{}", run.err);
+    }
+}
+
+#[test]
+fn a_function_is_explained() {
+    let run = check("suite", "release", &with_lists(&list("stop.list"), &["--explain", "suite::bad::helper"]), &[]);
+    assert_eq!(run.status, Some(0), "{}", run.err);
+    for part in ["calls gc_write_barrier at ", "as a root: BAD", "reached from the root suite::bad::operator:"] {
+        assert!(run.out.contains(part), "{part}: {}", run.out);
+    }
+}
+
+#[test]
+fn another_effect_is_a_matter_of_two_names() {
+    let effect = ["--records", "no_alloc", "--forbid", "malloc", "--forbid", "realloc"];
+    let run = check("no_alloc", "release", &with_lists("/dev/null", &effect), &[]);
+    assert_eq!(run.status, Some(1), "{}", run.err);
+    assert!(run.out.contains("BAD no_alloc::collects") && run.out.contains("OK no_alloc::counts"), "{}", run.out);
+}

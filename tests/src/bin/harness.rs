@@ -1,0 +1,56 @@
+//! What the whole-program check walks beside `word_index`: a program that uses each part of the runtime once, so that
+//! generic code is there, too. It also runs: `cargo run -p tricolor-tests --bin harness`.
+
+#[cfg(loom)]
+fn main() {}
+
+#[cfg(not(loom))]
+fn main() {
+    // SAFETY: a `Gc` is kept on stacks, in heap objects, and in what passes through the runtime.
+    let sum = unsafe { tricolor::Runtime::builder().procs(2).run(everything) };
+    println!("harness: {sum}");
+}
+
+#[cfg(not(loom))]
+#[derive(tricolor::Trace)]
+struct Node {
+    next: tricolor::GcCell<Option<tricolor::Gc<Node>>>,
+    value: tricolor::GcMut<usize>,
+}
+
+#[cfg(not(loom))]
+fn everything() -> usize {
+    use tricolor::sync::{Mutex, WaitGroup};
+    use tricolor::{Gc, GcCell, GcMut, Root, blocking, chan, gc, poll, spawn, yield_now};
+
+    let node = |value| Gc::new(Node { next: GcCell::new(None), value: GcMut::new(value) });
+    let (first, second) = (node(1), node(2));
+    first.next.set(Some(second));
+    first.next.swap(Some(first));
+    let _ = first.next.compare_exchange(Some(first), Some(second));
+    first.value.with(|v| *v += 1);
+
+    let root = Root::new(first);
+    let (tx, rx) = chan::bounded::<Gc<Node>>(1);
+    let sender = spawn(move || {
+        yield_now();
+        poll();
+        tx.send(root.get()).is_ok()
+    });
+    let got = rx.recv().map_or(0, |n| n.value.with(|v| *v));
+    let sent = sender.join().is_ok_and(|sent| sent);
+
+    let total = Mutex::new(0);
+    let group = WaitGroup::new();
+    for n in 0..4 {
+        group.add(1);
+        let (group, total) = (group.clone(), total.clone());
+        spawn(move || {
+            total.with(|t| *t += blocking(n, |n| n + 1));
+            group.done();
+        });
+    }
+    group.wait();
+    gc::collect();
+    got + usize::from(sent) + total.with(|t| *t)
+}
