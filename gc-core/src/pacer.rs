@@ -11,7 +11,8 @@
 //! (Go's lower bound is 7/10, its `u` the quarter; with idle Ps that mark, which Go has too, that starts too late.)
 //!
 //! **Assists.** Where that does not suffice, each allocated byte owes as many bytes of marking as are left to mark per
-//! byte left to the goal. What workers have marked is credit, which pays first. Nobody pays more than a slice at once.
+//! byte left to the goal. What workers have marked is credit, which pays first. Nobody pays more than a slice at once;
+//! what it did not get done in that time is still owed, unless there was nothing to do.
 //!
 //! **Sweeping** is paid for in the same way: each allocated byte owes as many pages as are unswept per byte left to
 //! 9/10 of the trigger, so that whoever starts the next cycle has hardly anything left to sweep.
@@ -261,6 +262,12 @@ impl Pacer {
             Some(credit - paid)
         });
         (owed - paid).min(ASSIST_MOST)
+    }
+
+    /// A mutator that was asked for marking could not do `bytes` bytes of it in its slice. It, or another one, is asked
+    /// again.
+    pub fn owe(&self, bytes: usize) {
+        self.owed.fetch_add(bytes, O);
     }
 
     /// `pages` pages were swept.

@@ -251,6 +251,9 @@ impl Heap {
             WorkKind::Dedicated | WorkKind::Assist => self.limiter.took(spent),
         }
         self.limiter.update(self);
+        if did && !worker && bytes != usize::MAX {
+            self.pacer.owe(bytes.saturating_sub(scanned));
+        }
         self.emit(&Event::Mark { kind, ns: spent, cpu_ns, bytes: scanned });
         if !did { self.terminate(p) } else { true }
     }
