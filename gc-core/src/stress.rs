@@ -34,6 +34,8 @@ windows! {
     FlagCheckToStore = "between-flag-check-and-store", one in 64;
     /// The world is stopped: before and after a flip.
     PhaseFlips = "phase-flips", one in 1;
+    /// Marking has begun, and a stack is to be scanned: until then its owner goes on with a stack that is grey.
+    BeforeStackScan = "before-stack-scan", one in 2;
     /// Every P has handed out its work, and the world is to be stopped.
     RaggedBarrierToStop = "ragged-barrier-to-stop", one in 1;
     /// A span is swept, and nobody knows.

@@ -59,6 +59,7 @@ fn run(cell: &Cell) {
         percent: Some(cell.percent),
         verify: cell.verify,
         gc_every: cell.gc_every,
+        stress: cell.switches(),
         min_heap: 2 << 20,
         procs: cell.procs,
         ..Config::default()
@@ -77,6 +78,15 @@ fn random_heaps() {
     }
     let _turn = TURN.lock();
     cell::run_matrix("random_heaps", if cell::long_tier() { 60.0 } else { 5.0 });
+}
+
+#[test]
+fn random_heaps_under_stress() {
+    if let Some(cell) = Cell::of_this_process() {
+        return run(&cell);
+    }
+    let _turn = TURN.lock();
+    oracle::stress::run_matrix("random_heaps_under_stress", 1);
 }
 
 #[cfg(feature = "faults")]

@@ -148,6 +148,7 @@ fn run(cell: &Cell) {
         .min_heap(2 << 20)
         .verify(cell.verify)
         .gc_every(cell.gc_every)
+        .stress(cell.switches())
         // Large objects are made on the stack.
         .stack(1 << 20);
     let cell = cell.clone();
@@ -166,6 +167,15 @@ fn random_heaps() {
     }
     let _turn = TURN.lock();
     cell::run_matrix("random_heaps", if cell::long_tier() { 600.0 } else { 30.0 });
+}
+
+#[test]
+fn random_heaps_under_stress() {
+    if let Some(cell) = Cell::of_this_process() {
+        return run(&cell);
+    }
+    let _turn = TURN.lock();
+    oracle::stress::run_matrix("random_heaps_under_stress", 3);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::work::GcWork;
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, MAX_PS};
 use crate::p::GcP;
+use crate::stress::Window;
 use crate::sync::{AtomicUsize, Lock, Ordering};
 
 /// The jobs of a cycle.
@@ -199,6 +200,7 @@ impl Heap {
 
     /// Scans a stack, or puts it back if its goroutine runs. Says whether it is done.
     fn stack_job(&self, p: &GcP, stack: usize) -> bool {
+        self.window(Window::BeforeStackScan);
         // SAFETY: this thread holds `p`, and marking is on.
         let done = self.world.scan_stack(stack, &mut unsafe { self.scanner(p) });
         if done {

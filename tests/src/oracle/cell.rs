@@ -3,6 +3,7 @@
 //! A test function calls [`Cell::of_this_process`] first: in the child it gets the cell that it is to run; in the
 //! parent it gets `None`, and starts children that come back to the same test function.
 
+use gc_core::Stress;
 use std::fmt;
 use std::process::{Command, Output};
 use std::str::FromStr;
@@ -33,6 +34,8 @@ pub struct Cell {
     pub percent: u32,
     pub verify: bool,
     pub gc_every: u32,
+    /// Stress switches, as in `TRICOLOR_DEBUG`.
+    pub stress: String,
     /// A planted fault, or nothing.
     pub fault: String,
 }
@@ -51,6 +54,7 @@ impl Default for Cell {
             percent: 100,
             verify: false,
             gc_every: 0,
+            stress: String::new(),
             fault: String::new(),
         }
     }
@@ -59,12 +63,15 @@ impl Default for Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Cell { seed, seconds, round_ms, mutators, procs, objects, ballast, .. } = self;
-        let Cell { large, percent, verify, gc_every, fault, .. } = self;
+        let Cell { large, percent, verify, gc_every, stress, fault, .. } = self;
         write!(
             f,
             "seed={seed} seconds={seconds} round_ms={round_ms} mutators={mutators} procs={procs} objects={objects} \
              ballast={ballast} large={large} percent={percent} verify={verify} gc_every={gc_every}"
         )?;
+        if !stress.is_empty() {
+            write!(f, " stress={stress}")?;
+        }
         if fault.is_empty() { Ok(()) } else { write!(f, " fault={fault}") }
     }
 }
@@ -92,11 +99,24 @@ impl FromStr for Cell {
                 "percent" => put(&mut cell.percent, word, value)?,
                 "verify" => put(&mut cell.verify, word, value)?,
                 "gc_every" => put(&mut cell.gc_every, word, value)?,
+                "stress" => put(&mut cell.stress, word, value)?,
                 "fault" => put(&mut cell.fault, word, value)?,
                 _ => return Err(format!("{word} is no setting of the oracle")),
             }
         }
         Ok(cell)
+    }
+}
+
+impl Cell {
+    /// The switches in `stress`.
+    pub fn switches(&self) -> Stress {
+        let mut stress = Stress::default();
+        for pair in self.stress.split(',').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            stress.set(name, value).unwrap_or_else(|allowed| panic!("{pair}: allowed is {allowed}"));
+        }
+        stress
     }
 }
 

@@ -18,11 +18,13 @@ mod build;
 pub mod cell;
 pub mod graph;
 pub mod mutator;
+pub mod plain;
 pub mod quiet;
 pub mod region;
 pub mod rng;
 pub mod shape;
 pub mod shared;
+pub mod stress;
 pub mod twins;
 
 use cell::Cell;

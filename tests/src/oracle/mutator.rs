@@ -14,7 +14,7 @@ use gc_core::{Gc, GcP, Root, keep_alive};
 use std::time::Instant;
 
 /// Operations inside operations.
-const DEEPEST: usize = 5;
+pub(super) const DEEPEST: usize = 5;
 /// Most roots of a region beside its top.
 const ROOTS: usize = 30;
 /// Objects of a parcel that may go by a way of the host's: few, since whoever waits there may have left a pointer to
@@ -35,7 +35,7 @@ pub struct Mutator<'a, H> {
     /// Unused identities.
     pub(super) ids: std::ops::Range<Id>,
     /// What this mutator's stack alone may keep alive.
-    held: Vec<Id>,
+    pub(super) held: Vec<Id>,
     /// How many objects the region should have, more or less.
     size: usize,
     pub(super) large: bool,
@@ -100,6 +100,8 @@ impl<'a, H: Host> Mutator<'a, H> {
             80..84 => self.take(top),
             84..90 => self.root(top),
             90..92 => self.check_some(top),
+            92..95 if depth < DEEPEST => self.pocket(top, depth),
+            95..97 if depth < DEEPEST => self.bulk(top, depth),
             _ => {
                 let _ = self.pick(top);
             }
@@ -109,7 +111,7 @@ impl<'a, H: Host> Mutator<'a, H> {
     /// Up to `most` operations or so, while the caller holds something. Every second time it ends when a cycle begins,
     /// and says so: between then and the scan of this stack the insertion barrier is needed. Otherwise, if marking is
     /// on, it lasts until that is over: what was cut meanwhile only the deletion barrier keeps.
-    fn steps(&mut self, top: Gc<[Edge]>, depth: usize, most: usize) -> bool {
+    pub(super) fn steps(&mut self, top: Gc<[Edge]>, depth: usize, most: usize) -> bool {
         let heap = GcP::current().heap();
         let (cycle, short, marking) = (heap.cycle(), self.rng.one_in(2), heap.marking());
         let mut left = self.rng.length(most);
@@ -126,7 +128,7 @@ impl<'a, H: Host> Mutator<'a, H> {
 
     /// An object at the end of a random path. Everything on the path is compared.
     #[inline(never)]
-    fn pick(&mut self, top: Gc<[Edge]>) -> Found {
+    pub(super) fn pick(&mut self, top: Gc<[Edge]>) -> Found {
         let Region { roots, anchors, .. } = &*self.region;
         let (mut at, mut id) = if !roots.is_empty() && self.rng.one_in(5) {
             let (root, id) = &roots[self.rng.below(roots.len())];
@@ -202,8 +204,11 @@ impl<'a, H: Host> Mutator<'a, H> {
                 let i = self.rng.below(self.region.anchors.len());
                 self.set(top, &Place::Anchor(i), None);
             }
-            if self.region.origins().all(|id| id == 0) {
-                return; // the rest is held
+            if self.rng.one_in(3) {
+                self.empty_pocket();
+            }
+            if self.region.anchors.iter().all(|id| *id == 0) && self.region.roots.is_empty() {
+                return; // the rest is held, or in a pocket that this mutator is inside of
             }
         }
     }
@@ -215,7 +220,7 @@ impl<'a, H: Host> Mutator<'a, H> {
     }
 
     #[inline(never)]
-    fn link(&mut self, top: Gc<[Edge]>, mut value: (Gc<Any>, Id)) {
+    pub(super) fn link(&mut self, top: Gc<[Edge]>, mut value: (Gc<Any>, Id)) {
         if self.rng.one_in(3) {
             let other = self.pick(top);
             let (id, look) = (self.id(), shape::choose(&mut self.rng, true, self.large));
@@ -245,30 +250,38 @@ impl<'a, H: Host> Mutator<'a, H> {
         self.set(top, &place, None);
     }
 
+    /// Cuts something off, or makes something new: only the caller's stack has it.
+    #[inline(never)]
+    pub(super) fn cut_off(&mut self, top: Gc<[Edge]>) -> Found {
+        if self.rng.one_in(4) {
+            let parcel = self.build(40);
+            self.region.graph.merge(parcel.graph);
+            return Some((parcel.root, parcel.id));
+        }
+        let place = self.place(top);
+        let found = self.get(top, &place);
+        self.set(top, &place, None);
+        found
+    }
+
     /// Cuts something off, or makes something new, and lets only the stack keep it for a while. Who scanned this stack
     /// before, and looks at the cell after, sees it nowhere: only the deletion barrier has told. And who stores it
     /// where marking has been, before this stack is scanned, relies on the insertion barrier.
     #[inline(never)]
     fn hold(&mut self, top: Gc<[Edge]>, depth: usize) {
-        let found = if self.rng.one_in(4) {
-            let parcel = self.build(40);
-            self.region.graph.merge(parcel.graph);
-            Some((parcel.root, parcel.id))
-        } else {
-            let place = self.place(top);
-            let found = self.get(top, &place);
-            self.set(top, &place, None);
-            found
-        };
-        let Some((object, id)) = found else { return };
+        let Some((object, id)) = self.cut_off(top) else { return };
         self.held.push(id);
         self.region.counts.held += 1;
         let heap = GcP::current().heap();
         let marking = heap.marking();
         if self.steps(top, depth + 1, 600) {
-            // The anchors are among the first that marking looks at.
             let place = Place::Anchor(self.rng.below(self.region.anchors.len()));
-            self.set(top, &place, Some((object, id)));
+            if self.rng.one_in(2) {
+                // The anchors are among the first that marking looks at.
+                self.set(top, &place, Some((object, id)));
+            } else {
+                self.hide_behind_new(top, &place, (object, id));
+            }
             self.held.pop();
             return;
         }
@@ -300,6 +313,16 @@ impl<'a, H: Host> Mutator<'a, H> {
         }
         let i = self.rng.below(self.region.graph.entry(id).edges.len());
         self.set(top, &Place::Edge(front, id, i), Some(value));
+    }
+
+    /// A new object, which is black if marking is on, goes to `place`, and what was on the stack alone behind it.
+    #[inline(never)]
+    fn hide_behind_new(&mut self, top: Gc<[Edge]>, place: &Place, value: (Gc<Any>, Id)) {
+        let (id, look) = (self.id(), shape::choose(&mut self.rng, true, self.large));
+        let front = self.region.graph.make(id, look, [None, None]);
+        let i = self.rng.below(self.region.graph.entry(id).edges.len());
+        self.set(top, &Place::Edge(front, id, i), Some(value));
+        self.set(top, place, Some((front, id)));
     }
 
     /// Fights for a shared cell.

@@ -2,6 +2,7 @@
 
 use super::ballast::Ballast;
 use super::graph::{Graph, IdSet};
+use super::plain::Pocket;
 use super::shape::{Any, Edge, Id};
 use super::shared::Shared;
 use super::{Counts, fail};
@@ -14,6 +15,7 @@ pub struct Region {
     pub anchors: Vec<Id>,
     pub ballast: Ballast,
     pub roots: Vec<(Root<Any>, Id)>,
+    pub pocket: Pocket,
     pub graph: Graph,
     pub counts: Counts,
 }
@@ -28,6 +30,7 @@ impl Region {
             anchors: vec![0; anchors],
             ballast,
             roots: Vec::new(),
+            pocket: Pocket::new(),
             graph: Graph::default(),
             counts: Counts::default(),
         }
@@ -47,7 +50,8 @@ impl Region {
 
     /// Identities from which all of the region is reachable, but for what a mutator holds.
     pub fn origins(&self) -> impl Iterator<Item = Id> {
-        self.anchors.iter().copied().chain(self.roots.iter().map(|(_, id)| *id))
+        let roots = self.roots.iter().map(|(_, id)| *id);
+        self.anchors.iter().copied().chain(roots).chain(self.pocket.ids)
     }
 
     /// Compares the whole region.
@@ -63,6 +67,9 @@ impl Region {
         }
         for (root, id) in &self.roots {
             self.graph.check(root.get(), *id, usize::MAX, &mut seen, &mut counts);
+        }
+        for (object, id) in self.pocket.content() {
+            self.graph.check(object, id, usize::MAX, &mut seen, &mut counts);
         }
         match top[self.anchors.len()].get() {
             Some(front) => self.ballast.check(front),

@@ -262,6 +262,12 @@ pub fn edges(object: &Gc<Any>, shape: Shape) -> &[Edge] {
     }
 }
 
+/// The array in which the edges lie, if they do.
+pub fn array(object: &Gc<Any>, shape: Shape) -> Option<Gc<[Edge]>> {
+    // SAFETY: the tag says what the object was made as.
+    (shape == Shape::Spread).then(|| unsafe { typed::<Spread>(object).cells })
+}
+
 /// Where edge `i` points to.
 pub fn target(object: &Gc<Any>, shape: Shape, i: usize) -> Option<Gc<Any>> {
     if shape == Shape::Choice {
