@@ -70,7 +70,8 @@ impl Heap {
         sums
     }
 
-    /// Calls `f` for every allocated slot: what the last cycle left alive and what was allocated since.
+    /// Calls `f` for every allocated slot: what the last cycle left alive and what was allocated since. Dead objects
+    /// that are still to be dropped do not count.
     ///
     /// A safepoint; needs a P. `f` runs while the world is stopped: it may read the objects' data, but neither
     /// allocate in this heap nor wait for anything that another thread may hold.

@@ -45,6 +45,10 @@ faults! {
     ScavengeInUse = "scavenge-in-use",
     /// Sweeping is left to whoever starts the next cycle.
     NoProportionalSweep = "no-proportional-sweep",
+    /// What a weak pointer gives out while marking is not shaded.
+    WeakUpgradeUnshaded = "weak-upgrade-unshaded",
+    /// Slots of dead objects are handed out before their drop has run.
+    PendingDropReused = "pending-drop-reused",
     /// Values that pass through channels, joins and locks are copied without shading.
     SkipBulkBarrier = "skip-bulk-barrier",
     /// Bulk moves of pointers neither shade what they overwrite nor what they store.

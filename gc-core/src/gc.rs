@@ -15,6 +15,9 @@ use core::ptr::NonNull;
 /// or from another reachable object. It is *not* kept by a `Gc` in malloc'd memory (`Vec<Gc<T>>`), in a static or
 /// thread-local, or on a thread that the runtime does not know: use a `Root` there.
 ///
+/// A type that needs drop is read through [`Gc::with`] instead of by `Deref`, which does not compile for it: what such
+/// an object owns outside the heap goes with it, and a reference into that does not keep the object alive.
+///
 /// Unsized targets are `[T]` and `str`, whose length is kept in the object, so the pointer is one word too.
 #[repr(transparent)]
 pub struct Gc<T: ?Sized> {
@@ -42,6 +45,7 @@ unsafe impl<T: ?Sized + 'static> Trace for Gc<T> {
         align: align_of::<usize>(),
         kind: Kind::Pointer,
         fields: &[],
+        drop: None,
         name: "Gc",
     };
 }
@@ -49,8 +53,9 @@ unsafe impl<T: ?Sized + 'static> Trace for Gc<T> {
 impl<T: Trace> Gc<T> {
     /// Moves `value` into a new object.
     ///
-    /// A safepoint. Needs a P: on a thread without one it is a fatal error; so is a full heap. The type must not need
-    /// drop, which is checked at compile time. Source: Go's `mallocgc`.
+    /// A safepoint. Needs a P: on a thread without one it is a fatal error; so is a full heap. A type that needs drop
+    /// is dropped some time after the object was found dead; the rule for such types is at [`Trace`]. Source: Go's
+    /// `mallocgc`.
     #[inline]
     pub fn new(value: T) -> Gc<T> {
         Self::try_new(value).unwrap_or_else(|e| e.fatal())
@@ -157,6 +162,38 @@ impl<T: ?Sized> Gc<T> {
     }
 }
 
+impl<T: ?Sized + Target> Gc<T> {
+    /// Runs `f` on the object, which stays alive until `f` has ended, also by a panic.
+    ///
+    /// The way to read types that need drop. Say `name` is a `String` in the object: `&node.name[..]` points to malloc'd
+    /// memory, so a compiler that needs the `Gc` no more may forget it, the object is found dead, and the text is
+    /// freed under its reader. Here it is kept, and no reference gets out.
+    ///
+    /// ```
+    /// # use gc_core::{Gc, Trace};
+    /// # #[derive(Trace)] struct Node { name: String }
+    /// fn length(node: Gc<Node>) -> usize {
+    ///     Gc::with(node, |n| n.name.len())
+    /// }
+    /// ```
+    #[inline]
+    pub fn with<R>(this: Gc<T>, f: impl FnOnce(&T) -> R) -> R {
+        let held = Held(this.ptr);
+        // SAFETY: a `Gc` points to a live object of its type, and `held` keeps this one so until `f` has ended.
+        f(unsafe { &*T::from_base(held.0) })
+    }
+}
+
+/// An object that is alive until this is dropped. Local to a function, so that nobody can forget it.
+struct Held(NonNull<()>);
+
+impl Drop for Held {
+    #[inline(always)]
+    fn drop(&mut self) {
+        core::hint::black_box(self.0);
+    }
+}
+
 /// The types that a [`Gc`] can point to: sized ones, `[T]` and `str`.
 ///
 /// # Safety
@@ -200,6 +237,13 @@ impl<T: ?Sized + Target> Deref for Gc<T> {
     type Target = T;
     #[inline(always)]
     fn deref(&self) -> &T {
+        const {
+            assert!(
+                !core::mem::needs_drop::<T>(),
+                "a type that needs drop is read through `Gc::with`: a reference to what the object owns outside the \
+                 heap does not keep the object alive"
+            );
+        }
         // SAFETY: a `Gc` points to a live object of its type: whoever holds it keeps it reachable (the entry
         // contract of the runtime).
         unsafe { &*value_at::<T>(self.ptr) }
@@ -220,13 +264,13 @@ certify! {
 
 impl<T: ?Sized + Target + fmt::Debug> fmt::Debug for Gc<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
+        Gc::with(*self, |value| value.fmt(f))
     }
 }
 
 impl<T: ?Sized + Target + fmt::Display> fmt::Display for Gc<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
+        Gc::with(*self, |value| value.fmt(f))
     }
 }
 

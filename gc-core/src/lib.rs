@@ -11,6 +11,7 @@
 //! | barrier | `barrier` | [`GcCell`], [`GcMut`], [`RootCell`], bulk moves, the buffer |
 //! | marking | `mark` | `greyobject`, work buffers, roots, the cycle |
 //! | sweeping | `sweep` | what makes dead slots free again |
+//! | afterlife | `afterlife` | weak pointers, cleanups, drop of dead objects |
 //! | pacing | `pacer`, `limiter` | when a cycle starts, who helps, how much it may cost |
 //! | scavenging | `heap::scavenge` | what gives free memory back |
 //! | events | [`events`] | what tells listeners, `gctrace` and [`Stats`] |
@@ -22,6 +23,7 @@
 // The derive names the crate as a user would.
 extern crate self as gc_core;
 
+mod afterlife;
 mod alloc;
 mod barrier;
 mod census;
@@ -46,6 +48,7 @@ pub mod sync;
 mod verify;
 mod world;
 
+pub use afterlife::{Cleanup, Weak, add_cleanup};
 pub use alloc::{AllocError, AllocErrorReason};
 pub use barrier::{Busy, CellValue, Entered, GcCell, GcMut, RootCell};
 pub use census::{CensusRow, Counted};
@@ -54,7 +57,7 @@ pub use gc_core_derive::Trace;
 #[cfg(not(any(loom, miri)))]
 pub use heap::address_space_left;
 pub use heap::{Config, Heap, InitError, MAX_PS, PAGE_SIZE, Phase};
-pub use layout::{Conservative, Trace};
+pub use layout::{Conservative, NoGc, Trace};
 pub use mark::{Scanner, WorkKind};
 /// Parts that models drive by themselves.
 #[cfg(loom)]

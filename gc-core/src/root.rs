@@ -197,6 +197,21 @@ impl<T: ?Sized> Root<T> {
     }
 }
 
+impl<T: ?Sized> Root<T> {
+    /// The slot, which keeps the object alive until it is made a root again.
+    pub(crate) fn into_slot(self) -> u32 {
+        core::mem::ManuallyDrop::new(self).slot
+    }
+
+    /// Back from [`into_slot`](Root::into_slot).
+    ///
+    /// # Safety
+    /// `slot` came from a root of this type, in this heap, and is not used again.
+    pub(crate) unsafe fn from_slot(heap: &'static Heap, slot: u32) -> Root<T> {
+        Root { heap, slot, target: PhantomData }
+    }
+}
+
 impl<T: ?Sized> Clone for Root<T> {
     fn clone(&self) -> Self {
         Root::new(self.get())

@@ -72,6 +72,12 @@ pub struct Stats {
     pub scavenge_time: Duration,
     /// How often the cap on the collector's processor time under a memory limit came into effect.
     pub limited: u64,
+    /// Drops of dead objects and cleanups that are to run.
+    pub afterlife_due: usize,
+    /// Dead objects that were dropped.
+    pub dropped_objects: u64,
+    /// Cleanups that have run.
+    pub cleanups: u64,
     /// Objects that the verifier has walked, over all cycles; 0 unless it is on. At the end of marking.
     pub verified_objects: u64,
     /// Stack words that pointed to dead slots when the verifier looked. At the end of marking.
@@ -248,6 +254,7 @@ impl Stats {
         let c = &heap.counters;
         let (heap_live, heap_goal, allocated_bytes) = heap.pacer.figures();
         let usage = heap.pages.usage();
+        let (afterlife_due, dropped_objects, cleanups) = heap.afterlife.figures();
         let ns = |a: &AtomicU64| Duration::from_nanos(a.load(O));
         Stats {
             cycles: heap.cycle.completed(),
@@ -275,6 +282,9 @@ impl Stats {
             scavenged_bytes: c.scavenged.load(O),
             scavenge_time: ns(&c.scavenge_ns),
             limited: c.limited.load(O),
+            afterlife_due,
+            dropped_objects,
+            cleanups,
             verified_objects: c.verified.load(O),
             stale_words: c.stale.load(O),
         }

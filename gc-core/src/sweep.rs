@@ -2,8 +2,9 @@
 //!
 //! A span is swept once per cycle, by its owner (whoever popped it from the unswept list of its class, or the P that
 //! has it cached): clear its part of the old map, which will take the next cycle's marks, and reset the publication
-//! index, so that from now on the fresh marks alone say what is allocated. No marking starts before the last span is
-//! swept, and no object is allocated in an unswept one.
+//! index, so that from now on the fresh marks alone say what is allocated. Dead objects that somebody waits for are
+//! noted first (`afterlife`): a span with objects that are to be dropped goes into custody, and not to its class. No
+//! marking starts before the last span is swept, and no object is allocated in an unswept one.
 
 use crate::alloc::List;
 use crate::events::Event;
@@ -17,26 +18,32 @@ use crate::sync::Ordering;
 /// Spans per background slice.
 const SLICE: usize = 64;
 
+/// What the sweep of a span found.
+pub(crate) struct Swept {
+    /// Slots in use.
+    pub alive: usize,
+    /// Whether there are objects to be dropped.
+    pub doomed: bool,
+}
+
 impl Heap {
-    /// Sweeps a span that the caller owns. With `keep` the caller goes on owning it; else it goes to its class's
-    /// list, or its pages go back if nothing in it is alive.
-    pub(crate) fn sweep_owned(&self, span: &Span, keep: bool) {
-        debug_assert!(!self.marking(), "a span is swept while marking");
-        // Relaxed: the owner's fields; lists and page heap publish them by their locks.
-        let base = span.base.load(Ordering::Relaxed);
-        let (first, n) = (self.granule_of(base), span.bytes() / GRANULE);
-        let alive = self.alloc_map().count(first, n);
-        self.mark_map().clear(first, n);
-        span.published.store(base, Ordering::Relaxed);
-        if self.config.stress.poison {
-            self.poison_free_slots(span);
+    /// Sweeps a span that the caller owns. With `keep` the caller goes on owning it, unless objects of it are to be
+    /// dropped; else it goes to its class's list, or its pages go back if nothing in it is alive. Says whether the
+    /// caller still owns it.
+    pub(crate) fn sweep_owned(&self, span: &Span, keep: bool) -> bool {
+        let Swept { alive, doomed } = self.sweep_slots(span);
+        if doomed {
+            self.take_into_custody(span);
+            return false;
         }
-        self.window(Window::SweepToPublish);
-        span.sweepgen.store(self.sweepgen(), Ordering::Relaxed);
-        self.pacer.swept(span.bytes() / PAGE_SIZE);
-        if keep {
-            return;
+        if !keep {
+            self.list_swept(span, alive);
         }
+        keep
+    }
+
+    /// Gives a swept span to its class's list, or its pages back.
+    pub(crate) fn list_swept(&self, span: &Span, alive: usize) {
         if alive == 0 {
             self.free_span(span);
         } else if alive == span.nelems.load(Ordering::Relaxed) as usize {
@@ -46,6 +53,26 @@ impl Heap {
         }
     }
 
+    /// The sweep itself, of a span that nobody else touches.
+    pub(crate) fn sweep_slots(&self, span: &Span) -> Swept {
+        debug_assert!(!self.marking(), "a span is swept while marking");
+        self.sweep_records(span);
+        let doomed = self.doom_dead(span);
+        // Relaxed: the owner's fields; lists and page heap publish them by their locks.
+        let base = span.base.load(Ordering::Relaxed);
+        let (first, n) = (self.granule_of(base), span.bytes() / GRANULE);
+        let alive = self.alloc_map().count(first, n);
+        self.mark_map().clear(first, n);
+        span.published.store(base, Ordering::Relaxed);
+        if self.config.stress.poison && !doomed {
+            self.poison_free_slots(span);
+        }
+        self.window(Window::SweepToPublish);
+        span.sweepgen.store(self.sweepgen(), Ordering::Relaxed);
+        self.pacer.swept(span.bytes() / PAGE_SIZE);
+        Swept { alive, doomed }
+    }
+
     /// Sweeps one span of any class; `false` when none is left. The caller holds a P, so no flip happens meanwhile.
     pub(crate) fn sweep_one(&self) -> bool {
         let at = &self.classes.sweep_at;
@@ -53,7 +80,7 @@ impl Heap {
             // Relaxed: a cursor; the lists decide.
             let class = at.load(Ordering::Relaxed);
             if class >= self.classes.len() {
-                return false;
+                return self.sweep_one_in_custody();
             }
             let span = self
                 .pop_span(class as u32, false, List::Partial)

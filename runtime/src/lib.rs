@@ -53,11 +53,11 @@ pub use panic::resume_unwind;
 pub use proc::park::{poll, yield_now};
 pub use proc::spawn::spawn;
 pub use runtime::{Builder, Runtime};
-pub use syscall::{NoGc, blocking, blocking_with};
+pub use syscall::{blocking, blocking_with};
 
 #[doc(hidden)]
 pub use gc_core;
 #[doc(hidden)]
 pub use gc_core as __gc_core;
-pub use gc_core::{Conservative, Gc, GcCell, GcMut, Root, RootCell, Trace};
+pub use gc_core::{Conservative, Gc, GcCell, GcMut, NoGc, Root, RootCell, Trace};
 pub use tricolor_macros::main;

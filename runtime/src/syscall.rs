@@ -24,68 +24,10 @@ use crate::proc::schedule::{dropg, mcall};
 use crate::sched::{Sched, unlock};
 use barrier_lint::nowritebarrierrec;
 use core::mem::{ManuallyDrop, MaybeUninit};
+use gc_core::NoGc;
 use gc_core::sync::Ordering;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-/// A type whose values hold nothing that the collector has to see, and no handle of the runtime whose drop needs a P:
-/// no `Gc`, no reference to an object of the heap, no `Root`, no channel end.
-///
-/// # Safety
-/// That is so for every value of the type.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` may not go into a blocking call: it is not known to be free of heap pointers",
-    note = "pass owned plain data (numbers, `String`, `Vec` of such, `File`, `PathBuf`), or use the unsafe \
-            `blocking_with`"
-)]
-pub unsafe trait NoGc {}
-
-macro_rules! no_gc {
-    ($($t:ty),* ; $(for [$($g:tt)*] $u:ty),* $(,)?) => {
-        $(
-            // SAFETY: owns plain data or an operating-system handle only.
-            unsafe impl NoGc for $t {}
-        )*
-        $(
-            // SAFETY: owns values that are `NoGc` themselves, and nothing else.
-            unsafe impl<$($g)*> NoGc for $u {}
-        )*
-    };
-}
-no_gc!(
-    (), bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64,
-    str, String, &'static str, &'static [u8], std::path::Path, &'static std::path::Path, std::path::PathBuf,
-    std::ffi::OsString, std::ffi::CString, std::fs::File, std::fs::Metadata, std::fs::FileType, std::fs::DirEntry,
-    std::fs::ReadDir, std::fs::Permissions, std::io::Error, std::io::ErrorKind, std::io::Stdin, std::io::Stdout,
-    std::io::Stderr, std::io::PipeReader, std::io::PipeWriter, std::os::fd::OwnedFd, core::time::Duration,
-    std::time::Instant, std::time::SystemTime, std::net::TcpStream, std::net::TcpListener, std::net::UdpSocket,
-    std::net::SocketAddr, std::net::IpAddr, std::process::ExitStatus, std::process::Output, std::process::Child,
-    std::process::Command, std::string::FromUtf8Error, core::str::Utf8Error, core::num::ParseIntError,
-    core::sync::atomic::AtomicBool, core::sync::atomic::AtomicU8, core::sync::atomic::AtomicU32,
-    core::sync::atomic::AtomicU64, core::sync::atomic::AtomicUsize, core::sync::atomic::AtomicI32,
-    core::sync::atomic::AtomicI64, std::hash::RandomState
-    ;
-    for [T: NoGc] Vec<T>,
-    for [T: NoGc] std::collections::VecDeque<T>,
-    for [T: NoGc + ?Sized] Box<T>,
-    for [T: NoGc + ?Sized] std::sync::Arc<T>,
-    for [T: NoGc] Option<T>,
-    for [T: NoGc, E: NoGc] Result<T, E>,
-    for [T: NoGc, const N: usize] [T; N],
-    for [T: NoGc] [T],
-    for [T: NoGc] std::sync::Mutex<T>,
-    for [T: NoGc] std::sync::mpsc::Sender<T>,
-    for [T: NoGc] std::sync::mpsc::Receiver<T>,
-    for [T: NoGc] std::io::BufReader<T>,
-    for [T: NoGc + std::io::Write] std::io::BufWriter<T>,
-    for [K: NoGc, V: NoGc] std::collections::BTreeMap<K, V>,
-    for [K: NoGc, V: NoGc, S: NoGc] std::collections::HashMap<K, V, S>,
-    for [A: NoGc] (A,),
-    for [A: NoGc, B: NoGc] (A, B),
-    for [A: NoGc, B: NoGc, C: NoGc] (A, B, C),
-    for [A: NoGc, B: NoGc, C: NoGc, D: NoGc] (A, B, C, D),
-    for [A: NoGc, B: NoGc, C: NoGc, D: NoGc, E: NoGc] (A, B, C, D, E),
-);
 
 /// Runs `f(args)`, which may block in the operating system, while other goroutines use this one's P.
 ///

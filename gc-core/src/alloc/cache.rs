@@ -253,7 +253,9 @@ impl Heap {
                 if faults::active(Fault::AllocUnswept) {
                     return Some(span);
                 }
-                self.sweep_owned(span, true);
+                if !self.sweep_owned(span, true) {
+                    continue;
+                }
                 if has_room(span) {
                     return Some(span);
                 }

@@ -213,7 +213,7 @@ pub(crate) enum List {
 
 impl Heap {
     /// The index of the sets that hold swept spans.
-    fn swept_set(&self) -> usize {
+    pub(crate) fn swept_set(&self) -> usize {
         self.sweepgen() as usize / 2 % 2
     }
 

@@ -48,12 +48,11 @@ impl Want {
 pub(crate) fn alloc_value<T: Trace>(value: T) -> Result<NonNull<T>, AllocError> {
     const {
         assert!(align_of::<T>() <= 4096, "the heap aligns objects to 4096 bytes at most");
-        assert!(!core::mem::needs_drop::<T>(), "a heap object's type must not need drop: dead objects are not dropped");
     }
     let desc = T::DESC;
     let scan = scan_of(desc);
-    // What has no type of its own shares spans by size.
-    let by_size = scan == Scan::Conservative && desc.align <= layout::GRANULE;
+    // What has no type of its own shares spans by size; what is to be dropped has one.
+    let by_size = scan == Scan::Conservative && desc.align <= layout::GRANULE && desc.drop.is_none();
     if size_of::<T>() > layout::SMALL_MAX {
         let class = |heap: &Heap| {
             if by_size { heap.classes.sized(scan, desc.size) } else { heap.classes.typed(desc) }
@@ -196,7 +195,7 @@ pub(crate) unsafe fn alloc_array<T: Trace>(
 ) -> Result<NonNull<()>, AllocError> {
     const {
         assert!(align_of::<T>() <= layout::GRANULE, "array elements are aligned to 16 bytes at most");
-        assert!(!core::mem::needs_drop::<T>(), "a heap object's type must not need drop");
+        assert!(!core::mem::needs_drop::<T>(), "the elements of an array object must not need drop");
     }
     let bytes = size_of::<T>().checked_mul(len).and_then(|b| b.checked_add(ARRAY_HEADER));
     let Some(bytes) = bytes.filter(|b| *b <= isize::MAX as usize - PAGE_SIZE) else {

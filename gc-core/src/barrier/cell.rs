@@ -81,6 +81,7 @@ unsafe impl<V: CellValue> Trace for GcCell<V> {
         align: align_of::<usize>(),
         kind: Kind::Pointer,
         fields: &[],
+        drop: None,
         name: "GcCell",
     };
 }

@@ -24,6 +24,7 @@ pub use reserve::address_space_left;
 pub(crate) use scavenge::Scavenger;
 pub(crate) use span::{Span, Spans};
 
+use crate::afterlife::Afterlife;
 use crate::alloc::{Class, Classes};
 use crate::events::Listeners;
 use crate::limiter::Limiter;
@@ -149,6 +150,7 @@ pub struct Heap {
     pub(crate) cycle: Cycle,
     pub(crate) pacer: Pacer,
     pub(crate) roots: RootTable,
+    pub(crate) afterlife: Afterlife,
     pub(crate) counters: Counters,
     pub(crate) listeners: Listeners,
     pub(crate) scavenger: Scavenger,
@@ -218,6 +220,7 @@ impl Heap {
             cycle: Cycle::new(),
             pacer: Pacer::new(),
             roots: RootTable::new(bytes)?,
+            afterlife: Afterlife::new(bytes)?,
             counters: Counters::new(),
             listeners: Listeners::new(),
             scavenger: Scavenger::new(),
@@ -263,7 +266,7 @@ impl Heap {
         // its bits in the two maps.
         const EACH: usize =
             2 * size_of::<u64>() + size_of::<Span>() + 2 * PAGE_SIZE / crate::layout::GRANULE / u8::BITS as usize;
-        self.pages.top() * EACH + self.work.table_bytes()
+        self.pages.top() * EACH + self.work.table_bytes() + self.afterlife.records.bytes()
     }
 
     /// The configuration that the heap was made with.

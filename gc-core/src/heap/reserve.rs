@@ -5,7 +5,7 @@
 //! ```
 //! Reserving counts against `RLIMIT_AS` only; committing is what the overcommit policy and `RLIMIT_DATA` may refuse,
 //! and that refusal is an error that an allocation can report. How much to reserve follows from these limits, since
-//! the heap's tables (up to 7/10 of a small reservation, touched sparsely), stacks and the program need room
+//! the heap's tables (up to 8/10 of a small reservation, touched sparsely), stacks and the program need room
 //! too.
 
 use super::PAGE_SIZE;

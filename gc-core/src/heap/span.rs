@@ -39,8 +39,12 @@ pub(crate) struct Span {
     pub sweepgen: AtomicU32,
     /// Next in a list of spans or of free runs (first page + 1; 0 ends).
     pub next: AtomicU32,
-    /// Previous in a list of free runs.
+    /// Previous in a list of free runs, or of spans in custody.
     pub prev: AtomicU32,
+    /// First record of an object of this span (`afterlife::record`). Moves while the span is in use.
+    pub records: AtomicU32,
+    /// Dead objects of this span that were not dropped yet (`afterlife::custody`). Moves while the span is in use.
+    pub doomed: AtomicU32,
 }
 
 // SAFETY: integers.
@@ -57,6 +61,8 @@ unsafe impl Zeroed for Span {
             sweepgen: AtomicU32::new(0),
             next: AtomicU32::new(0),
             prev: AtomicU32::new(0),
+            records: AtomicU32::new(0),
+            doomed: AtomicU32::new(0),
         }
     }
 }

@@ -31,6 +31,21 @@ pub struct Field {
     pub count: usize,
 }
 
+/// Drops the value at this address. A panic may unwind out of it.
+pub type DropFn = unsafe extern "C-unwind" fn(*mut ());
+
+/// # Safety
+/// `value` points to a `T` that nobody else uses, now or later.
+unsafe extern "C-unwind" fn drop_value<T>(value: *mut ()) {
+    // SAFETY: the caller's contract.
+    unsafe { value.cast::<T>().drop_in_place() }
+}
+
+/// How a `T` is dropped; `None` if it need not be.
+const fn drop_of<T>() -> Option<DropFn> {
+    if core::mem::needs_drop::<T>() { Some(drop_value::<T>) } else { None }
+}
+
 /// Describes one type to the collector. Plain const data with a C layout.
 ///
 /// Two descriptors of one type (two copies of the same constant) are allowed; they only cost a span each.
@@ -44,6 +59,9 @@ pub struct TypeDesc {
     pub kind: Kind,
     /// The parts of a [`Kind::Struct`]; parts without pointers may be left out.
     pub fields: &'static [Field],
+    /// How a dead object is dropped; `None`: it is not. Runs on any thread that holds a P, and must not touch another
+    /// object of the heap: that may be gone already.
+    pub drop: Option<DropFn>,
     /// For people: dumps, census, errors.
     pub name: &'static str,
 }
@@ -51,12 +69,26 @@ pub struct TypeDesc {
 impl TypeDesc {
     /// A type without pointers.
     pub const fn data<T>(name: &'static str) -> TypeDesc {
-        TypeDesc { size: size_of::<T>(), align: align_of::<T>(), kind: Kind::Data, fields: &[], name }
+        TypeDesc {
+            size: size_of::<T>(),
+            align: align_of::<T>(),
+            kind: Kind::Data,
+            fields: &[],
+            drop: drop_of::<T>(),
+            name,
+        }
     }
 
     /// A type any of whose words may be a pointer.
     pub const fn conservative<T>(name: &'static str) -> TypeDesc {
-        TypeDesc { size: size_of::<T>(), align: align_of::<T>(), kind: Kind::Conservative, fields: &[], name }
+        TypeDesc {
+            size: size_of::<T>(),
+            align: align_of::<T>(),
+            kind: Kind::Conservative,
+            fields: &[],
+            drop: drop_of::<T>(),
+            name,
+        }
     }
 
     /// A struct with these parts.
@@ -69,7 +101,7 @@ impl TypeDesc {
             }
             i += 1;
         }
-        TypeDesc { size: size_of::<T>(), align: align_of::<T>(), kind, fields, name }
+        TypeDesc { size: size_of::<T>(), align: align_of::<T>(), kind, fields, drop: drop_of::<T>(), name }
     }
 
     /// An enum with these payload types: pointers in one variant may be data in another, so its words are ambiguous.
@@ -82,6 +114,17 @@ impl TypeDesc {
             i += 1;
         }
         TypeDesc::data::<T>(name)
+    }
+
+    /// The rule of drop, for a derived description of a type that has a `Drop` impl of its own (`has_impl`).
+    ///
+    /// # Panics
+    /// At compile time: with `with_pointers` if a field may hold a `Gc`, with `not_send` if the type is not `Send`.
+    #[doc(hidden)]
+    pub const fn checked_drop(self, has_impl: bool, send: bool, with_pointers: &str, not_send: &str) -> TypeDesc {
+        assert!(!has_impl || !self.has_pointers(), "{}", with_pointers);
+        assert!(!has_impl || send, "{}", not_send);
+        self
     }
 
     /// Whether the collector has to look inside.
@@ -179,7 +222,7 @@ impl Mask {
 mod tests {
     use super::*;
 
-    static PTR: TypeDesc = TypeDesc { size: 8, align: 8, kind: Kind::Pointer, fields: &[], name: "ptr" };
+    static PTR: TypeDesc = TypeDesc { size: 8, align: 8, kind: Kind::Pointer, fields: &[], drop: None, name: "ptr" };
     static NUM: TypeDesc = TypeDesc::data::<u64>("u64");
 
     #[test]
@@ -193,6 +236,7 @@ mod tests {
                 Field { offset: 8, desc: &PTR, count: 2 },
                 Field { offset: 8 * 40, desc: &PTR, count: 1 },
             ],
+            drop: None,
             name: "S",
         };
         let mask = Mask::flatten(&DESC);
@@ -207,16 +251,18 @@ mod tests {
 
     #[test]
     fn the_compact_form_says_all_or_nothing() {
-        static WORD: TypeDesc = TypeDesc { size: 8, align: 8, kind: Kind::Conservative, fields: &[], name: "word" };
+        static WORD: TypeDesc =
+            TypeDesc { size: 8, align: 8, kind: Kind::Conservative, fields: &[], drop: None, name: "word" };
         static MIXED: TypeDesc = TypeDesc {
             size: 16,
             align: 8,
             kind: Kind::Struct,
             fields: &[Field { offset: 0, desc: &PTR, count: 1 }, Field { offset: 8, desc: &WORD, count: 1 }],
+            drop: None,
             name: "Mixed",
         };
         const fn run(count: usize, fields: &'static [Field]) -> TypeDesc {
-            TypeDesc { size: 8 * count, align: 8, kind: Kind::Struct, fields, name: "Run" }
+            TypeDesc { size: 8 * count, align: 8, kind: Kind::Struct, fields, drop: None, name: "Run" }
         }
         static FITS: TypeDesc = run(64, &[Field { offset: 0, desc: &PTR, count: 64 }]);
         static TOO_LONG: TypeDesc = run(65, &[Field { offset: 0, desc: &PTR, count: 65 }]);
@@ -235,6 +281,7 @@ mod tests {
             align: 8,
             kind: Kind::Struct,
             fields: &[Field { offset: 8, desc: &PTR, count: 1 }],
+            drop: None,
             name: "Bad",
         };
         Mask::flatten(&BAD);

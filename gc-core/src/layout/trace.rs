@@ -8,15 +8,33 @@ use core::ops::Deref;
 use core::sync::atomic;
 
 /// A type that may live in the heap. Write `#[derive(Trace)]`; the fields' descriptors are put together at compile
-/// time, and the collector reads bitmaps: it never calls code of the type.
+/// time, and the collector reads bitmaps: marking never calls code of the type.
+///
+/// **Drop.** An object of a type that needs drop is dropped some time after it was found dead, on a goroutine that the
+/// host chooses. Other objects may be gone by then, so what a drop runs must not reach them: a type with fields that
+/// may hold a `Gc` has no `Drop` impl of its own (the derive refuses it), and a field with drop glue is `Trace` by that
+/// same rule, or [`NoGc`](super::NoGc). A type with a `Drop` impl is `Send`, as is any owned std type.
+///
+/// ```
+/// # use gc_core::{Gc, Trace};
+/// #[derive(Trace)]
+/// struct Source { name: String, log: std::fs::File, first: Option<Gc<u64>> }
+///
+/// #[derive(Trace)]
+/// struct Temporary { path: std::path::PathBuf } // no `Gc`, so it may have a `Drop` impl
+/// impl Drop for Temporary {
+///     fn drop(&mut self) { let _ = std::fs::remove_file(&self.path); }
+/// }
+/// ```
 ///
 /// # Safety
-/// `DESC` has the type's size and alignment and names every `Gc` in it.
+/// `DESC` has the type's size and alignment and names every `Gc` in it. Dropping a value may happen on any thread that
+/// holds a P, and touches no object of the heap.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a heap object",
     label = "the collector does not know where its pointers are",
     note = "write `#[derive(Trace)]` on your own types; containers such as `Vec` keep their elements where no write \
-            barrier sees them: use `Gc<[T]>`"
+            barrier sees them unless the elements are `NoGc`: use `Gc<[T]>`"
 )]
 pub unsafe trait Trace: 'static {
     /// Where the pointers are.
@@ -100,6 +118,11 @@ unsafe impl<T: Trace> Trace for Option<T> {
     };
 }
 
+// SAFETY: the payloads' words are ambiguous.
+unsafe impl<T: Trace, E: Trace> Trace for Result<T, E> {
+    const DESC: &'static TypeDesc = &TypeDesc::of_enum::<Result<T, E>>("Result", &[T::DESC, E::DESC]);
+}
+
 macro_rules! tuple {
     ($($t:ident $i:tt),*) => {
         // SAFETY: each element at its offset.
@@ -132,9 +155,15 @@ impl<T> Deref for Conservative<T> {
     }
 }
 
-// SAFETY: every word is looked at.
+// SAFETY: every word is looked at; needs no drop.
 unsafe impl<T: 'static> Trace for Conservative<T> {
-    const DESC: &'static TypeDesc = &TypeDesc::conservative::<T>("conservative");
+    const DESC: &'static TypeDesc = {
+        assert!(
+            !core::mem::needs_drop::<T>(),
+            "a conservative object must not need drop: it may hold a `Gc`, and what that points to may be gone already"
+        );
+        &TypeDesc::conservative::<T>("conservative")
+    };
 }
 
 // SAFETY: as its content, if it is initialised; conservative, since it may not be.

@@ -4,6 +4,7 @@ mod greyobject;
 mod hybrid;
 mod mutable;
 mod spans;
+mod weak;
 mod world;
 
 use loom::model::Builder;
@@ -41,6 +42,7 @@ const MODELS: &[Model] = &[
     spans::SWEEP,
     spans::PUBLISH,
     spans::CACHED,
+    weak::MODEL,
 ];
 
 /// Executions of the model in this process.
