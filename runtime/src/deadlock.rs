@@ -34,6 +34,7 @@ fn look_for_the_living(sched: &Sched) {
     for i in 0..sched.nallgs() {
         let Some(gp) = sched.allg(i) else { continue };
         match gp.status() {
+            g::WAITING if idle(&gp) => {}
             g::WAITING => asleep += 1,
             g::IDLE | g::DEAD => {}
             status => gc_core::throw!(
@@ -51,13 +52,18 @@ fn look_for_the_living(sched: &Sched) {
     unsafe { libc::_exit(2) }
 }
 
+/// Whether a waiting goroutine is the runtime's own and has nothing to do.
+fn idle(gp: &G) -> bool {
+    gp.wait_reason.load(Ordering::Relaxed) == WaitReason::Afterlife as u8
+}
+
 /// Prints every goroutine that has not ended. Their stacks are at rest, or what is printed of them may be wrong.
 pub(crate) fn dump(sched: &Sched, out: &mut dyn Write) {
     let now = nanotime();
     for i in 0..sched.nallgs() {
         let Some(gp) = sched.allg(i) else { continue };
         let status = gp.status();
-        if matches!(status, g::IDLE | g::DEAD) {
+        if matches!(status, g::IDLE | g::DEAD) || (status == g::WAITING && idle(&gp)) {
             continue;
         }
         describe(&gp, status, now, out);

@@ -48,10 +48,12 @@ pub(crate) enum WaitReason {
     Safepoint,
     Allocation,
     Collection,
+    /// Nothing to drop or clean up.
+    Afterlife,
 }
 
 impl WaitReason {
-    const NAMES: [&'static str; 9] = [
+    const NAMES: [&'static str; 10] = [
         "",
         "join",
         "chan send",
@@ -61,6 +63,7 @@ impl WaitReason {
         "safepoint",
         "allocation",
         "waiting for a collection",
+        "nothing to drop",
     ];
 
     pub(crate) fn name(byte: u8) -> &'static str {

@@ -6,7 +6,7 @@ use gc_core::GcP;
 use gc_core::sync::Ordering;
 
 pub use gc_core::events;
-pub use gc_core::{CensusRow, Stats, Stress, Window, keep_alive};
+pub use gc_core::{CensusRow, Cleanup, Stats, Stress, Window, add_cleanup, keep_alive};
 
 /// Runs a whole collection, sweep included, that starts after the call. A safepoint; needs a P. Source: Go's
 /// `runtime.GC`.

@@ -20,12 +20,14 @@
 //! | proc | `proc` | the loop, run queues, parking, birth and death |
 //! | switch | `arch` | from stack to stack |
 //! | stop the world | `stw` | stops, doors, `for_each_p` |
+//! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
 //! | blocking calls | `syscall`, `sysmon` | giving the P away and getting one back |
 //! | world | `world` | what the collector asks of the scheduler |
 #![deny(missing_docs)]
 
 extern crate self as tricolor;
 
+mod afterlife;
 mod arch;
 pub mod chan;
 mod config;
@@ -59,5 +61,5 @@ pub use syscall::{blocking, blocking_with};
 pub use gc_core;
 #[doc(hidden)]
 pub use gc_core as __gc_core;
-pub use gc_core::{Conservative, Gc, GcCell, GcMut, NoGc, Root, RootCell, Trace};
+pub use gc_core::{Conservative, Gc, GcCell, GcMut, NoGc, Root, RootCell, Trace, Weak};
 pub use tricolor_macros::main;

@@ -248,7 +248,12 @@ fn main_entry<F: FnOnce() -> R + Send, R: Send>(main: *const ()) {
     unsafe {
         let main = &*main.cast::<Main<F, R>>();
         let f = (*main.f.get()).take();
-        let out = catch_unwind(AssertUnwindSafe(|| f.map(|f| f())));
+        let out = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(gp) = crate::g::getg() {
+                crate::afterlife::start(gp.sched);
+            }
+            f.map(|f| f())
+        }));
         *main.out.get() = match out {
             Ok(value) => value.map(Ok),
             Err(payload) => Some(Err(payload)),

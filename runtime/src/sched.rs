@@ -86,6 +86,8 @@ pub(crate) struct Sched {
     pub(crate) done: Note,
     /// Ends sysmon's sleep.
     pub(crate) sysmon_note: Note,
+    /// Where the goroutine that runs drops and cleanups waits.
+    pub(crate) afterlife: crate::afterlife::Afterlife,
     /// The current cycle, as `begin_mark` was told.
     pub(crate) cycle: AtomicU32,
 }
@@ -136,6 +138,7 @@ impl Sched {
             exiting: AtomicBool::new(false),
             done: Note::new(),
             sysmon_note: Note::new(),
+            afterlife: crate::afterlife::Afterlife::new(),
             cycle: AtomicU32::new(0),
         })
     }

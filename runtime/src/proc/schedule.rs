@@ -134,6 +134,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             }
         }
         heap.scavenge_share();
+        crate::afterlife::wake(sched);
         if let Some(found) = look(sched, m, p, slice_over) {
             reset_spinning(sched, m);
             return Some(found);
@@ -148,7 +149,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             if heap.mark_slice(p.gcp(), WorkKind::Idle) {
                 continue;
             }
-        } else if heap.sweep_slice(p.gcp()) || heap.scavenge_slice(p.gcp()) {
+        } else if heap.sweep_slice(p.gcp()) || heap.scavenge_slice(p.gcp()) || crate::afterlife::wake(sched) {
             continue;
         }
 

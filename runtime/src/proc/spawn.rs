@@ -87,7 +87,7 @@ where
 }
 
 /// A G with a stack of its own, Dead. A safepoint.
-fn malg(sched: &'static Sched) -> &'static G {
+pub(crate) fn malg(sched: &'static Sched) -> &'static G {
     let Some(stack) = sched.stacks.alloc() else {
         gc_core::throw!("no address space or mappings left for another goroutine stack");
     };
