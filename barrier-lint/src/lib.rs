@@ -78,7 +78,7 @@ mod witness;
 pub use place::{NotInHeap, OffHeap, OnHeap, Place};
 pub use ptr::NoBarrierPtr;
 #[doc(hidden)]
-pub use record::Record;
+pub use record::{Mark, Record};
 pub use token::{SystemStack, Wb};
 pub use witness::NoWb;
 #[doc(hidden)]

@@ -8,6 +8,11 @@ pub struct Record(pub *const (), pub u64);
 // SAFETY: never read by the program.
 unsafe impl Sync for Record {}
 
+/// An entry of the section `barrier_lint_marks`: the number and the name of a function that promises something.
+#[doc(hidden)]
+#[repr(C)]
+pub struct Mark(pub u64, pub &'static str);
+
 /// Marks the function around it for `cargo barrier-lint --records SECTION`, to check another effect than write
 /// barriers: no allocation, no lock.
 ///

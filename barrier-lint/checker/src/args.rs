@@ -47,6 +47,9 @@ pub struct Options {
     /// Check a program without canaries, too
     #[arg(long)]
     pub without_canaries: bool,
+    /// Fail if a marked function is not in the program: a generic one without instances, or a method nobody calls
+    #[arg(long, conflicts_with = "explain")]
+    pub complete: bool,
     /// Show what the walk sees of one function, instead of checking
     #[arg(long, value_name = "FUNCTION")]
     pub explain: Option<String>,

@@ -89,6 +89,11 @@ pub fn read(program: &Program, function: &Function) -> Body {
             }
         }
     }
+    if let Some(last) = code.last()
+        && matches!(last.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch)
+    {
+        body.edges.push(Edge { at: last.ip(), how: How::Calls, to: program.target(function.end) });
+    }
     if !open.is_empty() {
         let resolved = flow::resolve(program, function, &code, &open);
         for (i, known) in open.into_iter().zip(resolved) {

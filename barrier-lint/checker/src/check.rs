@@ -9,7 +9,7 @@ use crate::lines::Lines;
 use crate::program::{FunctionId, Program};
 use crate::records::{Kind, Records};
 use crate::rules::{self, List, Rule};
-use crate::walk::{Finding, Verdict, Walker};
+use crate::walk::{Finding, Lists, Verdict, Walker};
 
 /// A program that has been read, with what it says about itself.
 pub struct Subject {
@@ -85,8 +85,11 @@ pub fn run(walker: &Walker, options: &Options) -> Result<Outcome, Refusal> {
     if roots.is_empty() {
         wrong.push("no root: no function of the program is recorded as free of barriers".to_owned());
     }
-    let findings: Vec<_> = roots.into_iter().map(|id| (id, walker.judge(id, None))).collect();
+    let findings: Vec<_> = roots.into_iter().map(|id| (id, walker.judge(id, Lists::Hold))).collect();
     let canaries = judge_canaries(walker, options, &mut wrong);
+    if options.complete {
+        wrong.extend(records.absent.iter().map(|name| format!("marked, but not in this program: {name}")));
+    }
     if !wrong.is_empty() {
         return Err(Refusal(wrong.join("\n")));
     }
@@ -108,7 +111,7 @@ fn judge_canaries(walker: &Walker, options: &Options, wrong: &mut Vec<String>) -
         );
     }
     for &id in &canaries {
-        if !matches!(walker.judge(id, None).verdict, Verdict::Bad(_)) {
+        if !matches!(walker.judge(id, Lists::Hold).verdict, Verdict::Bad(_)) {
             wrong.push(format!(
                 "the canary `{}` was not condemned: barriers have been optimised away, or this tool does not see them",
                 walker.program.functions[id].name
@@ -118,13 +121,20 @@ fn judge_canaries(walker: &Walker, options: &Options, wrong: &mut Vec<String>) -
     canaries.len()
 }
 
-/// Why a rule serves for nothing, if so.
+/// What is wrong with a rule, if anything: each must pass something by that would not be clean without it, and a
+/// barrier put there, with the rule gone, must be found.
 fn idle(walker: &Walker, findings: &[(FunctionId, Finding)], rule: usize) -> Option<&'static str> {
-    let mut users = findings.iter().filter(|(_, f)| f.rules.contains(&rule)).peekable();
-    if users.peek().is_none() {
+    let users: Vec<_> = findings.iter().filter(|(_, f)| f.rules.contains(&rule)).collect();
+    if users.is_empty() {
         return Some("no root needs this line");
     }
-    let changes =
-        |(id, f): &(FunctionId, Finding)| !f.verdict.is_ok() || !walker.judge(*id, Some(rule)).verdict.is_ok();
-    (!users.any(changes)).then_some("without this line every root is clean, too")
+    let is_needed = |(id, f): &&(FunctionId, Finding)| {
+        !f.verdict.is_ok() || !walker.judge(*id, Lists::Without(rule)).verdict.is_ok()
+    };
+    if !users.iter().any(is_needed) {
+        return Some("without this line every root is clean, too");
+    }
+    let finds =
+        |(id, _): &&(FunctionId, Finding)| matches!(walker.judge(*id, Lists::BarrierAt(rule)).verdict, Verdict::Bad(_));
+    (!users.iter().all(finds)).then_some("a barrier put where this line looks away would not be found")
 }

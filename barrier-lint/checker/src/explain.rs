@@ -4,7 +4,7 @@ use crate::Refusal;
 use crate::check::Subject;
 use crate::program::FunctionId;
 use crate::records::Kind;
-use crate::walk::{Does, Step, Verdict, Walker};
+use crate::walk::{Does, Lists, Step, Verdict, Walker};
 
 /// Prints each function of that name (or whose path ends in it): what it calls, how it would be judged, and which
 /// roots reach it.
@@ -42,7 +42,7 @@ pub fn explain(subject: &Subject, walker: &Walker, name: &str) -> Result<(), Ref
                 subject.line(&Step { at: indirect.at, does: Does::Anything(indirect.instruction.clone()) })
             );
         }
-        let verdict = walker.judge(id, None).verdict;
+        let verdict = walker.judge(id, Lists::Hold).verdict;
         print!("  as a root: ");
         subject.print_verdict(&function.name, &verdict);
         if let Verdict::Unknown(chains) = &verdict {

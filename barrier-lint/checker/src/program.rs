@@ -297,7 +297,8 @@ impl Program {
         Some(i32::from_le_bytes(self.data_at(at, 4)?.try_into().ok()?))
     }
 
-    fn data_at(&self, at: u64, size: u64) -> Option<&'static [u8]> {
+    /// Bytes of the program file that are mapped at `at`.
+    pub fn data_at(&self, at: u64, size: u64) -> Option<&'static [u8]> {
         let inside = |s: &object::read::elf::ElfSection64<'static, '_, LittleEndian>| {
             s.address() != 0 && s.address() <= at && at + size <= s.address() + s.size()
         };

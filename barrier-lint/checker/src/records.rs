@@ -1,6 +1,6 @@
 //! The records that the attributes leave in a program, and what makes them worthless.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use object::{Object, ObjectSection};
 
@@ -25,11 +25,15 @@ pub enum Kind {
 
 impl Kind {
     fn of(code: u64) -> Option<Kind> {
-        [Kind::Root, Kind::Own, Kind::Gate, Kind::Site, Kind::Canary].get(code.wrapping_sub(1) as usize).copied()
+        let kind = (code & 0xff).wrapping_sub(1);
+        [Kind::Root, Kind::Own, Kind::Gate, Kind::Site, Kind::Canary].get(kind as usize).copied()
     }
 }
 
-const SIZE: usize = 16;
+/// A record is two words: where, and what: the function's number above the eight bits of its kind.
+const RECORD: usize = 16;
+/// A mark is three words: the function's number; address and length of its name.
+const MARK: usize = 24;
 
 /// All records of a program.
 #[derive(Default)]
@@ -37,6 +41,8 @@ pub struct Records {
     kinds: BTreeMap<FunctionId, BTreeSet<Kind>>,
     /// The addresses of recorded sites, by the function they ended up in.
     pub sites: HashMap<FunctionId, Vec<u64>>,
+    /// The names of roots of which no instance is linked.
+    pub absent: Vec<String>,
 }
 
 impl Records {
@@ -52,20 +58,32 @@ impl Records {
     pub fn read(program: &Program, lines: &Lines, name: &str) -> Result<Records, Refusal> {
         let mut records = Records::default();
         let mut wrong = Vec::new();
-        let (inside, pointers) = (entries(program, name), entries(program, &format!("{name}_fns")));
+        let (inside, pointers) = (entries(program, name, RECORD), entries(program, &format!("{name}_fns"), RECORD));
         if inside.is_empty() && pointers.is_empty() {
             return Err(Refusal(format!(
                 "no records: the program has no section `{name}`. Either no function in it is marked, or it was not \
                  built by this tool (`--cfg barrier_lint` must reach the macros, too)"
             )));
         }
+        let mut numbers = HashSet::new();
         for (entry, bytes) in inside {
-            let (offset, code) = words(&bytes);
-            records.add_inside(program, lines, entry.wrapping_add(offset), code, &mut wrong);
+            let code = word(bytes, 1);
+            records.add_inside(program, lines, entry.wrapping_add(word(bytes, 0)), code, &mut wrong);
+            numbers.insert(code >> 8);
         }
+        for (entry, bytes) in entries(program, &format!("{name}_marks"), MARK) {
+            if !numbers.contains(&word(bytes, 0)) {
+                let text = program.initial_word(entry + 8).and_then(|at| program.data_at(at, word(bytes, 2)));
+                let text = text.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+                records
+                    .absent
+                    .push(text.unwrap_or_else(|| format!("the mark at {entry:#x}, whose name cannot be read")));
+            }
+        }
+        records.absent.sort();
         for (entry, bytes) in pointers {
             let start = program.initial_word(entry);
-            match (start.and_then(|at| program.function_at(at)), Kind::of(words(&bytes).1)) {
+            match (start.and_then(|at| program.function_at(at)), Kind::of(word(bytes, 1))) {
                 (Some(id), Some(kind)) => drop(records.kinds.entry(id).or_default().insert(kind)),
                 (_, None) => wrong.push(format!("the record at {entry:#x} has no known kind: another version's?")),
                 (None, _) => wrong.push(format!("the record at {entry:#x} points to no function in the symbol table")),
@@ -116,14 +134,13 @@ impl Records {
     }
 }
 
-/// Address and bytes of each record in a section.
-fn entries(program: &Program, name: &str) -> Vec<(u64, Vec<u8>)> {
+/// Address and bytes of each entry of a section.
+fn entries(program: &Program, name: &str, size: usize) -> Vec<(u64, &'static [u8])> {
     let Some(section) = program.elf.section_by_name(name) else { return Vec::new() };
     let Ok(data) = section.data() else { return Vec::new() };
-    data.chunks_exact(SIZE).enumerate().map(|(i, b)| (section.address() + (i * SIZE) as u64, b.to_vec())).collect()
+    data.chunks_exact(size).enumerate().map(|(i, bytes)| (section.address() + (i * size) as u64, bytes)).collect()
 }
 
-fn words(record: &[u8]) -> (u64, u64) {
-    let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|b| record[i * 8 + b]));
-    (word(0), word(1))
+fn word(entry: &[u8], n: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|b| entry[n * 8 + b]))
 }

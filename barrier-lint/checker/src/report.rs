@@ -29,6 +29,8 @@ struct Link {
 pub struct Json<'a> {
     program: &'a str,
     roots: Vec<Root<'a>>,
+    /// Marked functions of which the program has no instance.
+    not_in_the_program: &'a [String],
     canaries_condemned: usize,
     functions_read: usize,
     seconds: f64,
@@ -50,7 +52,12 @@ impl Subject {
             Does::IsSite => ("executes a barrier", String::new()),
             Does::Anything(instruction) => ("calls anything:", format!("`{instruction}`")),
         };
-        Link { does, what, frames: self.lines.frames(step.at).to_vec() }
+        let mut frames = self.lines.frames(step.at).to_vec();
+        // Line tables may lack the names of functions that were not inlined; the symbol table has them.
+        if let (Some(outermost), Some(id)) = (frames.last_mut(), self.program.function_around(step.at)) {
+            outermost.function = self.program.functions[id].name.clone();
+        }
+        Link { does, what, frames }
     }
 
     /// A step on one line.
@@ -88,6 +95,12 @@ impl Subject {
         for (id, finding) in &outcome.roots {
             self.print_verdict(&self.program.functions[*id].name, &finding.verdict);
         }
+        if !self.records.absent.is_empty() {
+            println!(
+                "{} marked functions are not in this program: see --json or --complete",
+                self.records.absent.len()
+            );
+        }
         println!(
             "{}: {} clean, {} bad, {} unknown; {} canaries condemned; {} functions read in {:.2} s",
             self.name,
@@ -113,6 +126,7 @@ impl Subject {
         Json {
             program: &self.name,
             roots: roots.collect(),
+            not_in_the_program: &self.records.absent,
             canaries_condemned: outcome.canaries,
             functions_read: outcome.read,
             seconds: outcome.time.as_secs_f64(),

@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use crate::body::{self, Body, How};
+use crate::body::{self, Body, Edge, How};
 use crate::lines::Lines;
 use crate::program::{FunctionId, Program, Target};
 use crate::records::{Kind, Records};
@@ -47,6 +47,16 @@ pub struct Finding {
     pub rules: BTreeSet<usize>,
 }
 
+/// What a walk makes of the lists.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Lists {
+    Hold,
+    /// This line is not there.
+    Without(usize),
+    /// Where this line looks away there is a barrier, and the line is not there.
+    BarrierAt(usize),
+}
+
 /// Everything that a walk needs.
 pub struct Walker<'a> {
     pub program: &'a Program,
@@ -57,7 +67,8 @@ pub struct Walker<'a> {
     bodies: Vec<OnceCell<Body>>,
     /// How many functions have been read.
     pub read: Cell<usize>,
-    stops: HashMap<FunctionId, usize>,
+    /// The functions that it does not enter, and their rules.
+    stops: HashMap<&'a str, usize>,
 }
 
 impl<'a> Walker<'a> {
@@ -74,12 +85,10 @@ impl<'a> Walker<'a> {
             forbidden.insert(Target::External(name.clone()));
         }
         forbidden.extend(program.labels_called(forbid).map(Target::Nowhere));
-        let mut stops = HashMap::new();
-        for (n, rule) in rules.iter().enumerate() {
-            if let Permit::Stop(name) = &rule.permit {
-                stops.extend(program.functions_called(name).map(|id| (id, n)));
-            }
-        }
+        let stop = |(n, rule): (usize, &'a Rule)| {
+            if let Permit::Stop(name) = &rule.permit { Some((name.as_str(), n)) } else { None }
+        };
+        let stops = rules.iter().enumerate().filter_map(stop).collect();
         let bodies = program.functions.iter().map(|_| OnceCell::new()).collect();
         Walker { program, lines, records, rules, forbidden, bodies, read: Cell::new(0), stops }
     }
@@ -91,19 +100,35 @@ impl<'a> Walker<'a> {
         })
     }
 
-    /// Looks at one root, without the rule of that number.
-    pub fn judge(&self, root: FunctionId, without: Option<usize>) -> Finding {
+    /// Looks at one root.
+    pub fn judge(&self, root: FunctionId, lists: Lists) -> Finding {
         let only_itself = self.records.is(root, Kind::Own) && !self.records.is(root, Kind::Root);
-        let mut search = Search { walker: self, root, without, from: HashMap::new(), rules: BTreeSet::new() };
+        let mut search = Search { walker: self, root, lists, from: HashMap::new(), rules: BTreeSet::new() };
         let verdict = search.run(only_itself);
         Finding { verdict, rules: search.rules }
     }
 
     /// The shortest chain from one function to another.
     pub fn chain(&self, root: FunctionId, to: FunctionId) -> Option<Vec<Step>> {
-        let mut search = Search { walker: self, root, without: None, from: HashMap::new(), rules: BTreeSet::new() };
+        let mut search =
+            Search { walker: self, root, lists: Lists::Hold, from: HashMap::new(), rules: BTreeSet::new() };
         search.run(false);
         (root == to || search.from.contains_key(&to)).then(|| search.chain(to))
+    }
+
+    /// The rule that stops the walk before a function.
+    fn stop_before(&self, id: FunctionId) -> Option<usize> {
+        let function = &self.program.functions[id];
+        std::iter::once(&function.name).chain(&function.aliases).find_map(|name| self.stops.get(name.as_str()).copied())
+    }
+
+    /// The same for a function that has been inlined at `at`.
+    fn stop_inlined(&self, at: u64) -> Option<usize> {
+        if self.stops.is_empty() {
+            return None;
+        }
+        let frames = self.lines.frames(at);
+        frames.split_last()?.1.iter().find_map(|f| self.stops.get(f.function.as_str()).copied())
     }
 
     /// The rule for something at `at`, in the code of a function or of one that was inlined there: `of` says which
@@ -124,7 +149,7 @@ impl<'a> Walker<'a> {
 struct Search<'w, 'a> {
     walker: &'w Walker<'a>,
     root: FunctionId,
-    without: Option<usize>,
+    lists: Lists,
     /// How each function was reached first.
     from: HashMap<FunctionId, (FunctionId, Step)>,
     rules: BTreeSet<usize>,
@@ -136,10 +161,14 @@ impl Search<'_, '_> {
         let mut queue = VecDeque::from([self.root]);
         while let Some(id) = queue.pop_front() {
             if id != self.root
-                && let Some(&stop) = self.walker.stops.get(&id)
-                && self.may_use(stop)
+                && let Some(stop) = self.walker.stop_before(id)
             {
-                continue;
+                if self.lists == Lists::BarrierAt(stop) {
+                    return Verdict::Bad(self.chain(id));
+                }
+                if self.may_use(stop) {
+                    continue;
+                }
             }
             let body = self.walker.body(id);
             if let Some(&at) = self.walker.records.sites.get(&id).and_then(|sites| sites.first()) {
@@ -147,8 +176,13 @@ impl Search<'_, '_> {
             }
             for edge in &body.edges {
                 let step = Step { at: edge.at, does: Does::Reaches(edge.how, edge.to.clone()) };
-                if self.is_permitted(id, edge.at, edge.how, &edge.to) {
-                    continue;
+                if let Some(rule) = self.permit_for(id, edge) {
+                    if self.lists == Lists::BarrierAt(rule) {
+                        return Verdict::Bad(self.chain_with(id, step));
+                    }
+                    if self.may_use(rule) {
+                        continue;
+                    }
                 }
                 if self.walker.forbidden.contains(&edge.to) {
                     return Verdict::Bad(self.chain_with(id, step));
@@ -167,11 +201,19 @@ impl Search<'_, '_> {
                 return Verdict::Ok;
             }
             for indirect in &body.indirect {
-                let rule = self.walker.rule(id, indirect.at, Permit::indirect);
-                if !rule.is_some_and(|n| self.may_use(n)) {
+                let rule = self.walker.stop_inlined(indirect.at);
+                let rule = rule.or_else(|| self.walker.rule(id, indirect.at, Permit::indirect));
+                let chain = || {
                     let does = Does::Anything(indirect.instruction.clone());
-                    unknown.push(self.chain_with(id, Step { at: indirect.at, does }));
+                    self.chain_with(id, Step { at: indirect.at, does })
+                };
+                if rule.is_some_and(|n| self.lists == Lists::BarrierAt(n)) {
+                    return Verdict::Bad(chain());
                 }
+                if rule.is_none_or(|n| self.lists == Lists::Without(n)) {
+                    unknown.push(chain());
+                }
+                self.rules.extend(rule);
             }
         }
         match unknown.is_empty() {
@@ -181,19 +223,19 @@ impl Search<'_, '_> {
     }
 
     fn may_use(&mut self, rule: usize) -> bool {
-        let may = self.without != Some(rule);
-        if may {
-            self.rules.insert(rule);
-        }
-        may
+        self.rules.insert(rule);
+        self.lists != Lists::Without(rule)
     }
 
-    fn is_permitted(&mut self, id: FunctionId, at: u64, how: How, to: &Target) -> bool {
-        let (How::Takes, Target::Function(to)) = (how, to) else { return false };
+    /// The rule by which an edge is passed by.
+    fn permit_for(&self, id: FunctionId, edge: &Edge) -> Option<usize> {
+        if let Some(stop) = self.walker.stop_inlined(edge.at) {
+            return Some(stop);
+        }
+        let (How::Takes, Target::Function(to)) = (edge.how, &edge.to) else { return None };
         let to = &self.walker.program.functions[*to];
-        let rule =
-            self.walker.rule(id, at, |permit| permit.address().filter(|(_, t)| to.is_called(t)).map(|(from, _)| from));
-        rule.is_some_and(|n| self.may_use(n))
+        self.walker
+            .rule(id, edge.at, |permit| permit.address().filter(|(_, taken)| to.is_called(taken)).map(|(from, _)| from))
     }
 
     /// The steps from the root to a function.

@@ -78,6 +78,7 @@ fn whole_suite(profile: &str, env: &[(&str, &str)]) {
 
 const BAD: &[&str] = &[
     "asm_function",
+    "by_value_first",
     "callback",
     "constant_pointer",
     "direct",
@@ -90,33 +91,45 @@ const BAD: &[&str] = &[
     "drop_of_a_temporary",
     "drop_of_nested",
     "drop_while_unwinding",
+    "drops_the_payload",
     "explicit_deref",
+    "falls_through",
     "far_below",
     "field_deref",
     "generic",
     "in_asm",
     "index",
+    "message",
     "method",
+    "mutable_deref",
     "never_called",
+    "of_the_library",
     "operator",
+    "operator_in_a_closure",
     "own_barrier",
+    "own_method",
+    "passed_to_asm",
     "receiver_deref",
     "recorded_site",
     "recursive",
     "shadowed",
+    "shadowed_macro",
     "tail_call",
     "through_a_helper",
     "through_another_crate",
     "trait_method",
     "twin_of_a_gate",
     "upper_case",
+    "upper_case_constant",
 ];
 
 const OK: &[&str] = &[
     "atomics",
     "behind_a_gate",
+    "change",
     "clean_pointer",
     "clean_recursion",
+    "deref",
     "generic",
     "go",
     "hoisted",
@@ -137,6 +150,7 @@ const UNKNOWN: &[&str] = &[
     "pointer_in_a_static",
     "pointer_in_a_table",
     "pointer_parameter",
+    "pointer_to_map",
     "trait_object",
 ];
 
@@ -172,6 +186,22 @@ fn a_chain_names_functions_and_lines() {
 }
 
 #[test]
+fn an_unknown_call_says_what_it_is() {
+    let run = check("suite", "release", &with_lists(&list("stop.list"), &[]), &[]);
+    for (root, says) in [
+        (
+            "asm_label",
+            "calls `suite_asm_label`, which has no size in the symbol table: give it `.type` and `.size` at ",
+        ),
+        ("trait_object", "calls anything: `"),
+    ] {
+        let (_, chain) = run.out.split_once(&format!("UNKNOWN suite::unknown::{root}\n")).expect("the root");
+        let step = chain.lines().next().expect("a step").trim_start();
+        assert!(step.starts_with(says) && step.contains("src/unknown.rs:"), "{step}");
+    }
+}
+
+#[test]
 fn what_cannot_be_checked_is_refused() {
     let release = "release";
     refuses("unmarked", release, &[], &[], "no records: the program has no section `barrier_lint`");
@@ -188,12 +218,52 @@ fn what_cannot_be_checked_is_refused() {
 }
 
 #[test]
+fn what_is_marked_but_not_linked_can_be_asked_for() {
+    let run = check("suite", "release", &with_lists(&list("stop.list"), &["--complete"]), &[]);
+    let absent: Vec<_> = run.err.lines().filter_map(|l| Some(l.split_once("not in this program: ")?.1)).collect();
+    let names: Vec<_> = absent.iter().filter_map(|l| Some(l.split_once(" (")?.0)).collect();
+    let expected = [
+        "barrier_lint::ptr::get",
+        "barrier_lint::ptr::set_no_write_barrier",
+        "barrier_lint_suite::generic",
+        "suite::ok::by_value",
+        "suite::ok::look",
+    ];
+    assert_eq!(names, expected, "{}", run.err);
+    assert!(absent[2].contains("suite/src/lib.rs:"), "{}", absent[2]);
+    assert_eq!((run.status, &*run.out), (Some(2), ""));
+}
+
+/// `cargo` finds the tool as one that is installed, and the workspace has an alias for it.
+#[test]
+fn both_commands_of_cargo_run_the_check() {
+    let tool = Path::new(env!("CARGO_BIN_EXE_cargo-barrier-lint"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(tool.parent().expect("a folder").to_owned()).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(folders).expect("a PATH");
+    let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+    for command in ["barrier-lint", "lint-barriers"] {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args([command, "--package", "barrier-lint-suite", "--profile", "release", "--bin", "trusting"]);
+        cargo.args(["--stop", "/dev/null", "--allow", "/dev/null", "--without-canaries"]);
+        let output = cargo.current_dir(SUITE).env("PATH", &path).output().expect("cargo starts");
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(out.lines().next(), Some("OK trusting::clean"), "{command}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_program_is_refused() {
     for (path, because) in [("/dev/null", "not a 64-bit ELF program"), ("/no/such", "No such file")] {
         let run = Command::new(env!("CARGO_BIN_EXE_cargo-barrier-lint")).arg(path).output().expect("it starts");
         let err = String::from_utf8_lossy(&run.stderr).into_owned();
         assert!(run.status.code() == Some(2) && err.contains(because), "{err}");
     }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).expect("a list")
 }
 
 /// A list of its own for a test.
@@ -218,6 +288,10 @@ fn lists_permit_what_they_name_and_nothing_else() {
     assert_eq!(verdict(&stop, allow, "suite::unknown::pointer_parameter"), "UNKNOWN");
     assert_eq!(verdict(&stop, callback, "suite::bad::callback"), "OK");
     assert_eq!(verdict("/dev/null", "/dev/null", "suite::ok::panics"), "UNKNOWN");
+    // The barrier below a stopped function is found once its line is gone.
+    let helper = written("helper.list", &format!("{}suite::bad::helper: for the test\n", read(&stop)));
+    assert_eq!(verdict(helper.to_str().expect("UTF-8"), "/dev/null", "suite::bad::through_a_helper"), "OK");
+    assert_eq!(verdict(&stop, "/dev/null", "suite::bad::through_a_helper"), "BAD");
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! What the whole-program check reads from a linked program: which functions are roots, gates, sites and canaries.
 //!
 //! Only builds of the check's have records (`--cfg barrier_lint`, which it passes to the macros as well). A record in a
-//! body is an address and a kind, at an instruction of its own: the instruction tells two functions with equal
-//! bodies apart, so that no linker merges them, and has a line of its own, so that inlining shows. Free functions
-//! without type parameters are pointed to as well, so that they are linked even if nobody calls them.
+//! body is an address, a kind and the function's number, at an instruction of its own: the instruction tells two
+//! functions with equal bodies apart, so that no linker merges them, and has a line of its own, so that inlining shows.
+//! Free functions without type parameters are pointed to as well, so that they are linked even if nobody calls them.
+//! Each root leaves its number and name even where no instance of it is linked, so that what has not been checked shows.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::ext::IdentExt;
 use syn::{Attribute, FnArg, GenericParam, Ident, ImplItemFn, Signature, Stmt, Type, parse_quote};
 
 use crate::args::{Args, Kind};
@@ -33,7 +35,7 @@ pub fn add(kind: Kind, args: &Args, f: &mut ImplItemFn) -> TokenStream {
     }
     let naked = f.attrs.iter().any(|a| is(a, "naked"));
     if !naked {
-        f.block.stmts.insert(0, in_body(kind, &f.sig.ident));
+        f.block.stmts.splice(0..0, [in_body(kind, &f.sig.ident)].into_iter().chain(mark(kind, &f.sig.ident)));
         // Inlined, it would be its caller that is checked. A site is meant to be found wherever it ends up.
         if kind != Kind::May {
             f.attrs.retain(|a| !a.path().is_ident("inline"));
@@ -54,8 +56,10 @@ fn is(a: &Attribute, name: &str) -> bool {
 }
 
 fn in_body(kind: Kind, name: &Ident) -> Stmt {
-    let apart = format!("nop dword ptr [rax + {:#x}]", number(name));
-    let kind = format!(".quad {}", code(kind));
+    let number = number(name);
+    // Large enough for the long form of the instruction, small enough for a positive offset.
+    let apart = format!("nop dword ptr [rax + {:#x}]", number & 0x3fff_ffff | 0x100);
+    let kind = format!(".quad {:#x}", number << 8 | code(kind));
     // Retained (R): nothing refers to the section.
     parse_quote! {
         #[cfg(target_arch = "x86_64")]
@@ -68,6 +72,24 @@ fn in_body(kind: Kind, name: &Ident) -> Stmt {
             )
         };
     }
+}
+
+/// What stays of a root that is not linked.
+fn mark(kind: Kind, name: &Ident) -> Option<Stmt> {
+    if !matches!(kind, Kind::NoRec | Kind::No) {
+        return None;
+    }
+    let krate = krate::path();
+    let (number, text) = (number(name), format!("::{}", name.unraw()));
+    Some(parse_quote! {
+        #[allow(unsafe_code, clippy::all, clippy::pedantic)]
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = "barrier_lint_marks")]
+            static MARK: #krate::Mark =
+                #krate::Mark(#number, concat!(module_path!(), #text, " (", file!(), ":", line!(), ")"));
+        };
+    })
 }
 
 fn beside(kind: Kind, attrs: &[Attribute], name: &Ident) -> TokenStream {
@@ -104,11 +126,11 @@ fn has_impl(ty: &Type) -> bool {
     find.0
 }
 
-/// A number that no other function has, as far as 30 bits go.
+/// A number that no other function has, as far as 56 bits go.
 fn number(name: &Ident) -> u64 {
     let at = name.span().unwrap();
     let mut hasher = DefaultHasher::new();
     let krate = std::env::var("CARGO_CRATE_NAME").unwrap_or_default();
     (krate, name.to_string(), at.line(), at.column(), at.file()).hash(&mut hasher);
-    (hasher.finish() & 0x3fff_ff00) | 0x100
+    hasher.finish() >> 8
 }

@@ -1,10 +1,16 @@
 //! Roots that reach a barrier. The attributes accept all of these, or are not asked (`record!`).
 
+mod asm;
+mod receivers;
+
 use crate::ok::{Inner, Marked, make, may_panic};
 use barrier_lint::{canary, certify, nowritebarrier, nowritebarrierrec, record, yeswritebarrierrec};
 use barrier_lint_suite::{Nested, SLOT, Stores, bulk, far, in_another_crate};
+use std::fmt::{self, Display, Formatter};
 use std::hint::black_box;
 use std::ops::{Add, Deref, Index};
+
+certify! { use barrier_lint_suite::in_another_crate as stores: "not true"; }
 
 pub fn run(n: usize) -> usize {
     direct();
@@ -19,27 +25,32 @@ pub fn run(n: usize) -> usize {
     drop_by_assignment(&mut Some(make(n)));
     drop_of_a_generic(make(n));
     drop_in_a_closure(n);
+    drops_the_payload(Some(make(n)));
     drop_in_a_vector(n);
     drop_while_unwinding(n);
     let both = Both { inner: Inner { field: n } };
     operator(&both);
+    operator_in_a_closure(&both);
+    message(n, &both);
     index(&both);
     explicit_deref(&both);
     field_deref(&both);
     receiver_deref(&both);
+    receivers::run();
     Row.trait_method();
     Row.method();
     generic::<u64>();
     shadowed();
     upper_case();
+    upper_case_constant();
+    shadowed_macro();
     constant_pointer();
     callback();
     tail_call(n);
     recursive(n);
     twin_of_a_gate(n);
     gate(n);
-    in_asm();
-    asm_function();
+    asm::run();
     own_barrier();
     n
 }
@@ -88,39 +99,51 @@ fn recorded_site() {
 #[nowritebarrierrec]
 #[allow(dead_code, reason = "that is the point")]
 fn never_called() {
-    let _dropped = make(1);
+    stores(1);
 }
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn drop_of_a_local(n: usize) {
+    record!("barrier_lint", root);
     let _local = make(n);
 }
 
-certify! { fn make_nested: "makes a value"; }
 fn make_nested(n: usize) -> Nested {
     Nested { all: [Some(Box::new(Stores(n))), None] }
 }
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn drop_of_nested(n: usize) {
+    record!("barrier_lint", root);
     let _local = make_nested(n);
 }
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn drop_of_a_temporary(n: usize) {
+    record!("barrier_lint", root);
     make(n);
 }
 
-#[nowritebarrierrec]
-fn drop_of_a_parameter(_parameter: Stores) {}
+#[inline(never)]
+fn drop_of_a_parameter(_parameter: Stores) {
+    record!("barrier_lint", root);
+}
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn drop_by_assignment(slot: &mut Option<Stores>) {
+    record!("barrier_lint", root);
     *slot = None;
 }
 
+#[inline(never)]
+fn drop_of_a_generic<T>(_generic: T) {
+    record!("barrier_lint", root);
+}
+
 #[nowritebarrierrec]
-fn drop_of_a_generic<T>(_generic: T) {}
+fn operator_in_a_closure(b: &Both) -> Option<usize> {
+    Some(b).map(|b| b + b)
+}
 
 #[nowritebarrierrec]
 fn drop_in_a_closure(n: usize) -> Option<usize> {
@@ -130,18 +153,19 @@ fn drop_in_a_closure(n: usize) -> Option<usize> {
     })
 }
 
-certify! { fn make_vector: "makes a value"; }
 fn make_vector(n: usize) -> Vec<Stores> {
     vec![Stores(n)]
 }
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn drop_in_a_vector(n: usize) {
+    record!("barrier_lint", root);
     let _vector = make_vector(n);
 }
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn drop_while_unwinding(n: usize) {
+    record!("barrier_lint", root);
     let guard = make(n);
     may_panic(n);
     core::mem::forget(guard);
@@ -175,25 +199,29 @@ impl Deref for Both {
     }
 }
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn operator(b: &Both) -> usize {
+    record!("barrier_lint", root);
     b + b
 }
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn index(b: &Both) -> usize {
+    record!("barrier_lint", root);
     b[1]
 }
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn explicit_deref(b: &Both) -> usize {
+    record!("barrier_lint", root);
     #[allow(clippy::explicit_auto_deref, reason = "that is the point")]
     let inner: &Inner = &**b;
     inner.field
 }
 
-#[nowritebarrierrec]
+#[inline(never)]
 fn field_deref(b: &Both) -> usize {
+    record!("barrier_lint", root);
     b.field
 }
 
@@ -211,20 +239,20 @@ trait Plain {
 #[nowritebarrierrec(foreign_trait)]
 impl Plain for Row {
     fn trait_method(&self) {
-        let _local = make(1);
+        stores(1);
     }
 }
 
 #[nowritebarrierrec]
 impl Row {
     fn method(&self) {
-        let _local = make(2);
+        stores(2);
     }
 }
 
 #[nowritebarrierrec]
 fn generic<T>() {
-    let _local = make(size_of::<T>());
+    stores(size_of::<T>());
 }
 
 use crate::ok::certified::*;
@@ -248,9 +276,44 @@ fn Upper() {
     helper();
 }
 
+const CONSTANT: fn() = helper;
+
 #[nowritebarrierrec]
 fn upper_case() {
     call_it(Upper);
+}
+
+#[nowritebarrierrec]
+fn upper_case_constant() {
+    call_it(CONSTANT);
+}
+
+macro_rules! unreachable {
+    () => {
+        helper()
+    };
+}
+
+#[nowritebarrierrec]
+fn shadowed_macro() {
+    unreachable!()
+}
+
+#[nowritebarrierrec]
+fn drops_the_payload(o: Option<Stores>) -> bool {
+    o.is_some_and(|_| true)
+}
+
+impl Display for Both {
+    fn fmt(&self, _: &mut Formatter) -> fmt::Result {
+        helper();
+        Ok(())
+    }
+}
+
+#[nowritebarrierrec]
+fn message(n: usize, b: &Both) {
+    assert!(n < 99, "{b}");
 }
 
 #[inline(never)]
@@ -319,38 +382,6 @@ fn twin(n: usize) {
 fn twin_of_a_gate(n: usize) {
     record!("barrier_lint", root);
     twin(n);
-}
-
-#[nowritebarrierrec(asm = "not true")]
-fn in_asm() {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: never runs: the flag is not set.
-    unsafe {
-        std::arch::asm!("test rsp, rsp", "jnz 2f", "call {}", "2:", sym helper, clobber_abi("C"));
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-std::arch::global_asm!(
-    ".text",
-    ".globl suite_asm_function",
-    ".type suite_asm_function,@function",
-    "suite_asm_function:",
-    "ret",
-    "call {}",
-    ".size suite_asm_function, . - suite_asm_function",
-    sym helper
-);
-
-unsafe extern "C" {
-    fn suite_asm_function();
-}
-
-#[inline(never)]
-fn asm_function() {
-    record!("barrier_lint", root);
-    // SAFETY: it returns at once.
-    unsafe { suite_asm_function() }
 }
 
 #[nowritebarrier]

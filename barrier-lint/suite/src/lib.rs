@@ -1,6 +1,6 @@
 //! A write barrier in miniature, for the programs beside it: a flag, a fast path that is inlined, a slow path.
 
-use barrier_lint::writebarrier;
+use barrier_lint::{certify, nowritebarrierrec, writebarrier};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 static ENABLED: AtomicBool = AtomicBool::new(false);
@@ -81,5 +81,30 @@ pub trait Calls {
 impl Calls for usize {
     fn call(&self, n: usize) -> usize {
         self + n
+    }
+}
+
+certify! { fn in_another_crate: "not true"; }
+
+/// Roots of a library, which the program does not call.
+pub mod bad {
+    use super::in_another_crate;
+    use barrier_lint::nowritebarrierrec;
+
+    /// Linked all the same.
+    #[nowritebarrierrec]
+    pub fn of_the_library() {
+        in_another_crate(5);
+    }
+}
+
+/// What is not linked, and thus not checked: no instance, no caller.
+pub struct Absent;
+
+#[nowritebarrierrec]
+impl Absent {
+    /// Has no instance.
+    pub fn generic<T>(&self) -> usize {
+        size_of::<T>()
     }
 }

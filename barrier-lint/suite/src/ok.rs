@@ -4,6 +4,7 @@ use super::bad::gate;
 use barrier_lint::{nowritebarrier, nowritebarrierrec, record};
 use barrier_lint_suite::{SLOT, Stores, in_another_crate};
 use std::hint::black_box;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 pub fn run(n: usize) -> usize {
@@ -132,6 +133,29 @@ pub trait Marked {
 impl Marked for Inner {
     fn m(&self) -> usize {
         self.field
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Tiny;
+
+#[nowritebarrierrec]
+impl Tiny {
+    #[allow(dead_code, reason = "another method of that name goes before it")]
+    pub fn look(&self) {}
+    #[allow(dead_code, reason = "likewise")]
+    pub fn by_value(&self) {}
+    pub fn change(&mut self) {}
+}
+
+pub struct Half(pub Tiny);
+
+/// False: there is a method of that name, and a `DerefMut`.
+#[nowritebarrierrec(receiver = "not true")]
+impl Deref for Half {
+    type Target = Tiny;
+    fn deref(&self) -> &Tiny {
+        &self.0
     }
 }
 

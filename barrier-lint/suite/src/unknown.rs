@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
 pub fn run(n: usize) -> usize {
     drop_of_a_trait_object(black_box(Box::new(n)));
     asm_label();
+    pointer_to_map(n, black_box(|n| n));
     trait_object(black_box(&n), n) + pointer_in_a_static() + pointer_in_a_table(n) + pointer_parameter(black_box(clean))
 }
 
@@ -21,6 +22,12 @@ fn trait_object(object: &dyn Calls, n: usize) -> usize {
 fn drop_of_a_trait_object(object: Box<dyn Calls>) {
     record!("barrier_lint", root);
     drop(object);
+}
+
+#[inline(never)]
+fn pointer_to_map(n: usize, f: fn(usize) -> usize) -> Option<usize> {
+    record!("barrier_lint", root);
+    n.checked_add(1).map(f)
 }
 
 fn clean() -> usize {
