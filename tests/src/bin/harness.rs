@@ -51,6 +51,8 @@ fn everything() -> usize {
         });
     }
     group.wait();
+    let weak = tricolor::Weak::new(first);
     gc::collect();
+    let got = got + usize::from(weak.upgrade().is_some());
     got + usize::from(sent) + total.with(|t| *t)
 }

@@ -18,6 +18,7 @@ pub const STAGES: &[Stage] = &[
     stage("outside", "a user's crate that names `tricolor` alone", Tier::Commit, outside),
     stage("models", "loom models, each with its failing twin", Tier::Commit, models),
     stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
+    stage("lint-lto", "the same for the shipped profile, and with link-time optimisation", Tier::Long, lint_lto),
     stage("main-job", "word_index agrees with a single-threaded program", Tier::Commit, main_job),
     stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
     stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri),
@@ -28,6 +29,8 @@ const CLAIMED: &[&str] = &["compile_fail", "word_index", "oracle"];
 
 /// Sets the flags that `cargo models` sets; the two share a target folder.
 const LOOM: &str = "build.rustflags=[\"--cfg=loom\"]";
+
+const WORD_INDEX: [&str; 5] = ["lint-barriers", "--package", "tricolor", "--example", "word_index"];
 
 /// What the crate in `tests/outside` prints when everything in it worked.
 const OUTSIDE_SAYS: &str = "outside: 42 from a goroutine, nodes 1 2 after a collection";
@@ -100,12 +103,16 @@ fn models(workspace: &Workspace) -> Plan {
 }
 
 fn lint(workspace: &Workspace) -> Plan {
-    let programs = [
-        &["lint-barriers", "--package", "tricolor", "--example", "word_index"],
-        // Uses every part of the runtime, so that generic code is there, too.
-        &["lint-barriers", "--package", "tricolor-tests", "--bin", "harness"],
-    ];
+    // Uses every part of the runtime, so that generic code is there, too.
+    let harness = ["lint-barriers", "--package", "tricolor-tests", "--bin", "harness", "--complete"];
+    let programs = [&WORD_INDEX[..], &harness];
     Ok(programs.map(|arguments| Step::new(workspace.cargo(arguments), Expect::Roots)).into())
+}
+
+fn lint_lto(workspace: &Workspace) -> Plan {
+    let command = || workspace.cargo(&[&WORD_INDEX[..], &["--profile", "release"]].concat());
+    let with = |lto| Step::new(command(), Expect::Roots).env("CARGO_PROFILE_RELEASE_LTO", lto);
+    Ok(vec![Step::new(command(), Expect::Roots), with("thin"), with("fat")])
 }
 
 fn main_job(workspace: &Workspace) -> Plan {
