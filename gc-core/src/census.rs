@@ -33,6 +33,8 @@ pub struct CensusRow {
     pub bytes: usize,
     /// Spans that hold them, or have room for them.
     pub spans: usize,
+    /// Dead objects of it that are still to be dropped, or are being dropped: not in `objects`.
+    pub doomed: usize,
 }
 
 impl Heap {
@@ -42,11 +44,13 @@ impl Heap {
     /// A safepoint; needs a P. Stops the world for as long as it takes to count.
     pub fn census(&self) -> Vec<CensusRow> {
         // By class. Classes made from here on, before the stop, are added up in the last row.
-        let mut sums = vec![CensusRow { name: "[new types]", objects: 0, bytes: 0, spans: 0 }; self.classes.len() + 1];
+        let mut sums =
+            vec![CensusRow { name: "[new types]", objects: 0, bytes: 0, spans: 0, doomed: 0 }; self.classes.len() + 1];
         let last = sums.len() - 1;
         self.stopped_walk(&mut |heap, span| {
             let sum = &mut sums[(span.class.load(Ordering::Relaxed) as usize).min(last)];
             sum.spans += 1;
+            sum.doomed += span.doomed.load(Ordering::Relaxed) as usize;
             heap.count_span(span, &mut |counted| {
                 sum.objects += 1;
                 sum.bytes += counted.bytes;
@@ -63,6 +67,7 @@ impl Heap {
                 into.objects += row.objects;
                 into.bytes += row.bytes;
                 into.spans += row.spans;
+                into.doomed += row.doomed;
             }
             same
         });

@@ -80,6 +80,13 @@ pub enum Event {
         /// How long the system call took.
         ns: u64,
     },
+    /// Dead objects were dropped and cleanups were run, by one call of [`Heap::run_afterlife`].
+    Afterlife {
+        /// Objects.
+        drops: usize,
+        /// Cleanups.
+        cleanups: usize,
+    },
     /// The cap on the collector's processor time under a memory limit came into effect, or ceased to.
     Limited {
         /// Whether it is in effect now.

@@ -47,8 +47,18 @@ faults! {
     NoProportionalSweep = "no-proportional-sweep",
     /// What a weak pointer gives out while marking is not shaded.
     WeakUpgradeUnshaded = "weak-upgrade-unshaded",
+    /// Weak pointers give out objects that were found dead, as long as they are not swept.
+    WeakUpgradeDead = "weak-upgrade-dead",
+    /// A weak pointer to a dead object finds the next object that gets its record.
+    StaleWeak = "stale-weak",
+    /// What moves out of a cleanup's task is not shaded.
+    CleanupUnshaded = "cleanup-unshaded",
     /// Slots of dead objects are handed out before their drop has run.
     PendingDropReused = "pending-drop-reused",
+    /// Conservative words find dead objects that are to be dropped.
+    DoomedFound = "doomed-found",
+    /// Spans in custody are not swept.
+    CustodyUnswept = "custody-unswept",
     /// Values that pass through channels, joins and locks are copied without shading.
     SkipBulkBarrier = "skip-bulk-barrier",
     /// Bulk moves of pointers neither shade what they overwrite nor what they store.

@@ -226,6 +226,14 @@ pub(crate) fn forbidden(what: core::fmt::Arguments<'_>) -> ! {
     )
 }
 
+/// The P of this thread, which must have one and may use the heap: fatal otherwise, in every build.
+pub(crate) fn holder(what: &str) -> &'static GcP {
+    if current::state() & (current::NO_P | current::STOPPED) != 0 {
+        forbidden(format_args!("{what}"));
+    }
+    GcP::current()
+}
+
 certify! {
     fn heap_without_p: "ends the process";
 }

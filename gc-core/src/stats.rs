@@ -72,11 +72,11 @@ pub struct Stats {
     pub scavenge_time: Duration,
     /// How often the cap on the collector's processor time under a memory limit came into effect.
     pub limited: u64,
-    /// Drops of dead objects and cleanups that are to run.
+    /// Drops of dead objects and cleanups that are to run, as far as is swept. Now.
     pub afterlife_due: usize,
-    /// Dead objects that were dropped.
+    /// Dead objects that were dropped. Behind each call of [`run_afterlife`](crate::Heap::run_afterlife).
     pub dropped_objects: u64,
-    /// Cleanups that have run.
+    /// Cleanups that have run. As `dropped_objects`.
     pub cleanups: u64,
     /// Objects that the verifier has walked, over all cycles; 0 unless it is on. At the end of marking.
     pub verified_objects: u64,
@@ -103,6 +103,8 @@ pub(crate) struct Counters {
     scavenged: AtomicU64,
     scavenge_ns: AtomicU64,
     limited: AtomicU64,
+    drops: AtomicU64,
+    cleanups: AtomicU64,
     live_after: AtomicUsize,
     objects_after: AtomicUsize,
     /// Of the current cycle, for its line.
@@ -137,6 +139,8 @@ impl Counters {
             scavenged: zero(),
             scavenge_ns: zero(),
             limited: zero(),
+            drops: zero(),
+            cleanups: zero(),
             live_after: AtomicUsize::new(0),
             objects_after: AtomicUsize::new(0),
             cycle: Lock::new(CycleTimes::default()),
@@ -197,6 +201,10 @@ impl Counters {
             Event::Limited { on } => {
                 self.limited.fetch_add(u64::from(on), O);
             }
+            Event::Afterlife { drops, cleanups } => {
+                self.drops.fetch_add(drops as u64, O);
+                self.cleanups.fetch_add(cleanups as u64, O);
+            }
             Event::CycleStart { .. } | Event::CycleEnd { .. } => {}
         }
     }
@@ -254,7 +262,6 @@ impl Stats {
         let c = &heap.counters;
         let (heap_live, heap_goal, allocated_bytes) = heap.pacer.figures();
         let usage = heap.pages.usage();
-        let (afterlife_due, dropped_objects, cleanups) = heap.afterlife.figures();
         let ns = |a: &AtomicU64| Duration::from_nanos(a.load(O));
         Stats {
             cycles: heap.cycle.completed(),
@@ -282,9 +289,9 @@ impl Stats {
             scavenged_bytes: c.scavenged.load(O),
             scavenge_time: ns(&c.scavenge_ns),
             limited: c.limited.load(O),
-            afterlife_due,
-            dropped_objects,
-            cleanups,
+            afterlife_due: heap.afterlife.due(),
+            dropped_objects: c.drops.load(O),
+            cleanups: c.cleanups.load(O),
             verified_objects: c.verified.load(O),
             stale_words: c.stale.load(O),
         }

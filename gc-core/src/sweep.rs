@@ -63,7 +63,9 @@ impl Heap {
         let (first, n) = (self.granule_of(base), span.bytes() / GRANULE);
         let alive = self.alloc_map().count(first, n);
         self.mark_map().clear(first, n);
-        span.published.store(base, Ordering::Relaxed);
+        if !(doomed && faults::active(Fault::DoomedFound)) {
+            span.published.store(base, Ordering::Relaxed);
+        }
         if self.config.stress.poison && !doomed {
             self.poison_free_slots(span);
         }

@@ -1,7 +1,8 @@
 //! Misuse that ends the process, with a message that names it: each in a process of its own.
 
 use gc_core::{
-    Config, Entered, Gc, GcCell, GcMut, GcP, Heap, Root, RootCell, Scanner, StopReason, Stress, Trace, World,
+    Config, Entered, Gc, GcCell, GcMut, GcP, Heap, Root, RootCell, Scanner, StopReason, Stress, Trace, Weak, World,
+    add_cleanup,
 };
 use std::process::Command;
 use std::sync::OnceLock;
@@ -121,6 +122,37 @@ fn read_after_free() {
     println!("it went through: {found:?}");
 }
 
+/// Has something to drop.
+#[derive(Trace)]
+struct Owner {
+    name: String,
+}
+
+/// Writes to what was dropped.
+fn write_after_drop() {
+    let mut stress = Stress::default();
+    stress.poison = true;
+    let heap = heap(Config { stress, ..Config::default() });
+    heap.acquire_p(heap.new_p());
+    // One stays, and so does the span.
+    let new = |name: &str| Gc::new(Owner { name: name.to_owned() });
+    let (lost, kept) = (new("lost"), Root::new(new("kept")));
+    heap.collect();
+    assert_eq!(heap.run_afterlife(10), 1);
+    // SAFETY: none: the object is dead.
+    unsafe { Gc::as_ptr(lost).cast::<u64>().byte_add(8).write(0xbad) };
+    (0..100_000).for_each(|_| _ = std::hint::black_box(new("new")));
+    assert_eq!(Gc::with(kept.get(), |k| k.name.clone()), "kept");
+}
+
+/// What a thread without a P does with a weak pointer.
+fn with_weak(misuse: impl FnOnce(Weak<Node>) + Send) {
+    let heap = heap(Config::default());
+    heap.acquire_p(heap.new_p());
+    let weak = Weak::new(node());
+    std::thread::scope(|s| drop(s.spawn(move || misuse(weak))));
+}
+
 static STATIC: RootCell<Node> = RootCell::new();
 
 type Case = (&'static str, fn(), &'static str);
@@ -134,6 +166,10 @@ const CASES: &[Case] = &[
     ("root", || beside_a_stop(false, |root, _, _| _ = root.get()), STOPPED),
     ("new", || beside_a_stop(false, |_, _, _| _ = node()), STOPPED),
     ("mutable", || beside_a_stop(false, |_, node, _| node.mutable.with(|_| ())), STOPPED),
+    ("weak", || beside_a_stop(false, |_, node, _| _ = Weak::new(node)), STOPPED),
+    ("cleanup", || beside_a_stop(false, |_, node, _| _ = add_cleanup(node, drop, 1)), STOPPED),
+    ("upgrade", || with_weak(|weak| _ = weak.upgrade()), "a weak pointer is upgraded by a thread that holds no P"),
+    ("write-after-drop", write_after_drop, "was written to: byte 8 of it holds 0xbad"),
     ("no-p", || std::thread::scope(|s| drop(s.spawn(|| STATIC.get()))), "by a thread that holds no P"),
     ("write-after-free", write_after_free, "was written to: byte 8 of it holds 0xbad"),
 ];

@@ -5,12 +5,13 @@
 
 use super::record::RecordId;
 use super::unless_panic;
+use crate::faults::{self, Fault};
 use crate::gc::Gc;
 use crate::heap::Heap;
 use crate::layout::{Conservative, NoGc, Trace, TypeDesc};
-use crate::p::GcP;
+use crate::p::{GcP, holder};
 use crate::root::Root;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, word};
 use core::fmt;
 use core::mem::MaybeUninit;
 
@@ -63,7 +64,7 @@ where
     }
     let task = Gc::new(Conservative(TaskOf { head: Task { finish: finish::<F, A> }, call }));
     let root = Root::new(task).into_slot();
-    let heap = GcP::current().heap();
+    let heap = holder("a cleanup is added").heap();
     let record = heap.cleanup_record(object.addr(), root);
     crate::gc::keep_alive(object);
     Cleanup { heap, record }
@@ -90,10 +91,13 @@ unsafe fn finish<F: FnOnce(A), A>(heap: &'static Heap, task: Gc<Conservative<Tas
     // SAFETY: the caller's contract. This stack may be black already, so what moves onto it is shaded, with no
     // safepoint in between.
     let (f, arg) = unsafe {
-        heap.shade_value(&raw const (*task).call);
+        if !faults::active(Fault::CleanupUnshaded) {
+            heap.shade_value(&raw const (*task).call);
+        }
         let call = (*task).call.as_ptr().read();
         // The task no longer keeps what has moved out.
         (*task).call.as_mut_ptr().write_bytes(0, 1);
+        word::adopt((&raw const (*task).call).addr(), size_of::<(F, A)>());
         call
     };
     if run {
@@ -125,7 +129,7 @@ impl Cleanup {
     /// Takes the cleanup back, and drops its function and its argument here. `false`: too late (the object was found
     /// dead, so it has run or will), or it was stopped before. Needs a P, of the object's own heap.
     pub fn stop(&self) -> bool {
-        if !core::ptr::eq(GcP::current().heap(), self.heap) {
+        if !core::ptr::eq(holder("a cleanup is stopped").heap(), self.heap) {
             return false;
         }
         match self.heap.stop_cleanup(self.record) {
@@ -146,8 +150,6 @@ impl Heap {
         self.afterlife.take_due(1);
         // SAFETY: the slot came from `take_due_cleanup`, which gives it once.
         unless_panic(|| unsafe { GcP::current().heap().finish_task(root, true) });
-        // Relaxed: statistics.
-        self.afterlife.cleaned.fetch_add(1, Ordering::Relaxed);
         true
     }
 

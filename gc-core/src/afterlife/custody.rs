@@ -97,7 +97,7 @@ impl Heap {
     /// Sweeps one span in custody, if one needs it. The caller holds a P.
     pub(crate) fn sweep_one_in_custody(&self) -> bool {
         let custody = &self.afterlife.custody;
-        if custody.len.load(Ordering::Relaxed) == 0 {
+        if custody.len.load(Ordering::Relaxed) == 0 || faults::active(Fault::CustodyUnswept) {
             return false;
         }
         self.sweep_first(&mut custody.lists.lock())
@@ -162,7 +162,6 @@ impl Heap {
     fn dropped(&self, span: &Span, n: usize) {
         let custody = &self.afterlife.custody;
         self.afterlife.take_due(n);
-        self.afterlife.dropped.fetch_add(n as u64, Ordering::Relaxed);
         {
             let mut lists = custody.lists.lock();
             if span.doomed.fetch_sub(n as u32, Ordering::Relaxed) > n as u32 {

@@ -25,10 +25,11 @@ mod weak;
 pub use cleanup::{Cleanup, add_cleanup};
 pub use weak::Weak;
 
+use crate::events::Event;
 use crate::heap::Heap;
 use crate::layout::GRANULE;
 use crate::p::GcP;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, MapError, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, MapError, Ordering};
 use core::panic::AssertUnwindSafe;
 use custody::Custody;
 use record::Records;
@@ -44,8 +45,6 @@ pub(crate) struct Afterlife {
     due: AtomicUsize,
     /// Somebody runs them.
     running: AtomicBool,
-    dropped: AtomicU64,
-    cleaned: AtomicU64,
 }
 
 impl Afterlife {
@@ -56,16 +55,13 @@ impl Afterlife {
             custody: Custody::new(bytes / GRANULE)?,
             due: AtomicUsize::new(0),
             running: AtomicBool::new(false),
-            dropped: AtomicU64::new(0),
-            cleaned: AtomicU64::new(0),
         })
     }
 
-    /// What is due, and how many objects were dropped and cleanups run so far.
-    pub fn figures(&self) -> (usize, u64, u64) {
-        // Relaxed: statistics.
-        let o = Ordering::Relaxed;
-        (self.due.load(o), self.dropped.load(o), self.cleaned.load(o))
+    /// What is to run.
+    pub fn due(&self) -> usize {
+        // Relaxed: a hint.
+        self.due.load(Ordering::Relaxed)
     }
 
     /// `n` more drops or cleanups are to run.
@@ -84,8 +80,7 @@ impl Heap {
     /// Whether drops or cleanups are to run: the host should have [`run_afterlife`](Heap::run_afterlife) called. One
     /// load; may be late.
     pub fn afterlife_due(&self) -> bool {
-        // Relaxed: a hint.
-        self.afterlife.due.load(Ordering::Relaxed) > 0
+        self.afterlife.due() > 0
     }
 
     /// Runs cleanups and drops of objects that were found dead, about `budget` of them, and says how many. Returns 0
@@ -99,20 +94,26 @@ impl Heap {
         if !self.afterlife_due() || life.running.swap(true, Ordering::Acquire) {
             return 0;
         }
-        let mut done = 0;
-        while done < budget {
-            let some = if self.run_cleanup() { 1 } else { self.run_drops(BATCH.min(budget - done)) };
-            if some == 0 {
-                break;
+        let (mut drops, mut cleanups) = (0, 0);
+        while drops + cleanups < budget {
+            if self.run_cleanup() {
+                cleanups += 1;
+            } else {
+                match self.run_drops(BATCH.min(budget - drops - cleanups)) {
+                    0 => break,
+                    n => drops += n,
+                }
             }
-            done += some;
             // Relaxed: a hint; what it leads to synchronises.
             if GcP::current().preempt.load(Ordering::Relaxed) {
                 self.world.at_safepoint(&mut || {});
             }
         }
+        if drops + cleanups > 0 {
+            self.emit(&Event::Afterlife { drops, cleanups });
+        }
         life.running.store(false, Ordering::Release);
-        done
+        drops + cleanups
     }
 }
 

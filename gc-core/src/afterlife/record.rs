@@ -108,7 +108,9 @@ impl Records {
     fn retire(&self, id: u32) {
         let record = self.get(id);
         record.object.store(0, Ordering::Relaxed);
-        record.tag.store(record.tag.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if !faults::active(Fault::StaleWeak) {
+            record.tag.store(record.tag.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
     }
 
     fn free(&self, lists: &mut Lists, id: u32) {
@@ -178,7 +180,8 @@ impl Heap {
             }
             return Some(object);
         }
-        (made == self.sweepgen() || self.alloc_map().is_marked(self.granule_of(object))).then_some(object)
+        let alive = made == self.sweepgen() || self.alloc_map().is_marked(self.granule_of(object));
+        (alive || faults::active(Fault::WeakUpgradeDead)).then_some(object)
     }
 
     /// Part of a span's sweep: takes the records of dead objects off the list. The caller owns the span.

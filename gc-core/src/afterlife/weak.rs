@@ -4,7 +4,7 @@ use super::record::RecordId;
 use crate::gc::Gc;
 use crate::heap::Heap;
 use crate::layout::{NoGc, Trace, TypeDesc};
-use crate::p::GcP;
+use crate::p::holder;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
@@ -47,7 +47,7 @@ impl<T: ?Sized> Weak<T> {
     /// A weak pointer to `object`. Needs a P. Takes longer the more objects beside it have weak pointers or cleanups:
     /// it looks through those of the same span.
     pub fn new(object: Gc<T>) -> Weak<T> {
-        let heap = GcP::current().heap();
+        let heap = holder("a weak pointer is made").heap();
         let weak = Weak { heap, record: heap.weak_record(object.addr()), target: PhantomData };
         crate::gc::keep_alive(object);
         weak
@@ -59,7 +59,7 @@ impl<T: ?Sized> Weak<T> {
     /// An object that only weak pointers lead to is found dead by the next cycle that begins, or by the present one.
     /// Once this has returned `None` it always will.
     pub fn upgrade(&self) -> Option<Gc<T>> {
-        let p = GcP::current();
+        let p = holder("a weak pointer is upgraded");
         if !core::ptr::eq(p.heap(), self.heap) {
             return None;
         }

@@ -10,9 +10,9 @@ use super::store::before_store;
 use crate::faults::{self, Fault};
 use crate::gc::Gc;
 use crate::heap::Heap;
-use crate::p::{GcP, forbidden};
+use crate::p::holder;
 use crate::root::Slot;
-use crate::sync::{AtomicPtr, Ordering, RawLock, current};
+use crate::sync::{AtomicPtr, Ordering, RawLock};
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
@@ -127,14 +127,6 @@ impl<T: ?Sized> RootCell<T> {
             heap.roots.defer_slot(slot);
         }
     }
-}
-
-/// The P of this thread, which must have one.
-fn holder(what: &str) -> &'static GcP {
-    if current::state() & (current::NO_P | current::STOPPED) != 0 {
-        forbidden(format_args!("{what}"));
-    }
-    GcP::current()
 }
 
 impl<T: ?Sized> Default for RootCell<T> {

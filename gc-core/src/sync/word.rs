@@ -23,7 +23,7 @@ pub unsafe fn at<'a>(addr: usize) -> &'a AtomicUsize {
 /// Makes plain stores to `[addr, addr + bytes)` visible as words. Costs nothing in production.
 ///
 /// # Safety
-/// The range is inside the heap, initialised, and not yet published.
+/// The range is inside the heap, initialised, and nobody else writes it.
 #[inline(always)]
 pub unsafe fn adopt(addr: usize, bytes: usize) {
     #[cfg(loom)]

@@ -1,10 +1,10 @@
 //! The list of models, and the program that runs them.
 
+mod afterlife;
 mod greyobject;
 mod hybrid;
 mod mutable;
 mod spans;
-mod weak;
 mod world;
 
 use loom::model::Builder;
@@ -42,7 +42,9 @@ const MODELS: &[Model] = &[
     spans::SWEEP,
     spans::PUBLISH,
     spans::CACHED,
-    weak::MODEL,
+    afterlife::WEAK,
+    afterlife::CLEANUP,
+    afterlife::DROP,
 ];
 
 /// Executions of the model in this process.

@@ -160,6 +160,16 @@ impl TwoPs {
         self.state.lock().unwrap().stack.push(Gc::as_ptr(object).addr());
     }
 
+    /// Address of the last one.
+    pub fn top(&self) -> Option<usize> {
+        self.state.lock().unwrap().stack.last().copied()
+    }
+
+    /// Runs up to `budget` drops and cleanups; says how many.
+    pub fn bury(&self, budget: usize) -> usize {
+        self.heap().run_afterlife(budget)
+    }
+
     /// Takes the last one off.
     pub fn pop(&self) {
         self.state.lock().unwrap().stack.pop();
