@@ -413,3 +413,17 @@ fn handles_may_outlive_the_runtime() {
     });
     drop((tx, rx, h, m));
 }
+
+/// Time slices of who never waits are for those in the P's own queue, too.
+#[test]
+fn who_never_waits_lets_others_run() {
+    run(with_procs(1), || {
+        let ran = Arc::new(AtomicBool::new(false));
+        let (mine, begin) = (ran.clone(), Instant::now());
+        spawn(move || mine.store(true, Ordering::SeqCst));
+        while !ran.load(Ordering::SeqCst) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "the other goroutine did not run in a minute");
+            poll();
+        }
+    });
+}

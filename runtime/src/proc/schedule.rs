@@ -298,6 +298,10 @@ fn leave_safepoint(sched: &'static Sched, m: &'static M, gp: &'static G) -> *con
         gp.casgstatus(g::WAITING, g::RUNNABLE);
         dropg(m, gp);
         sched.globrunqput(&mut sched.lock(), gp);
+        // It has left the P's own queue to the others, so that comes first: a look at the global one would find `gp`
+        // again, slice after slice.
+        p.slice_over.store(false, Ordering::SeqCst);
+        demote_next(sched, p);
         return core::ptr::null();
     }
     if gp.noyield.load(Ordering::Relaxed) {
