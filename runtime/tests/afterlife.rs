@@ -178,3 +178,27 @@ fn all_asleep_is_still_seen() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("all goroutines are asleep") && text.matches("\ngoroutine ").count() == 1, "{text}");
 }
+
+#[derive(Trace)]
+struct Bulky {
+    token: Token,
+    bulk: [u8; 1000],
+}
+
+/// The goroutine that drops gets its turn although another one never waits.
+#[test]
+fn drops_keep_up_with_who_allocates() {
+    for procs in [1, 2] {
+        run(with_procs(procs).min_heap(4 << 20), || {
+            let drops = Arc::new(AtomicUsize::new(0));
+            let mut made = 0;
+            while drops.load(Ordering::SeqCst) < 50_000 {
+                let bulky = Gc::new(Bulky { token: Token { drops: drops.clone() }, bulk: [made as u8; 1000] });
+                assert_eq!(Gc::with(bulky, |b| b.bulk[999]), made as u8);
+                made += 1;
+                assert!(made < 5_000_000, "hardly anything is dropped: {:?}", gc::stats());
+            }
+            assert!(gc::stats().cycles > 5);
+        });
+    }
+}
