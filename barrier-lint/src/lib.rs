@@ -60,21 +60,47 @@
 //! | `type annotations needed` at `Type::f()` | write the type's arguments: `Type::<T>::f()` |
 //! | `found a different fn item` | your function bears the name of a listed one of `core`'s: call it by a longer path |
 //!
-//! Not seen here: drop glue, overloaded operators, `Index` and explicit `*` of a smart pointer, what closures drop,
-//! glob imports that a local function shadows, upper-case functions passed as values, the bodies of `asm!` and foreign
-//! functions.
+//! | `destructor of D cannot be evaluated at compile-time` | (twin) a value with drop glue goes here: hand it on, or mark its `impl Drop` |
+//!
+//! # What the compiler implies
+//!
+//! Under `--cfg barrier_lint_twin` each checked body has a *twin*, in which the compiler looks for the calls that nobody
+//! wrote: drop glue, operators, indexing, dereferencing. In this repository `cargo verify` does that; elsewhere:
+//!
+//! ```text
+//! cargo check --target-dir target/twin --config 'build.rustflags=["--cfg=barrier_lint_twin"]'
+//! ```
+//!
+//! Only ever check with that flag, never run: certified `impl Drop`s are left out. What passes:
+//!
+//! * Values without drop glue, values that are moved out on every path, and types whose `impl Drop` is marked and whose
+//!   fields need no more. A standard container has drop glue; put it into a `ManuallyDrop`, or hand it on.
+//! * Operators of numbers and pointers, and what is made of them. Derived ones are certified:
+//!   `certify! { operators Id: "derived"; }`.
+//! * `*`, fields and methods behind references, `Box`, and what has a marked `impl Deref` (and `DerefMut`); indexing of
+//!   arrays and slices, and of what has a marked `impl Index`. That `impl` is checked as any other.
+//!
+//! Not seen here either: what closures drop, a `Deref` that coerces an argument, what temporaries drop that are consumed by
+//! their name only (`unwrap…`, `map…`, `into_…`); glob imports that a local function shadows, upper-case functions passed as
+//! values, the bodies of `asm!` and foreign functions. Those are for `cargo barrier-lint`.
 #![deny(missing_docs)]
 
 extern crate self as barrier_lint;
 
 #[doc(hidden)]
 pub mod certified;
+mod implied;
 mod place;
 mod ptr;
 mod record;
 mod token;
 mod witness;
 
+pub use implied::Operand;
+#[doc(hidden)]
+pub use implied::{
+    Answer, CertifiedDeref, CertifiedDerefMut, Indexed, Stripped, element, indexed, opaque, operand, reached, strip,
+};
 pub use place::{NotInHeap, OffHeap, OnHeap, Place};
 pub use ptr::NoBarrierPtr;
 #[doc(hidden)]
@@ -132,6 +158,7 @@ pub use witness::{
 /// * `receiver = "reason"`, on an `impl Deref`: methods of the target may be called through this type, since it has no
 ///   method of its own that would stand before one of them (a smart pointer).
 /// * `indirect = "reason"`: what the body calls through values holds none.
+/// * `implied = "reason"`: nor does what the compiler implies; no twin.
 ///
 /// ```
 /// use barrier_lint::nowritebarrierrec;
@@ -240,9 +267,11 @@ pub use barrier_lint_macros::canary;
 ///     // Methods of types from elsewhere. The trait must be in scope at the call.
 ///     trait Threads { id } for std::thread::Thread: "reads a field";
 ///     trait Lists { len, fn new } for [T] Vec<T>: "reads a field; allocates nothing";
+///     // Types that may be compared and computed with.
+///     operators Task, [T] Pair<T>: "derived";
 /// }
 /// # pub extern "C" fn switch() {}
-/// # pub struct Task; impl Task { fn run(&self) {} fn idle() -> Task { Task } }
+/// # struct Pair<T>(T); pub struct Task; impl Task { fn run(&self) {} fn idle() -> Task { Task } }
 /// #[nowritebarrierrec]
 /// fn f(t: &std::thread::Thread, v: &Vec<u32>) -> usize {
 ///     switch();

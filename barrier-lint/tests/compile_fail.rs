@@ -4,7 +4,7 @@
 fn pass_and_fail() {
     let t = trybuild::TestCases::new();
     t.pass("tests/pass/*.rs");
-    // What nobody refuses yet; see the list there.
+    // What nobody refuses; see the list there.
     t.pass("tests/escapes/*.rs");
     t.compile_fail("tests/fail/*.rs");
 }

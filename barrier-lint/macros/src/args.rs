@@ -49,6 +49,8 @@ pub struct Args {
     pub asm: Option<LitStr>,
     /// Why what the body calls through values holds no barrier.
     pub indirect: Option<LitStr>,
+    /// Why what the compiler implies in the body holds no barrier: no twin.
+    pub implied: Option<LitStr>,
     /// On an `impl Deref`: why no method of the type itself stands before one of its target.
     pub receiver: Option<LitStr>,
     /// Why this M holds a P in the body, which binds `wb`.
@@ -66,13 +68,14 @@ impl Parse for Args {
                 "foreign_trait" => args.foreign_trait = true,
                 "asm" => args.asm = Some(reason(&name, input)?),
                 "indirect" => args.indirect = Some(reason(&name, input)?),
+                "implied" => args.implied = Some(reason(&name, input)?),
                 "receiver" => args.receiver = Some(reason(&name, input)?),
                 "wb" => args.wb = Some(reason(&name, input)?),
                 _ => {
                     return Err(Error::new(
                         name.span(),
                         "expected `assoc`, `tr_impl`, `foreign_trait`, `asm = \"reason\"`, `indirect = \"reason\"`, \
-                         `receiver = \"reason\"` or `wb = \"reason\"`",
+                         `implied = \"reason\"`, `receiver = \"reason\"` or `wb = \"reason\"`",
                     ));
                 }
             }
@@ -108,8 +111,10 @@ impl Args {
         if self.wb.is_some() && kind != Kind::Yes {
             return misfit("a `Wb` is obtained only in a #[yeswritebarrierrec(wb = \"reason\")] function");
         }
-        if (self.asm.is_some() || self.indirect.is_some()) && kind != Kind::NoRec {
-            return misfit("`asm` and `indirect` belong to #[nowritebarrierrec]: no other body is checked that far");
+        if (self.asm.is_some() || self.indirect.is_some() || self.implied.is_some()) && kind != Kind::NoRec {
+            return misfit(
+                "`asm`, `indirect` and `implied` belong to #[nowritebarrierrec]: no other body is checked that far",
+            );
         }
         Ok(())
     }

@@ -17,11 +17,10 @@ pub fn check(kind: Kind, args: &Args, sig: &Signature, block: &mut Block, errors
     if cfg!(loom) {
         return;
     }
-    let mut walk =
-        Walk { kind, args, krate: krate::path(), bound: Bindings::of(sig, &block.stmts), errors, methods: false };
+    let mut walk = Walk { kind, args, bound: Bindings::of(sig, &block.stmts), errors, methods: false };
     walk.visit_block_mut(block);
     if walk.methods {
-        let krate = &walk.krate;
+        let krate = krate::path();
         let import: Stmt = match kind {
             Kind::NoRec => {
                 parse_quote!(#[allow(unused_imports, clippy::wildcard_imports)] use #krate::certified::*;)
@@ -35,7 +34,6 @@ pub fn check(kind: Kind, args: &Args, sig: &Signature, block: &mut Block, errors
 pub struct Walk<'a> {
     kind: Kind,
     pub args: &'a Args,
-    pub krate: TokenStream,
     pub bound: Bindings,
     errors: &'a mut Vec<Error>,
     /// Whether a method was called, for which the standard library's witnesses must be in scope.
@@ -92,11 +90,12 @@ impl Walk<'_> {
     fn method_witness(&mut self, raw: &ExprMethodCall) -> Option<TokenStream> {
         let (receiver, method) = (&raw.receiver, &raw.method);
         let span = method.span();
-        let krate = &self.krate;
+        let krate = krate::at(span);
         let dead = match self.kind {
             Kind::NoRec => {
                 let w = witness::method_name(method);
-                let r = syn::Ident::new("r", Span::mixed_site().located_at(span));
+                // A name at the user's place, so that the error is there as a whole; it hides nothing that is used after it.
+                let r = syn::Ident::new("r", span);
                 quote_spanned!(span=> #[allow(static_mut_refs)] let #r = &(#receiver); #krate::direct(#r, #r.#w());)
             }
             _ if known::may_be_store(&method.to_string()) => {
@@ -141,8 +140,8 @@ impl Walk<'_> {
         call.args.extend(checked);
         // Drops its argument if it is not wanted.
         if self.strict() && call.method == "then_some" {
-            let krate = &self.krate;
             let span = call.method.span();
+            let krate = krate::at(span);
             call.args.iter_mut().for_each(|a| *a = Expr::Verbatim(quote_spanned!(span=> #krate::copied(#a))));
         }
     }
@@ -297,8 +296,8 @@ impl VisitMut for Walk<'_> {
             // On an `Option` only: on a `Result` it converts the error with `From`.
             Expr::Try(t) if self.strict() => {
                 self.visit_expr_mut(&mut t.expr);
-                let (krate, option) = (&self.krate, &t.expr);
                 let span = t.question_token.span();
+                let (krate, option) = (krate::at(span), &t.expr);
                 *t.expr = Expr::Verbatim(quote_spanned!(span=> #krate::question_mark(#option)));
             }
             Expr::Await(a) if self.strict() => {

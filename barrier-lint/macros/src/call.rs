@@ -7,7 +7,7 @@ use syn::visit_mut::VisitMut;
 use syn::{Expr, ExprCall, ExprPath, Ident, Path, PathArguments};
 
 use crate::body::Walk;
-use crate::{known, witness};
+use crate::{known, krate, witness};
 
 /// `path`, whose last segment has lost its arguments: they are the function's, not its shadow type's.
 fn bare(path: &Path) -> Path {
@@ -36,8 +36,8 @@ pub fn rewrite(walk: &mut Walk, call: &mut ExprCall) -> Option<Expr> {
             } else if known::is_upper(&last.ident.to_string()) || last.ident == "Self" {
                 return Some(constructor(walk, p, &mut call.args));
             } else if is_primitive_from(&p.path) {
-                let krate = walk.krate.clone();
                 let span = p.span();
+                let krate = krate::at(span);
                 call.args.iter_mut().for_each(|a| {
                     walk.visit_expr_mut(a);
                     *a = Expr::Verbatim(quote_spanned!(span=> #krate::prim(#a)));
@@ -103,8 +103,8 @@ fn is_drop(path: &Path) -> bool {
 /// `drop(x)` calls `Drop::drop`, which must be marked for the type of `x`.
 fn dropped(walk: &mut Walk, path: &Path, value: &mut Expr) -> Expr {
     let span = path.span();
-    let krate = walk.krate.clone();
-    let (r, raw) = (Ident::new("r", Span::mixed_site()), value.clone());
+    let krate = krate::at(span);
+    let (r, raw) = (Ident::new("r", span), value.clone());
     let w = witness::method_name(&Ident::new("drop", span));
     walk.use_methods();
     walk.visit_expr_mut(value);
@@ -119,7 +119,7 @@ pub fn value(walk: &mut Walk, p: &ExprPath) -> Option<Expr> {
     let path = &p.path;
     let last = path.segments.last()?;
     let span = last.ident.span();
-    let krate = &walk.krate;
+    let krate = krate::at(span);
     let is_bound = path.get_ident().is_some_and(|i| walk.bound.contains(i));
     if is_bound || known::is_upper(&last.ident.to_string()) {
         return None;
@@ -143,7 +143,7 @@ pub fn value(walk: &mut Walk, p: &ExprPath) -> Option<Expr> {
         let bare = bare(path);
         quote_spanned!(span=> if false { #krate::same(#listed, #bare #args); })
     } else if p.qself.is_none()
-        && let Some(listed) = known::core_constructor(path, krate)
+        && let Some(listed) = known::core_constructor(path, &krate)
     {
         let mut ty = path.clone();
         ty.segments.pop();

@@ -18,6 +18,8 @@ enum Entry {
     Impl { generics: Generics, ty: Box<Type>, methods: Vec<Method> },
     /// `pub trait Name { method, fn assoc } for [T] Type, Type: "reason";` Types from elsewhere.
     Trait { vis: Visibility, name: Ident, methods: Vec<Method>, types: Vec<(Generics, Type)> },
+    /// `operators [T] Type, Type: "reason";` Types whose operators run no barrier.
+    Operators(Vec<(Generics, Type)>),
 }
 
 struct Method {
@@ -49,6 +51,20 @@ fn generics(input: ParseStream) -> Result<Generics> {
     Ok(generics)
 }
 
+syn::custom_keyword!(operators);
+
+/// `[T] Type, Type`, up to the colon.
+fn types(input: ParseStream) -> Result<Vec<(Generics, Type)>> {
+    let mut types = Vec::new();
+    while !input.peek(Token![:]) {
+        types.push((generics(input)?, input.parse()?));
+        if !input.peek(Token![:]) {
+            input.parse::<Token![,]>()?;
+        }
+    }
+    Ok(types)
+}
+
 impl Parse for Certify {
     fn parse(input: ParseStream) -> Result<Self> {
         let mut entries = Vec::new();
@@ -68,14 +84,10 @@ impl Parse for Certify {
                 input.parse::<Token![trait]>()?;
                 let (name, methods) = (input.parse()?, methods(input)?);
                 input.parse::<Token![for]>()?;
-                let mut types = Vec::new();
-                while !input.peek(Token![:]) {
-                    types.push((generics(input)?, input.parse()?));
-                    if !input.peek(Token![:]) {
-                        input.parse::<Token![,]>()?;
-                    }
-                }
-                Entry::Trait { vis, name, methods, types }
+                Entry::Trait { vis, name, methods, types: types(input)? }
+            } else if ahead.peek(operators) {
+                input.parse::<operators>()?;
+                Entry::Operators(types(input)?)
             } else {
                 return Err(ahead.error());
             });
@@ -111,6 +123,10 @@ pub fn expand(certify: Certify) -> TokenStream {
     let (krate, quiet) = (krate::path(), witness::quiet());
     let entries = certify.0.iter().map(|entry| match entry {
         Entry::Fn { vis, name } => shadow(vis, name),
+        Entry::Operators(types) => {
+            let impls = types.iter().map(|(g, ty)| quote!(#quiet unsafe impl #g #krate::Operand for #ty {}));
+            quote!(#(#impls)*)
+        }
         Entry::Use { vis, colon, tree } => {
             let mut names = Vec::new();
             imported(tree, &mut names);

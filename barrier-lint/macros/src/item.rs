@@ -9,7 +9,7 @@ use syn::{
 };
 
 use crate::args::{Args, Kind};
-use crate::{body, krate, record, witness};
+use crate::{body, krate, record, twin, witness};
 
 /// What an attribute can stand on.
 pub enum Marked {
@@ -61,7 +61,12 @@ pub fn expand(kind: Kind, args: &Args, marked: Marked) -> Result<TokenStream> {
     match marked {
         Marked::Fn(f) if kind == Kind::Canary => Ok(canary(args, *f)),
         _ if kind == Kind::Canary => Err(Error::new(Span::call_site(), "a canary is a function with a body")),
-        Marked::Fn(f) => Ok(function(kind, args, *f)),
+        Marked::Fn(f) => {
+            let Checked { function, twin } = function(kind, args, *f, "");
+            // A trait's `impl` can have none; on the whole `impl`, the attribute finds a place for it.
+            let twin = twin.filter(|_| !(args.tr_impl || args.foreign_trait));
+            Ok(quote!(#function #twin))
+        }
         Marked::Required(attrs, sig) => {
             let witness = required(kind, &attrs, &sig);
             Ok(quote!(#(#attrs)* #sig; #witness))
@@ -71,8 +76,16 @@ pub fn expand(kind: Kind, args: &Args, marked: Marked) -> Result<TokenStream> {
     }
 }
 
-/// One function with a body, together with its witness and the errors found in it.
-fn function(kind: Kind, args: &Args, mut f: ImplItemFn) -> TokenStream {
+/// What has become of one function with a body.
+struct Checked {
+    /// The function, its witness, and the errors found in it.
+    function: TokenStream,
+    /// Belongs beside a free function, and into an inherent `impl`.
+    twin: Option<TokenStream>,
+}
+
+/// `place` says where the function stands, for the name of its twin.
+fn function(kind: Kind, args: &Args, mut f: ImplItemFn, place: &str) -> Checked {
     let mut errors = Vec::new();
     if let Some(other) = f.attrs.iter().position(|a| Kind::of(a.path()).is_some()) {
         let other = f.attrs.remove(other);
@@ -85,10 +98,12 @@ fn function(kind: Kind, args: &Args, mut f: ImplItemFn) -> TokenStream {
             kind.name()
         );
         let error = Error::new_spanned(&f.sig.ident, text).to_compile_error();
-        return quote!(#error #f);
+        return Checked { function: quote!(#error #f), twin: None };
     }
     signature(kind, &f.sig, &mut errors);
     let witness = witness::of(kind, args, &f.attrs, &f.vis, &f.sig);
+    let original = (twin::wanted() && kind == Kind::NoRec && args.implied.is_none()).then(|| f.clone());
+    let is_const = f.sig.constness.is_some();
     match kind {
         Kind::Yes => gate(args, &mut f, &mut errors),
         // The compiler is a stricter checker of `const fn` than any macro: no drops, no calls of other functions.
@@ -97,9 +112,10 @@ fn function(kind: Kind, args: &Args, mut f: ImplItemFn) -> TokenStream {
         }
         _ => {}
     }
+    let twin = original.filter(|_| errors.is_empty() && !is_const).and_then(|f| twin::of(&f, place));
     let record = record::add(kind, args, &mut f);
     let errors = errors.iter().map(Error::to_compile_error);
-    quote!(#(#errors)* #f #witness #record)
+    Checked { function: quote!(#(#errors)* #f #witness #record), twin }
 }
 
 /// A function whose body nobody checks here; outside the whole-program check nobody calls it either.
@@ -204,13 +220,15 @@ fn trait_name(item: &ItemImpl) -> Option<&Ident> {
     Some(&item.trait_.as_ref()?.1.segments.last()?.ident)
 }
 
+/// Traits that nobody can mark, but whose implementations checked bodies ask the type for.
+const ASKED_FOR: [&str; 5] = ["Drop", "Deref", "DerefMut", "Index", "IndexMut"];
+
 fn impl_block(kind: Kind, args: &Args, mut item: ItemImpl) -> TokenStream {
     let mut args = args.clone();
     args.assoc = item.trait_.is_none();
-    // Nobody can mark these traits themselves, but calls of `drop(x)` and of methods behind a `Deref` ask the type.
     let name = trait_name(&item).map(Ident::to_string);
     let name = name.as_deref();
-    args.foreign_trait |= matches!(name, Some("Drop" | "Deref" | "DerefMut"));
+    args.foreign_trait |= name.is_some_and(|n| ASKED_FOR.contains(&n));
     args.tr_impl = item.trait_.is_some() && !args.foreign_trait;
     let context = match (args.assoc, args.tr_impl) {
         (true, _) => "assoc",
@@ -219,13 +237,19 @@ fn impl_block(kind: Kind, args: &Args, mut item: ItemImpl) -> TokenStream {
     };
     let mut certified = matches!(kind, Kind::NoRec | Kind::Yes);
     let mut target = None;
+    let place = item.trait_.as_ref().map(|(_, path, _)| path.to_token_stream().to_string()).unwrap_or_default();
+    let mut twins = Vec::new();
     for i in &mut item.items {
         if let ImplItem::Type(t) = i {
             target = (t.ident == "Target").then(|| t.ty.clone());
         }
         let ImplItem::Fn(f) = i else { continue };
         *i = ImplItem::Verbatim(match has_own(&mut f.attrs, context) {
-            Ok(None) => function(kind, &args, f.clone()),
+            Ok(None) => {
+                let Checked { function, twin } = function(kind, &args, f.clone(), &place);
+                twins.extend(twin);
+                function
+            }
             Ok(Some(own)) => {
                 certified = matches!(own, Kind::NoRec | Kind::Yes);
                 quote!(#f)
@@ -235,10 +259,95 @@ fn impl_block(kind: Kind, args: &Args, mut item: ItemImpl) -> TokenStream {
     }
     let witness = match name {
         Some("Drop") if certified => witness::of_drop(&item),
-        Some("Deref") if certified && args.receiver.is_some() => witness::of_deref(&item, target),
+        Some("Deref") if certified => {
+            let receiver = args.receiver.is_some().then(|| witness::of_deref(&item, target));
+            let deref = witness::of_type(&item, "CertifiedDeref");
+            quote!(#receiver #deref)
+        }
+        Some("DerefMut") if certified => witness::of_type(&item, "CertifiedDerefMut"),
+        Some("Index") if certified => witness::of_type(&item, "Indexed"),
         _ => TokenStream::new(),
     };
-    quote!(#item #witness)
+    let twins = in_inherent_impl(&item, &twins);
+    // What is left of drop glue in the twins' build is what nobody certified.
+    if name == Some("Drop") && certified && twin::wanted() {
+        let (attrs, items) = (&item.attrs, &item.items);
+        let (impl_generics, _, where_clause) = item.generics.split_for_impl();
+        let ty = &item.self_ty;
+        item = parse_quote!(#(#attrs)* impl #impl_generics #ty #where_clause { #(#items)* });
+        let quiet = witness::quiet();
+        return quote!(const _: () = { #quiet #item }; #witness #twins);
+    }
+    quote!(#item #witness #twins)
+}
+
+/// A trait's `impl` can have no `const fn`, so the twins of its functions stand in an inherent one; unless the type's
+/// name says that it can have none, or the trait's arguments are its own.
+fn in_inherent_impl(item: &ItemImpl, twins: &[TokenStream]) -> TokenStream {
+    if item.trait_.is_none() {
+        // Beside the functions. The brackets close before it.
+        let (impl_generics, _, where_clause) = item.generics.split_for_impl();
+        let ty = &item.self_ty;
+        let cfg = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
+        return match twins.is_empty() {
+            true => TokenStream::new(),
+            false => quote!(#(#cfg)* impl #impl_generics #ty #where_clause { #(#twins)* }),
+        };
+    }
+    let of_this_crate = match &*item.self_ty {
+        Type::Path(p) => p.path.get_ident().is_none_or(|i| !crate::known::is_primitive(&i.to_string())),
+        _ => false,
+    };
+    let words: Vec<String> = idents(item.self_ty.to_token_stream());
+    let constrained = item.generics.params.iter().all(|p| match p {
+        syn::GenericParam::Lifetime(_) => true,
+        syn::GenericParam::Type(t) => words.contains(&t.ident.to_string()),
+        syn::GenericParam::Const(c) => words.contains(&c.ident.to_string()),
+    });
+    if twins.is_empty() || !of_this_crate || !constrained {
+        return TokenStream::new();
+    }
+    let (impl_generics, _, where_clause) = item.generics.split_for_impl();
+    let (ty, path) = (&item.self_ty, item.trait_.as_ref().map(|(_, path, _)| path));
+    let types = item.items.iter().filter_map(|i| match i {
+        ImplItem::Type(t) => Some(t.ident.clone()),
+        _ => None,
+    });
+    let types: Vec<Ident> = types.collect();
+    // `Self::Target` is ambiguous outside the trait's impl.
+    let twins = twins.iter().map(|t| qualify(t.clone(), &types, &quote!(<Self as #path>)));
+    let cfg = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
+    quote!(#(#cfg)* impl #impl_generics #ty #where_clause { #(#twins)* })
+}
+
+fn idents(tokens: TokenStream) -> Vec<String> {
+    let words = tokens.into_iter().flat_map(|t| match t {
+        TokenTree::Ident(i) => vec![i.to_string()],
+        TokenTree::Group(g) => idents(g.stream()),
+        _ => Vec::new(),
+    });
+    words.collect()
+}
+
+/// `Self::Name` becomes `<Self as Trait>::Name`, for the names in `types`.
+fn qualify(tokens: TokenStream, types: &[Ident], qualified: &TokenStream) -> TokenStream {
+    let trees: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut out = TokenStream::new();
+    for (i, t) in trees.iter().enumerate() {
+        let names_type = matches!(t, TokenTree::Ident(s) if s == "Self")
+            && matches!(trees.get(i + 3), Some(TokenTree::Ident(n)) if types.contains(n))
+            && matches!(trees.get(i + 1), Some(TokenTree::Punct(p)) if p.as_char() == ':');
+        match t {
+            _ if names_type => out.extend(qualified.clone()),
+            TokenTree::Group(g) => {
+                let mut group = proc_macro2::Group::new(g.delimiter(), qualify(g.stream(), types, qualified));
+                group.set_span(g.span());
+                out.extend([TokenTree::Group(group)]);
+            }
+            t => out.extend([t.clone()]),
+        }
+    }
+    out
 }
 
 fn trait_block(kind: Kind, mut item: ItemTrait) -> TokenStream {

@@ -240,3 +240,36 @@ pub fn may_be_store(method: &str) -> bool {
             | "init"
     )
 }
+
+/// Methods that take their receiver by value, by the names that the standard library gives them.
+pub fn consumes(method: &str) -> bool {
+    method.starts_with("into_")
+        || method.starts_with("unwrap")
+        || method.starts_with("expect")
+        || method.starts_with("map")
+        || matches!(
+            method,
+            "and_then"
+                | "is_some_and"
+                | "is_none_or"
+                | "is_ok_and"
+                | "is_err_and"
+                | "ok"
+                | "err"
+                | "or"
+                | "or_else"
+                | "ok_or"
+                | "ok_or_else"
+                | "xor"
+                | "and"
+                | "filter"
+                | "copied"
+                | "cloned"
+                | "assume_init"
+                | "rev"
+                | "inspect"
+                | "into"
+                | "zip"
+                | "flatten"
+        )
+}

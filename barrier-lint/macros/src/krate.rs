@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use proc_macro_crate::{FoundCrate, crate_name};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
+use quote::quote_spanned;
 
 thread_local! {
     /// The answer for the last manifest folder: a compiler process asks for one crate only.
@@ -13,6 +13,11 @@ thread_local! {
 
 /// The absolute path of `barrier-lint` as seen from the crate under expansion.
 pub fn path() -> TokenStream {
+    at(Span::call_site())
+}
+
+/// The same at a place of the user's, so that an error at what it names points there and not at the attribute.
+pub fn at(span: Span) -> TokenStream {
     let dir = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let segments = LAST.with_borrow_mut(|(last, found)| {
         if found.is_empty() || *last != dir {
@@ -21,8 +26,8 @@ pub fn path() -> TokenStream {
         }
         found.clone()
     });
-    let idents = segments.iter().map(|s| Ident::new(s, Span::call_site()));
-    quote!(#(::#idents)*)
+    let idents = segments.iter().map(|s| Ident::new(s, span));
+    quote_spanned!(span=> #(::#idents)*)
 }
 
 /// Directly, or through a crate that re-exports it. `Itself` covers a crate's own tests and examples too, since each

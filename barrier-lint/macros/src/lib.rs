@@ -14,6 +14,7 @@ mod known;
 mod krate;
 mod place;
 mod record;
+mod twin;
 mod witness;
 
 use args::{Args, Kind};

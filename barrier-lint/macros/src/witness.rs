@@ -112,3 +112,12 @@ pub fn of_deref(item: &ItemImpl, target: Option<Type>) -> TokenStream {
     );
     quote!(#(#impls)*)
 }
+
+/// What an operator trait's implementation leaves behind: that the type's operator is certified.
+pub fn of_type(item: &ItemImpl, what: &str) -> TokenStream {
+    let (krate, quiet) = (krate::path(), quiet());
+    let (impl_generics, _, where_clause) = item.generics.split_for_impl();
+    let attrs = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
+    let (ty, what) = (&item.self_ty, Ident::new(what, Span::call_site()));
+    quote!(#(#attrs)* #quiet unsafe impl #impl_generics #krate::#what for #ty #where_clause {})
+}

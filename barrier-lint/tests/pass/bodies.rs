@@ -20,6 +20,8 @@ struct List {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Id(u32);
 
+barrier_lint::certify! { operators Id: "derived"; }
+
 #[derive(Clone, Copy)]
 enum State {
     Idle,
@@ -169,9 +171,9 @@ fn cells(c: &mut Cells) -> usize {
 }
 
 #[nowritebarrierrec]
-fn moves(v: Option<String>, mut w: Option<String>) -> (String, Option<String>) {
+fn moves(v: Option<String>, mut w: Option<String>) -> (String, [Option<String>; 2]) {
     let taken = w.take();
-    (v.unwrap(), taken)
+    (v.unwrap(), [w, taken])
 }
 
 #[nowritebarrierrec]

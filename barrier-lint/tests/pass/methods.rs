@@ -233,6 +233,7 @@ fn main() {
     let c = std::cell::Cell::new(0);
     early(Guard(&c));
     assert_eq!(*Threads.as_ref(), 1);
-    assert_eq!(c.get(), 5);
+    // With twins, a certified `Drop` is none.
+    assert_eq!(c.get(), if std::mem::needs_drop::<Guard>() { 5 } else { 0 });
     assert_eq!(chains(Cell8(1), &[Cell8(2); 2], 1), 3);
 }

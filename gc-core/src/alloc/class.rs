@@ -10,7 +10,7 @@ use crate::layout::{self, Mask, TypeDesc};
 use crate::sync::{
     AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Ordering, Table, Zeroed, yield_now,
 };
-use barrier_lint::nowritebarrierrec;
+use barrier_lint::{certify, nowritebarrierrec};
 use core::ptr::NonNull;
 
 /// Most classes a heap can have: types plus the size classes of what has no single type.
@@ -28,6 +28,10 @@ pub(crate) enum Scan {
     Array = 2,
     /// Every word, by the conservative look-up.
     Conservative = 3,
+}
+
+certify! {
+    operators Scan: "derived";
 }
 
 /// Spans of one kind, linked through `Span::next`, split by what the sweeper knows of them.

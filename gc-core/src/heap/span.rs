@@ -98,6 +98,7 @@ impl Span {
 /// All spans, by their first page.
 pub(crate) struct Spans(Table<Span>);
 
+#[nowritebarrierrec]
 impl Index<usize> for Spans {
     type Output = Span;
     #[inline(always)]

@@ -97,6 +97,7 @@ impl<T> Table<T> {
     }
 }
 
+#[nowritebarrierrec]
 impl<T> Index<usize> for Table<T> {
     type Output = T;
     #[inline(always)]

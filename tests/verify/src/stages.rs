@@ -15,6 +15,7 @@ pub const STAGES: &[Stage] = &[
     stage("doc", "documentation builds, its examples run", Tier::Commit, doc),
     stage("integration", "tests that use the crates from outside", Tier::Commit, integration),
     stage("compile-fail", "what must not compile does not", Tier::Commit, compile_fail),
+    stage("twins", "no no-barrier function has an implied call", Tier::Commit, twins),
     stage("outside", "a user's crate that names `tricolor` alone", Tier::Commit, outside),
     stage("models", "loom models, each with its failing twin", Tier::Commit, models),
     stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
@@ -25,10 +26,13 @@ pub const STAGES: &[Stage] = &[
 ];
 
 /// Integration tests that are stages of their own.
-const CLAIMED: &[&str] = &["compile_fail", "word_index", "oracle"];
+const CLAIMED: &[&str] = &["compile_fail", "implied", "word_index", "oracle"];
 
 /// Sets the flags that `cargo models` sets; the two share a target folder.
 const LOOM: &str = "build.rustflags=[\"--cfg=loom\"]";
+
+/// Sets the flag that makes the attributes emit twins; programs are never built with it.
+const TWINS: &str = "build.rustflags=[\"--cfg=barrier_lint_twin\"]";
 
 const WORD_INDEX: [&str; 5] = ["lint-barriers", "--package", "tricolor", "--example", "word_index"];
 
@@ -87,8 +91,15 @@ fn integration(workspace: &Workspace) -> Plan {
 }
 
 fn compile_fail(workspace: &Workspace) -> Plan {
-    let suites = workspace.tests_named(&["compile_fail"])?;
+    let suites = workspace.tests_named(&["compile_fail", "implied"])?;
     Ok(vec![Step { expect: Expect::Cases, ..suites }])
+}
+
+/// The sources once more, with what the attributes emit for the compiler to look at (`barrier-lint`'s twins).
+fn twins(workspace: &Workspace) -> Plan {
+    let mut command = workspace.cargo(&["check", "--package", "gc-core", "--package", "tricolor", "--target-dir"]);
+    command.arg(workspace.target.join("twin")).args(["--config", TWINS]);
+    Ok(vec![Step::new(command, Expect::Success)])
 }
 
 fn outside(workspace: &Workspace) -> Plan {
