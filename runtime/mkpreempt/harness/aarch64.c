@@ -61,6 +61,11 @@ uintptr_t arch_pc(const ucontext_t *context)
     return context->uc_mcontext.pc;
 }
 
+void arch_set_pc(ucontext_t *context, uintptr_t pc)
+{
+    context->uc_mcontext.pc = pc;
+}
+
 void arch_inject(ucontext_t *context, char *target)
 {
     mcontext_t *registers = &context->uc_mcontext;

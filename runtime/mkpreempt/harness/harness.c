@@ -168,6 +168,10 @@ static void on_trap(int sig, siginfo_t *info, void *context)
         fflush(stdout);
         _exit(3);
     }
+    if (!variant->start) {
+        arch_set_pc(context, (uintptr_t)victim_resume);
+        return;
+    }
     tricolor_current.in_runtime = 1;
     arch_inject(context, variant->start);
     if (stepping)
@@ -205,12 +209,14 @@ static void a_round(unsigned number)
     image_in.sp = (uintptr_t)stack + BELOW + step * (random_word() % 64);
     arch_prepare(&image_in);
     image_out = no_image;
+    /* Above the stack pointer and in the red zone data, below it what dead calls left. */
+    memset(stack, 0xa5, BELOW - 256);
     random_bytes(stack + BELOW - 256, 2048);
     memcpy(stack_before, stack, sizeof stack);
     memset(ps, 0xa5, sizeof ps);
     tricolor_current = (struct current){.m = &the_m};
     calls = 0;
-    calls_planned = 1 + random_word() % 3;
+    calls_planned = variant->start ? 1 + random_word() % 3 : 0;
     unwinds = number % 64 == 0;
 
     sigset_t mask_before, mask_after;

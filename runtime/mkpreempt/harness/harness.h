@@ -79,7 +79,7 @@ extern uint32_t xsave_mode, level;
 extern char victim_trap[], victim_resume[];
 void victim(void);
 
-/* The assembly under test: the product, then its bad twins. */
+/* The assembly under test: the product, its bad twins, and with a null start the control, which only goes on. */
 struct variant {
     const char *name;
     char *start, *end;
@@ -110,6 +110,7 @@ void arch_compare(const char *where, const struct image *a, const struct image *
 /* Injects a call, as the head of the generated file says. */
 void arch_inject(ucontext_t *context, char *target);
 uintptr_t arch_pc(const ucontext_t *context);
+void arch_set_pc(ucontext_t *context, uintptr_t pc);
 /* The frame's view: general registers, flags, sp, pc. */
 void arch_frame(const uintptr_t *frame, struct image *seen, uintptr_t *pc);
 /* Compares the vector state that the runtime would scan. */

@@ -114,6 +114,11 @@ uintptr_t arch_pc(const ucontext_t *context)
     return context->uc_mcontext.gregs[CONTEXT_PC];
 }
 
+void arch_set_pc(ucontext_t *context, uintptr_t pc)
+{
+    context->uc_mcontext.gregs[CONTEXT_PC] = pc;
+}
+
 void arch_inject(ucontext_t *context, char *target)
 {
     greg_t *registers = context->uc_mcontext.gregs;

@@ -97,6 +97,8 @@ fn entry(asm: &mut Asm) {
     asm.line(format!(".cfi_def_cfa sp, {}", FRAME_BYTES - PUSHED_LR));
     asm.line(format!(".cfi_register {DWARF_PC}, x30"));
     cfi_offset(asm, "x30", PUSHED_LR);
+    asm.note("bti jc, as the interrupted instruction may have been the target of a branch.");
+    asm.line("hint #38");
     asm.line(format!("sub sp, sp, #{PUSHED_LR}"));
     asm.line(format!(".cfi_def_cfa_offset {FRAME_BYTES}"));
 }

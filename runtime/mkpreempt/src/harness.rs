@@ -8,12 +8,18 @@ use crate::outputs::assembly;
 use crate::table::{ARCHES, Arch, Kind};
 use crate::{aarch64, x86};
 use std::fmt::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::{env, fs};
 
 /// The name of the product among the variants.
 const PRODUCT: &str = "product";
+/// The variant that injects nothing: signals alone change no register.
+const CONTROL: &str = "control";
+/// What a twin is expected to call wrong if the processor kills it instead.
+const DIES: &str = "memory fault";
+const SIGSEGV: i32 = 11;
 /// The harness's exit status for "not on this machine".
 const NOT_HERE: i32 = 77;
 
@@ -109,7 +115,13 @@ const X86_TWINS: [Variant; 5] = [
     Variant::new("no-second-save", Fault::Lacks("jmp .Lasync_preempt_save"), "stop_pending"),
 ];
 
-const ALIGNMENT: Variant = Variant::new("no-alignment", Fault::Lacks("and rsp, -16"), "alignment");
+const X86_64_TWINS: [Variant; 2] = [
+    Variant::new("no-alignment", Fault::Lacks("and rsp, -16"), "alignment"),
+    Variant::new("no-clean-header", Fault::Lacks("mov qword ptr [rdi + 528], rax"), DIES),
+];
+
+const I686_TWINS: [Variant; 1] =
+    [Variant::new("no-clean-header", Fault::Lacks("mov dword ptr [edi + 528], eax"), DIES)];
 
 const AARCH64_TWINS: [Variant; 2] = [
     Variant::new("no-second-call", Fault::Lacks("b .Lasync_preempt_call"), "stop_pending"),
@@ -121,8 +133,8 @@ fn variants(arch: &'static Arch) -> Vec<Variant> {
     let mut all = vec![Variant::new(PRODUCT, Fault::None, "")];
     all.extend(arch.registers.iter().map(|r| Variant::new(r.name, Fault::Without(r.name), r.name)));
     match arch.name {
-        "x86_64" => all.extend(X86_TWINS.into_iter().chain([ALIGNMENT])),
-        "i686" => all.extend(X86_TWINS),
+        "x86_64" => all.extend(X86_TWINS.into_iter().chain(X86_64_TWINS)),
+        "i686" => all.extend(X86_TWINS.into_iter().chain(I686_TWINS)),
         _ => all.extend(AARCH64_TWINS),
     }
     all
@@ -203,7 +215,8 @@ fn build(arch: &'static Arch, folder: &Path) -> Result<Built, NotBuilt> {
         writeln!(table, "extern char {symbol}[], {symbol}_end[];").expect("a string takes all text");
         writeln!(rows, "    {{\"{}\", {symbol}, {symbol}_end}},", variant.name).expect("a string takes all text");
     }
-    write!(table, "const struct variant variants[] = {{\n{rows}    {{0}},\n}};\n").expect("a string takes all text");
+    write!(table, "const struct variant variants[] = {{\n{rows}    {{\"{CONTROL}\", 0, 0}},\n    {{0}},\n}};\n")
+        .expect("a string takes all text");
     let (syntax, progbits) =
         if has_steps(arch) { (".intel_syntax noprefix\n", "@progbits") } else { ("", "%progbits") };
     let text = format!("{syntax}{text}.section .note.GNU-stack,\"\",{progbits}\n");
@@ -227,16 +240,23 @@ fn build(arch: &'static Arch, folder: &Path) -> Result<Built, NotBuilt> {
     }
 
     let mut built = Built { program, emulator: None };
-    let runs = |built: &Built| built.run(PRODUCT, "best", 0, false).is_ok_and(|output| output.status.success());
-    if tools.native && runs(&built) {
+    let control = |built: &Built| built.run(CONTROL, "best", 8, false).map_err(NotBuilt::Broken);
+    if tools.native && matches!(control(&built), Ok(output) if output.status.success()) {
         return Ok(built);
     }
-    built.emulator = tools.emulators.iter().copied().find(|emulator| exists(emulator));
-    match built.emulator {
-        Some(_) => Ok(built),
-        None if tools.emulators.is_empty() => Err(NotBuilt::Broken("the harness does not run".to_owned())),
-        None => Err(NotBuilt::Lacks(format!("{} is not installed", tools.emulators[0]))),
+    let Some(first) = tools.emulators.first() else {
+        return Err(NotBuilt::Broken("the control fails: signals alone change registers here".to_owned()));
+    };
+    let emulator = tools.emulators.iter().copied().find(|emulator| exists(emulator));
+    let emulator = emulator.ok_or_else(|| NotBuilt::Lacks(format!("{first} is not installed")))?;
+    built.emulator = Some(emulator);
+    let output = control(&built)?;
+    if output.status.success() {
+        return Ok(built);
     }
+    // It would be the emulator's mistake that every row shows.
+    let said = String::from_utf8_lossy(&output.stdout).trim().replace('\n', "; ");
+    Err(NotBuilt::Lacks(format!("{emulator} loses registers over a signal: {said}")))
 }
 
 /// What a run of the product must be.
@@ -264,6 +284,7 @@ fn bad(output: Result<Output, String>, expected: &str) -> Row {
                 Some(1) if said.lines().any(|line| line.starts_with(&format!("wrong {expected}: "))) => {
                     Row::Pass("noticed".to_owned())
                 }
+                None if expected == DIES && output.status.signal() == Some(SIGSEGV) => Row::Pass("noticed".to_owned()),
                 Some(NOT_HERE) => Row::Skip(said.trim().to_owned()),
                 _ => Row::Fail(format!("a bad twin passes: {} ({})", said.trim().replace('\n', "; "), output.status)),
             }

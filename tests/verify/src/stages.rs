@@ -20,13 +20,14 @@ pub const STAGES: &[Stage] = &[
     stage("models", "loom models, each with its failing twin", Tier::Commit, models),
     stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
     stage("lint-lto", "the same for the shipped profile, and with link-time optimisation", Tier::Long, lint_lto),
+    stage("preempt-asm", "async_preempt keeps every register, on each architecture", Tier::Commit, preempt_asm),
     stage("main-job", "word_index agrees with a single-threaded program", Tier::Commit, main_job),
     stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
     stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri),
 ];
 
 /// Integration tests that are stages of their own.
-const CLAIMED: &[&str] = &["compile_fail", "implied", "word_index", "oracle"];
+const CLAIMED: &[&str] = &["compile_fail", "implied", "word_index", "oracle", "async_preempt"];
 
 /// Sets the flags that `cargo models` sets; the two share a target folder.
 const LOOM: &str = "build.rustflags=[\"--cfg=loom\"]";
@@ -126,6 +127,15 @@ fn lint_lto(workspace: &Workspace) -> Plan {
     Ok(vec![Step::new(command(), Expect::Roots), with("thin"), with("fat")])
 }
 
+fn preempt_asm(workspace: &Workspace) -> Plan {
+    let mkpreempt = |argument| workspace.cargo(&["run", "--quiet", "--package", "mkpreempt", "--", argument]);
+    Ok(vec![
+        Step::new(mkpreempt("--check"), Expect::Success),
+        Step::new(mkpreempt("--harness"), Expect::Summary),
+        workspace.tests_named(&["async_preempt"])?,
+    ])
+}
+
 fn main_job(workspace: &Workspace) -> Plan {
     Ok(vec![workspace.tests_named(&["word_index"])?])
 }
@@ -213,7 +223,7 @@ mod tests {
     fn claimed_tests_are_missed_by_their_stage_and_not_by_integration() {
         let workspace = workspace(&["stops"]);
         assert!(integration(&workspace).is_ok());
-        for plan in [compile_fail, main_job, oracle] {
+        for plan in [compile_fail, preempt_asm, main_job, oracle] {
             assert!(matches!(plan(&workspace), Err(Obstacle::Project(_))));
         }
     }

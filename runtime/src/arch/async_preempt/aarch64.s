@@ -11,6 +11,7 @@
 //   4. lr = pc;
 //   5. pc = async_preempt.
 // It has checked that STACK_BYTES (aarch64.rs) and what async_preempt2 may use are left below sp.
+// Between async_preempt and async_preempt_end it never injects; suspending the thread there is fine.
 //
 // Returning. No instruction loads the pc from memory, so a return by a branch costs a register; Go has one to spare
 // (its REGTMP), Rust code has none. Therefore Frame is laid out as the kernel's signal frame, and the return is the system
@@ -44,6 +45,8 @@ async_preempt:
     .cfi_def_cfa sp, 16
     .cfi_register 96, x30
     .cfi_offset x30, -16
+    // bti jc, as the interrupted instruction may have been the target of a branch.
+    hint #38
     sub sp, sp, #1152
     .cfi_def_cfa_offset 1168
     str x0, [sp, #312]

@@ -10,6 +10,7 @@
 #   3. it stores eip at the new esp;
 #   4. eip = async_preempt. Flags stay as they are, DF too.
 # It has checked that STACK_BYTES (i686.rs) and what async_preempt2 may use are left below esp.
+# Between async_preempt and async_preempt_end it never injects; suspending the thread there is fine.
 #
 # The frame pointer and the stack pointer must survive async_preempt2.
 #

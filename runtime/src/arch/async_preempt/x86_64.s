@@ -10,6 +10,7 @@
 #   3. it stores rip at the new rsp;
 #   4. rip = async_preempt. Flags stay as they are, DF too.
 # It has checked that STACK_BYTES (x86_64.rs) and what async_preempt2 may use are left below rsp.
+# Between async_preempt and async_preempt_end it never injects; suspending the thread there is fine.
 #
 # The order, and what would break if it were another:
 #   - Vector state goes into p.xregs.scratch while the count is one, so nobody suspends this thread in between, and
