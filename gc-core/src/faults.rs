@@ -81,6 +81,8 @@ faults! {
     StaleCache = "stale-cache",
     /// The lists of work buffers have no tags.
     UntaggedBuffers = "untagged-buffers",
+    /// A work buffer is handed over without Release. No x86 machine minds; ThreadSanitizer does.
+    UnpublishedBuffers = "unpublished-buffers",
     /// An object is published before its value is written.
     PublishEarly = "publish-early",
 }

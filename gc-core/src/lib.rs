@@ -45,6 +45,8 @@ mod stop;
 mod stress;
 mod sweep;
 pub mod sync;
+#[cfg(all(test, not(loom)))]
+mod testing;
 mod verify;
 mod world;
 

@@ -5,8 +5,8 @@ mod child;
 mod threads;
 
 use burial::{Book, book, collect_and_bury, dropped, elsewhere, nearly};
+use gc_core::sync::Lock;
 use gc_core::{Config, Gc, GcCell, GcP, Root, Stress, Trace};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use threads::ThreadWorld;
 
@@ -252,13 +252,13 @@ fn heir(id: usize, book: &Book) -> Gc<Heir> {
     Gc::new(Heir { entry: Entry { id, book: book.clone() }, bulk: [id as u8; 1000] })
 }
 
-static HEIRS: Mutex<Vec<Root<Heir>>> = Mutex::new(Vec::new());
+static HEIRS: Lock<Vec<Root<Heir>>> = Lock::new(Vec::new());
 
 impl Drop for Heir {
     fn drop(&mut self) {
         let Entry { id, book } = &self.entry;
         if *id < book.len() / 2 {
-            HEIRS.lock().unwrap().push(Root::new(heir(id + book.len() / 2, book)));
+            HEIRS.lock().push(Root::new(heir(id + book.len() / 2, book)));
         }
     }
 }
@@ -279,7 +279,7 @@ fn a_slot_is_handed_out_after_its_drop() {
             heirs.filter(|(i, _)| i % 5 == 0).map(|(_, h)| Root::new(h)).collect()
         });
         collect_and_bury(heap);
-        let mut heirs = core::mem::take(&mut *HEIRS.lock().unwrap());
+        let mut heirs = core::mem::take(&mut *HEIRS.lock());
         assert!(heirs.len() >= nearly(N - kept.len()));
         heirs.extend(kept);
         for heir in &heirs {

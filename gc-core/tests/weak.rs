@@ -6,10 +6,11 @@ mod lab;
 mod threads;
 
 use burial::{Book, book, collect_and_bury, dropped, elsewhere, nearly};
+use gc_core::sync::Lock;
 use gc_core::{Config, Gc, GcCell, GcP, Heap, Root, Trace, Weak, WorkKind, World, add_cleanup};
 use lab::{Lab, Node, same, with_twins};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use threads::ThreadWorld;
 
@@ -80,7 +81,7 @@ type Seen = (usize, Weak<Plain>);
 
 /// What threads know of each other's objects.
 struct Table {
-    slots: Vec<Mutex<Option<Seen>>>,
+    slots: Vec<Lock<Option<Seen>>>,
     found: AtomicUsize,
     lost: AtomicUsize,
 }
@@ -95,10 +96,10 @@ impl Table {
     /// One look at a slot: an object is put there, found again, or found to be dead. No safepoint under its lock.
     fn visit(&self, at: usize, id: usize, holder: &GcCell<Option<Gc<Plain>>>) {
         let slot = &self.slots[at % self.slots.len()];
-        let seen = *slot.lock().unwrap();
+        let seen = *slot.lock();
         let Some((id, weak)) = seen else {
             let weak = Weak::new(plain(id));
-            *slot.lock().unwrap() = Some((id, weak));
+            *slot.lock() = Some((id, weak));
             return;
         };
         match weak.upgrade() {
@@ -112,7 +113,7 @@ impl Table {
             None => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 assert!(weak.upgrade().is_none());
-                let mut slot = slot.lock().unwrap();
+                let mut slot = slot.lock();
                 if slot.is_some_and(|(_, now)| now == weak) {
                     *slot = None;
                 }
@@ -127,7 +128,7 @@ fn weak_pointers_from_several_threads() {
     let config = Config { verify: true, min_heap: 1 << 16, percent: Some(20), procs: 4, ..Config::default() };
     let (world, heap) = ThreadWorld::start(config);
     world.enter(|| {
-        let slots = (0..2_000).map(|_| Mutex::new(None)).collect();
+        let slots = (0..2_000).map(|_| Lock::new(None)).collect();
         let table = Table { slots, found: AtomicUsize::new(0), lost: AtomicUsize::new(0) };
         let mutate = |thread: usize| {
             let mut random = thread as u64 + 1;

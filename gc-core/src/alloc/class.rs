@@ -14,7 +14,13 @@ use barrier_lint::{certify, nowritebarrierrec};
 use core::ptr::NonNull;
 
 /// Most classes a heap can have: types plus the size classes of what has no single type.
-const MAX_CLASSES: usize = if cfg!(loom) { 4 } else { 1 << 16 };
+const MAX_CLASSES: usize = if cfg!(loom) {
+    4
+} else if cfg!(miri) {
+    64
+} else {
+    1 << 16
+};
 
 /// How the marker reads the objects of a class.
 #[repr(u32)]
@@ -261,5 +267,48 @@ impl Heap {
             }
         }
         Some(span)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::heap::PAGE_SIZE;
+    use crate::layout::Kind;
+    use proptest::prelude::{prop_assert, prop_assert_eq, prop_oneof, proptest};
+
+    proptest! {
+        #![proptest_config(crate::testing::cases(256))]
+        /// Spans start at a page, so slots that are a multiple of the alignment are aligned.
+        #[test]
+        fn slots_of_a_type_hold_it_aligned(log_align in 0..=12_u32, parts in prop_oneof![0..3_usize, 0..5000_usize]) {
+            let align = 1 << log_align;
+            let size = (parts % (layout::SMALL_MAX / align + 1)) * align;
+            let kind = Kind::Data;
+            let desc = Box::leak(Box::new(TypeDesc { size, align, kind, fields: &[], drop: None, name: "T" }));
+            let classes = Classes::new().unwrap();
+            let index = classes.typed(desc);
+            let slot = classes.get(index).slot();
+            prop_assert!(slot >= size.max(1) && slot.is_multiple_of(align) && slot.is_multiple_of(layout::GRANULE));
+            prop_assert!(slot - size < align.max(layout::GRANULE) || size == 0, "{} for {}", slot, size);
+            let bytes = layout::span_pages(slot) * PAGE_SIZE;
+            prop_assert!(bytes % slot <= bytes / 8);
+            prop_assert_eq!(classes.typed(desc), index, "a type has one class");
+        }
+
+        #[test]
+        fn slots_by_size_hold_it_with_little_waste(bytes in 1..=3 * layout::SMALL_MAX, other in 1..=layout::SMALL_MAX) {
+            let classes = Classes::new().unwrap();
+            let index = classes.sized(Scan::Array, bytes);
+            let slot = classes.get(index).slot();
+            if bytes > layout::SMALL_MAX {
+                prop_assert!(slot > layout::SMALL_MAX);
+            } else {
+                prop_assert!(slot >= bytes && (slot - bytes < layout::GRANULE || (slot - bytes) * 8 <= slot));
+                let second = classes.get(classes.sized(Scan::Array, other)).slot();
+                prop_assert!((bytes <= other && slot <= second) || (bytes >= other && slot >= second));
+            }
+            prop_assert!(classes.sized(Scan::Conservative, bytes) != index, "read in another way");
+        }
     }
 }

@@ -12,7 +12,8 @@ use barrier_lint::writebarrier;
 /// `slot` is a pointer word of a live heap object; `new` is null or the base of a live object.
 #[inline(always)]
 pub(super) unsafe fn store(slot: usize, new: usize) {
-    #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+    // ThreadSanitizer sees no store in assembly: it gets the twin.
+    #[cfg(all(target_arch = "x86_64", not(any(loom, miri, tsan))))]
     // SAFETY: the asm reads this thread's state word and, if it is zero (P held, barrier off), does the one store that
     // the caller vouches for; else it leaves for the slow path, having stored nothing.
     unsafe {
@@ -33,7 +34,7 @@ pub(super) unsafe fn store(slot: usize, new: usize) {
             options(nostack),
         );
     }
-    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri, tsan)))))]
     // SAFETY: the caller's contract.
     unsafe {
         store_twin(slot, new);

@@ -489,11 +489,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(proptest::prelude::ProptestConfig {
-            cases: if cfg!(miri) { 4 } else { 64 },
-            failure_persistence: None,
-            ..Default::default()
-        })]
+        #![proptest_config(crate::testing::cases(64))]
         #[test]
         fn agrees_with_a_list_of_page_states(steps in prop::collection::vec(step(), 1..120)) {
             let mut model = Model::new();

@@ -76,6 +76,7 @@ mod tests {
     const PAGES: usize = 300;
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
         #[test]
         fn agrees_with_a_set_of_numbers(
             steps in prop::collection::vec((any::<bool>(), 0..PAGES, 1..PAGES), 1..40),

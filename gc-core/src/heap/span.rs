@@ -159,3 +159,72 @@ impl Heap {
         &self.spans[id as usize - 1]
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::alloc::Scan;
+    use crate::testing;
+    use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+
+    /// Pages of the reservation that spans may take.
+    const PAGES: usize = if cfg!(miri) { 24 } else { 200 };
+
+    /// A span by its slots: where each starts, how long it is, and whether it is an object.
+    type Slots = Vec<(usize, usize, bool)>;
+
+    proptest! {
+        #![proptest_config(testing::cases(64))]
+        /// The look-up finds for any word what a list of all slots says.
+        #[test]
+        fn words_point_into_objects_or_to_nothing(
+            spans in prop::collection::vec((1..=5000_usize, 0..=100_usize, any::<u64>(), 0..8_u8), 1..12),
+            words in prop::collection::vec((any::<prop::sample::Index>(), -3..4_isize), 1..400),
+        ) {
+            let heap = testing::heap(PAGES);
+            let (mut slots, mut used) = (Slots::new(), 0);
+            for (granules, published, alive, fate) in spans {
+                let size = granules * layout::GRANULE;
+                let large = size > layout::SMALL_MAX;
+                let slot = if large { size.next_multiple_of(PAGE_SIZE) } else { size };
+                let npages = layout::span_pages(slot);
+                if used + npages > PAGES {
+                    break;
+                }
+                let first = heap.alloc_pages(npages).expect("room");
+                used = first + npages;
+                let class = heap.classes.sized(Scan::Data, slot);
+                let span = heap.publish_span(first, npages, class, slot, heap.sweepgen());
+                let nelems = if large { 1 } else { npages * PAGE_SIZE / slot };
+                let base = heap.base + first * PAGE_SIZE;
+                let published = nelems * published / 100;
+                span.published.store(base + published * slot, Ordering::Relaxed);
+                let mut of_span = Slots::new();
+                for i in 0..nelems {
+                    let survived = alive.rotate_left(i as u32) & 1 != 0;
+                    if survived {
+                        heap.alloc_map().set(heap.granule_of(base + i * slot));
+                    }
+                    of_span.push((base + i * slot, slot, survived || i < published));
+                }
+                if fate == 0 {
+                    // The sweeper clears the bits of what it frees.
+                    heap.alloc_map().clear(heap.granule_of(base), npages * PAGE_SIZE / layout::GRANULE);
+                    heap.free_span(span);
+                } else {
+                    slots.extend(of_span);
+                }
+            }
+            for (index, off) in words {
+                // Near a slot's start, or anywhere, also outside the reservation.
+                let anywhere = heap.base + index.index(used.max(1) * PAGE_SIZE + 100);
+                let near = slots.get(index.index(slots.len().max(1))).map_or(heap.base, |s| s.0);
+                let outside = heap.base.wrapping_add_signed(off * heap.bytes as isize);
+                for word in [anywhere, near.wrapping_add_signed(off), outside] {
+                    let holds = |s: &&(usize, usize, bool)| (s.0..s.0 + s.1).contains(&word) && s.2;
+                    prop_assert_eq!(heap.find_object(word), slots.iter().find(holds).map(|s| s.0), "{:#x}", word);
+                }
+            }
+        }
+    }
+}

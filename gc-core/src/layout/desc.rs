@@ -221,6 +221,97 @@ impl Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(not(loom))]
+    use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
+
+    /// A type, as a tree, and the codes of its words, written down by another rule than flattening.
+    #[cfg(not(loom))]
+    #[derive(Clone, Debug)]
+    enum Shape {
+        Data(usize),
+        Pointer,
+        Conservative(usize),
+        /// Fields in order, each an array of so many, with a gap of some words behind it.
+        Struct(Vec<(Shape, usize, usize)>),
+    }
+
+    #[cfg(not(loom))]
+    impl Shape {
+        fn codes(&self) -> Vec<u8> {
+            match self {
+                Shape::Data(words) => vec![0; *words],
+                Shape::Pointer => vec![1],
+                Shape::Conservative(words) => vec![2; *words],
+                Shape::Struct(fields) => {
+                    fields.iter().flat_map(|(f, n, gap)| [f.codes().repeat(*n), vec![0; *gap]].concat()).collect()
+                }
+            }
+        }
+
+        fn desc(&self) -> &'static TypeDesc {
+            let mut fields = Vec::new();
+            let kind = match self {
+                Shape::Data(_) => Kind::Data,
+                Shape::Pointer => Kind::Pointer,
+                Shape::Conservative(_) => Kind::Conservative,
+                Shape::Struct(parts) => {
+                    let mut offset = 0;
+                    for (part, count, gap) in parts {
+                        fields.push(Field { offset, desc: part.desc(), count: *count });
+                        offset += (part.codes().len() * count + gap) * size_of::<usize>();
+                    }
+                    Kind::Struct
+                }
+            };
+            let size = self.codes().len() * size_of::<usize>();
+            let align = align_of::<usize>();
+            Box::leak(Box::new(TypeDesc { size, align, kind, fields: fields.leak(), drop: None, name: "shape" }))
+        }
+    }
+
+    #[cfg(not(loom))]
+    fn shape() -> impl Strategy<Value = Shape> {
+        let leaf = prop_oneof![
+            (0..4_usize).prop_map(Shape::Data),
+            Just(Shape::Pointer),
+            (0..4_usize).prop_map(Shape::Conservative),
+        ];
+        leaf.prop_recursive(3, 24, 5, |inner| {
+            prop::collection::vec((inner, 0..4_usize, 0..3_usize), 0..5).prop_map(Shape::Struct)
+        })
+    }
+
+    #[cfg(not(loom))]
+    proptest! {
+        #![proptest_config(crate::testing::cases(256))]
+        #[test]
+        fn flattening_agrees_with_a_list_of_words(shape in shape(), at_a_time in 1..70_usize) {
+            let (codes, mask) = (shape.codes(), Mask::flatten(shape.desc()));
+            let code = |w: usize| (mask.group(w / Mask::PER_WORD) >> (w % Mask::PER_WORD * 2) & 3) as u8;
+            prop_assert_eq!(mask.stride as usize, codes.len());
+            prop_assert_eq!((0..codes.len()).map(code).collect::<Vec<_>>(), codes.clone());
+            prop_assert_eq!(mask.words as usize, codes.iter().rposition(|c| *c != 0).map_or(0, |w| w + 1));
+            let compact = codes.iter().enumerate().all(|(w, c)| *c == 0 || (*c == 1 && w < 64));
+            let expected = codes.iter().take(64).rev().fold(0, |bits, c| bits << 1 | u64::from(*c == 1));
+            prop_assert_eq!(mask.pointers, if compact { expected } else { 0 });
+            let all = (1..=64).contains(&codes.len()) && codes.iter().all(|c| *c == 1);
+            prop_assert_eq!(mask.all_pointers(), all);
+            // An array of it, as a struct whose one field it is.
+            let array = Shape::Struct(vec![(shape, at_a_time, 0)]);
+            prop_assert_eq!(Mask::flatten(array.desc()).stride as usize, codes.len() * at_a_time);
+        }
+
+        #[test]
+        fn a_pointer_that_does_not_fit_is_refused(words in 0..40_usize, at in any::<bool>(), by in 1..9_usize) {
+            // Behind the last word, or across two words.
+            let offset = if at { words * 8 + (by - 1) * 8 } else { (words.max(1) - 1) * 8 + by % 8 };
+            let fields = vec![Field { offset, desc: &PTR, count: 1 }].leak();
+            let desc = Box::leak(Box::new(TypeDesc { size: words * 8, align: 8, kind: Kind::Struct, fields, drop: None, name: "Bad" }));
+            let fits = offset.is_multiple_of(8) && offset + 8 <= words * 8;
+            let refused = std::panic::catch_unwind(|| Mask::flatten(desc)).is_err();
+            prop_assert_eq!(refused, !fits);
+        }
+    }
 
     static PTR: TypeDesc = TypeDesc { size: 8, align: 8, kind: Kind::Pointer, fields: &[], drop: None, name: "ptr" };
     static NUM: TypeDesc = TypeDesc::data::<u64>("u64");

@@ -113,6 +113,67 @@ fn for_words(first: usize, n: usize, mut f: impl FnMut(usize, usize)) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use proptest::prelude::{Strategy, prop, prop_assert_eq, prop_oneof, proptest};
+    use std::collections::BTreeSet;
+
+    const GRANULES: usize = 400;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        TryMark(usize),
+        Set(usize),
+        Unset(usize),
+        /// The bits of one word.
+        Mark(usize, usize),
+        Clear(usize, usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..GRANULES).prop_map(Step::TryMark),
+            (0..GRANULES).prop_map(Step::Set),
+            (0..GRANULES).prop_map(Step::Unset),
+            (0..GRANULES / BITS, proptest::num::usize::ANY).prop_map(|(word, bits)| Step::Mark(word, bits)),
+            (0..GRANULES, 0..GRANULES).prop_map(|(first, n)| Step::Clear(first, n.min(GRANULES - first))),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::cases(256))]
+        #[test]
+        fn agrees_with_a_set_of_numbers(
+            steps in prop::collection::vec(step(), 1..60),
+            (first, n) in (0..GRANULES, 0..GRANULES),
+        ) {
+            let map = MarkMap::new(GRANULES).unwrap();
+            let mut model = BTreeSet::new();
+            for step in steps {
+                match step {
+                    Step::TryMark(g) => prop_assert_eq!(map.try_mark(g), model.insert(g)),
+                    Step::Set(g) => {
+                        map.set(g);
+                        model.insert(g);
+                    }
+                    Step::Unset(g) => {
+                        map.unset(g);
+                        model.remove(&g);
+                    }
+                    Step::Mark(word, bits) => {
+                        let fresh = (0..BITS).filter(|b| bits >> b & 1 != 0 && model.insert(word * BITS + b));
+                        let fresh = fresh.fold(0, |sum, b| sum | 1 << b);
+                        prop_assert_eq!(map.mark(word, bits), fresh);
+                    }
+                    Step::Clear(first, n) => {
+                        map.clear(first, n);
+                        model.retain(|g| !(first..first + n).contains(g));
+                    }
+                }
+            }
+            prop_assert_eq!((0..GRANULES).filter(|g| map.is_marked(*g)).collect::<BTreeSet<_>>(), model.clone());
+            let n = n.min(GRANULES - first);
+            prop_assert_eq!(map.count(first, n), model.range(first..first + n).count());
+        }
+    }
 
     #[test]
     fn each_bit_is_returned_once() {

@@ -120,3 +120,138 @@ impl Heap {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::heap::PAGE_SIZE;
+    use crate::layout::{Field, Kind, TypeDesc};
+    use crate::sync::word;
+    use crate::testing;
+    use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+    use std::collections::BTreeSet;
+
+    /// Large enough that the marker looks up now and then, though the heap is small.
+    const SLOT: usize = 2 << 10;
+    const FIELDS: usize = 8;
+    const OBJECTS: usize = if cfg!(miri) { 32 } else { 256 };
+    const PAGES: usize = OBJECTS * SLOT / PAGE_SIZE;
+    type Edges = [Option<usize>; FIELDS];
+
+    static POINTER: TypeDesc =
+        TypeDesc { size: 8, align: 8, kind: Kind::Pointer, fields: &[], drop: None, name: "pointer" };
+    static NODE: TypeDesc = TypeDesc {
+        size: SLOT,
+        align: 8,
+        kind: Kind::Struct,
+        fields: &[Field { offset: 0, desc: &POINTER, count: FIELDS }],
+        drop: None,
+        name: "node",
+    };
+    static LEAF: TypeDesc = TypeDesc { size: SLOT, align: 8, kind: Kind::Data, fields: &[], drop: None, name: "leaf" };
+
+    /// `OBJECTS` nodes and as many leaves; what a node points to, by number.
+    struct Graph {
+        heap: &'static Heap,
+        edges: Vec<Edges>,
+        nodes: usize,
+        leaves: usize,
+    }
+
+    impl Graph {
+        fn new(edges: Vec<Edges>) -> Graph {
+            let heap = testing::heap(4 * PAGES);
+            let span = |desc: &'static TypeDesc| {
+                let first = heap.alloc_pages(PAGES).expect("room");
+                heap.publish_span(first, PAGES, heap.classes.typed(desc), SLOT, 0).base.load(Ordering::Relaxed)
+            };
+            let graph = Graph { heap, edges, nodes: span(&NODE), leaves: span(&LEAF) };
+            for (i, edges) in graph.edges.iter().enumerate() {
+                for (field, to) in edges.iter().enumerate() {
+                    // SAFETY: a word of a node of a heap that only this thread uses.
+                    let word = unsafe { word::at(graph.address(i) + field * 8) };
+                    word.store(to.map_or(0, |to| graph.address(to)), Ordering::Relaxed);
+                }
+            }
+            graph
+        }
+
+        fn address(&self, i: usize) -> usize {
+            if i < OBJECTS { self.nodes + i * SLOT } else { self.leaves + (i - OBJECTS) * SLOT }
+        }
+
+        fn marked(&self) -> BTreeSet<usize> {
+            let map = self.heap.mark_map();
+            (0..2 * OBJECTS).filter(|i| map.is_marked(self.heap.granule_of(self.address(*i)))).collect()
+        }
+
+        fn reachable(&self, roots: &[usize]) -> BTreeSet<usize> {
+            let (mut seen, mut grey) = (BTreeSet::new(), roots.to_vec());
+            while let Some(i) = grey.pop() {
+                if seen.insert(i) && i < OBJECTS {
+                    grey.extend(self.edges[i].iter().flatten());
+                }
+            }
+            seen
+        }
+    }
+
+    proptest! {
+        #![proptest_config(testing::cases(64))]
+        /// Whatever goes through the ring of found pointers, and whenever it is emptied, each object is marked and
+        /// enqueued once.
+        #[test]
+        fn what_is_found_is_shaded_once(found in prop::collection::vec((0..2 * OBJECTS + 9, any::<u8>()), 0..150)) {
+            let graph = Graph::new(vec![[None; FIELDS]; OBJECTS]);
+            let mut gcw = GcWork::new(&graph.heap.config.stress);
+            let mut marker = Marker::new(graph.heap, &mut gcw);
+            for (i, settle) in &found {
+                // Null, and what is not in the heap, is nothing.
+                marker.found(if *i < 2 * OBJECTS { graph.address(*i) } else { (*i % 2) * 4096 });
+                if *settle < 10 {
+                    marker.settle();
+                }
+            }
+            marker.settle();
+            let found: BTreeSet<usize> = found.into_iter().map(|(i, _)| i).filter(|i| *i < 2 * OBJECTS).collect();
+            prop_assert_eq!(graph.marked(), found.clone());
+            let mut enqueued: Vec<usize> = std::iter::from_fn(|| gcw.get(graph.heap)).map(Grey::address).collect();
+            enqueued.sort_unstable();
+            // Leaves have nothing to scan.
+            let expected: Vec<usize> = found.into_iter().filter(|i| *i < OBJECTS).map(|i| graph.address(i)).collect();
+            prop_assert_eq!(enqueued, expected);
+        }
+
+        /// A marker that is called away again and again marks what can be reached, and counts each object once.
+        #[test]
+        fn interruptions_lose_nothing(
+            edges in prop::collection::vec(prop::array::uniform8(prop::option::of(0..2 * OBJECTS)), OBJECTS),
+            roots in prop::collection::vec(0..2 * OBJECTS, 1..4),
+            mut calls in prop::collection::vec(any::<[bool; 2]>(), 0..20),
+        ) {
+            let graph = Graph::new(edges);
+            let p = graph.heap.new_p();
+            let mut bytes = 0;
+            {
+                // SAFETY: nobody else uses this P.
+                let gcw = unsafe { p.gcw() };
+                roots.iter().for_each(|r| graph.heap.greyobject(gcw, graph.address(*r)));
+                bytes += gcw.marked_bytes();
+            }
+            loop {
+                let [preempt, enough] = calls.pop().unwrap_or_default();
+                p.preempt.store(preempt, Ordering::Relaxed);
+                bytes += graph.heap.drain(p, &mut |_| enough);
+                // SAFETY: as above.
+                let gcw = unsafe { p.gcw() };
+                match gcw.get(graph.heap) {
+                    None => break,
+                    Some(grey) => gcw.put(graph.heap, grey),
+                }
+            }
+            let reachable = graph.reachable(&roots);
+            prop_assert_eq!(bytes, reachable.len() * SLOT);
+            prop_assert_eq!(graph.marked(), reachable);
+        }
+    }
+}

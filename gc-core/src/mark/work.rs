@@ -95,7 +95,8 @@ impl Stack {
             buffers[id as usize - 1].next.store(head as u32, Ordering::Relaxed);
             let new = Self::head_after(head, id);
             // Release: pairs with the Acquire of `pop`.
-            match self.head.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
+            let release = if faults::active(Fault::UnpublishedBuffers) { Ordering::Relaxed } else { Ordering::Release };
+            match self.head.compare_exchange_weak(head, new, release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => head = now,
             }
@@ -357,6 +358,71 @@ impl BufferList {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+    use std::collections::BTreeSet;
+
+    /// What one of two markers does.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(usize),
+        Get(usize),
+        Share,
+        Dispose,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let most = if cfg!(miri) { 20 } else { 3 * CAPACITY };
+        prop_oneof![
+            3 => (1..most).prop_map(Step::Put),
+            3 => (1..most).prop_map(Step::Get),
+            1 => proptest::prelude::Just(Step::Share),
+            1 => proptest::prelude::Just(Step::Dispose),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::cases(64))]
+        /// What goes in comes out once, to whoever asks, unless the other one still has it to itself; and no buffer is
+        /// lost.
+        #[test]
+        fn lists_agree_with_a_set(
+            small_buffers in any::<bool>(),
+            steps in prop::collection::vec((0..2_usize, step()), 1..60),
+        ) {
+            let heap = crate::testing::heap(64);
+            let mut stress = Stress::default();
+            stress.small_buffers = small_buffers;
+            let mut markers = [GcWork::new(&stress), GcWork::new(&stress)];
+            let capacity = markers[0].capacity;
+            // A small heap has few buffers.
+            let most = 8 * capacity;
+            let (mut next, mut waiting) = (16, BTreeSet::new());
+            let end = [(0, Step::Dispose), (1, Step::Dispose), (0, Step::Get(usize::MAX)), (0, Step::Dispose)];
+            for (who, step) in steps.into_iter().chain(end) {
+                let marker = &mut markers[who];
+                match step {
+                    Step::Put(n) => for _ in 0..n.min(most) {
+                        marker.put(heap, Grey::object(next));
+                        waiting.insert(next);
+                        next += 16;
+                    },
+                    Step::Get(n) => for _ in 0..n {
+                        let Some(grey) = marker.get(heap) else {
+                            prop_assert!(waiting.len() <= 2 * capacity, "{} are not to be found", waiting.len());
+                            break;
+                        };
+                        prop_assert!(waiting.remove(&grey.address()), "{:?} came out twice", grey);
+                    },
+                    Step::Share => marker.share(heap),
+                    Step::Dispose => _ = marker.dispose(heap),
+                }
+            }
+            prop_assert!(waiting.is_empty(), "{} are lost", waiting.len());
+            prop_assert!(heap.work.full.is_empty());
+            let free = std::iter::from_fn(|| heap.work.empty.pop(&heap.work.buffers)).collect::<BTreeSet<_>>();
+            prop_assert_eq!(free.len(), heap.work.made.load(Ordering::Relaxed), "a buffer is lost, or in a list twice");
+        }
+    }
 
     #[test]
     fn stack_is_lifo_and_tags_grow() {

@@ -137,7 +137,7 @@ mod imp {
 /// The Rust twin, for Miri and for machines whose assembly is not written yet.
 #[cfg(all(not(loom), any(miri, not(target_arch = "x86_64"))))]
 mod imp {
-    use barrier_lint::nowritebarrierrec;
+    use barrier_lint::{certify, nowritebarrierrec};
     use core::cell::Cell;
 
     struct Current {
@@ -154,25 +154,34 @@ mod imp {
         };
     }
 
-    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
-    pub fn state() -> u32 {
-        state_word().load(super::Ordering::Relaxed)
-    }
-
-    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
-    pub fn state_word() -> &'static super::AtomicU32 {
+    /// This thread's block.
+    fn block() -> &'static Current {
         // SAFETY: lives as long as the thread; Ms unregister theirs (release_p) before they end.
-        CURRENT.with(|c| unsafe { &*core::ptr::from_ref(&c.state) })
+        CURRENT.with(|c| unsafe { &*core::ptr::from_ref(c) })
     }
 
-    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
+    certify! {
+        fn block: "reads the address of a thread-local";
+    }
+
+    #[nowritebarrierrec]
+    pub fn state() -> u32 {
+        block().state.load(super::Ordering::Relaxed)
+    }
+
+    #[nowritebarrierrec]
+    pub fn state_word() -> &'static super::AtomicU32 {
+        &block().state
+    }
+
+    #[nowritebarrierrec]
     pub fn get<const I: usize>() -> *mut () {
-        CURRENT.with(|c| c.slots[I].get())
+        block().slots[I].get()
     }
 
-    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
+    #[nowritebarrierrec]
     pub fn set<const I: usize>(p: *mut ()) {
-        CURRENT.with(|c| c.slots[I].set(p));
+        block().slots[I].set(p);
     }
 }
 

@@ -3,16 +3,22 @@
 //! A thread is in one of three states. *Running*: it holds its P, and its stack may change. *At a safepoint*: it holds
 //! its P and works for the collector; its stack above `lo` is frozen. *Away*: it holds no P (it waits for a stop to
 //! end, or is in `World::away`); its stack is frozen too. A stop waits until every other thread is away.
+//!
+//! All that orders threads here is gc-core's own: ThreadSanitizer does not see into the locks of std, unless std is
+//! built anew for it.
 #![allow(dead_code)] // each test uses a part
 
+use gc_core::sync::{Guard, Lock};
 use gc_core::{Config, Entered, GcP, Heap, Scanner, StopReason, World};
 use std::cell::Cell;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 pub struct ThreadWorld {
     heap: OnceLock<&'static Heap>,
-    state: Mutex<State>,
-    changed: Condvar,
+    state: Lock<State>,
+    /// Counts the changes that somebody may wait for; a futex.
+    changes: AtomicU32,
 }
 
 #[derive(Default)]
@@ -28,7 +34,7 @@ struct Mutator {
     p: &'static GcP,
     /// Address behind the stack's first frame.
     hi: usize,
-    stack: Mutex<Stack>,
+    stack: Lock<Stack>,
     /// Scanned with the stack.
     entered: Entered,
 }
@@ -55,8 +61,8 @@ impl ThreadWorld {
     pub fn start(config: Config) -> (&'static ThreadWorld, &'static Heap) {
         let world: &'static ThreadWorld = Box::leak(Box::new(ThreadWorld {
             heap: OnceLock::new(),
-            state: Mutex::new(State::default()),
-            changed: Condvar::new(),
+            state: Lock::new(State::default()),
+            changes: AtomicU32::new(0),
         }));
         let heap = Heap::new(config, world).expect("a heap");
         let _ = world.heap.set(heap);
@@ -80,25 +86,25 @@ impl ThreadWorld {
     fn enter_below(&self, hi: usize, f: &mut dyn FnMut()) {
         let idle = self.lock().idle.pop();
         let p = idle.unwrap_or_else(|| self.heap().new_p());
-        let stack = Mutex::new(Stack { lo: 0, stamp: 0, away: true, ended: false });
+        let stack = Lock::new(Stack { lo: 0, stamp: 0, away: true, ended: false });
         let mutator = Arc::new(Mutator { p, hi, stack, entered: Entered::new() });
         ME.set(Arc::as_ptr(&mutator));
-        self.state.lock().unwrap().threads.push(mutator);
+        self.state.lock().threads.push(mutator);
         self.come_back();
         f();
         self.heap().release_p(p);
-        let mut stack = me().stack.lock().unwrap();
+        let mut stack = me().stack.lock();
         (stack.away, stack.ended) = (true, true);
         drop(stack);
         self.lock().idle.push(p);
-        self.changed.notify_all();
+        self.notify_all();
         ME.set(std::ptr::null());
     }
 
     /// Waits until the world is not stopped, then takes the P back.
     fn come_back(&self) {
-        let state = self.changed.wait_while(self.state.lock().unwrap(), |s| s.stopping).unwrap();
-        let mut stack = me().stack.lock().unwrap();
+        let state = self.wait_while(self.lock(), |s| s.stopping);
+        let mut stack = me().stack.lock();
         stack.away = false;
         if !self.heap().marking() {
             // Born between cycles, or away over the end of one: nothing is owed to this one.
@@ -110,10 +116,10 @@ impl ThreadWorld {
 
     fn go_away(&self) {
         self.heap().release_p(me().p);
-        me().stack.lock().unwrap().away = true;
+        me().stack.lock().away = true;
         // A stopper that has just looked, under this lock, sleeps by now, and hears it.
         drop(self.lock());
-        self.changed.notify_all();
+        self.notify_all();
     }
 
     /// Runs `f` with this thread's stack frozen above it and its registers in it.
@@ -127,10 +133,10 @@ impl ThreadWorld {
                 "mov [{0}], rbx", "mov [{0} + 8], rbp", "mov [{0} + 16], r12", "mov [{0} + 24], r13",
                 "mov [{0} + 32], r14", "mov [{0} + 40], r15", in(reg) registers.as_mut_ptr());
         }
-        me().stack.lock().unwrap().lo = registers.as_ptr().addr();
+        me().stack.lock().lo = registers.as_ptr().addr();
         let result = f();
         // Waits for whoever scans.
-        me().stack.lock().unwrap().lo = 0;
+        me().stack.lock().lo = 0;
         std::hint::black_box(&registers);
         result
     }
@@ -148,14 +154,14 @@ impl ThreadWorld {
 
     /// A safepoint, if one is wanted.
     pub fn poll(&self) {
-        if me().p.preempt.load(std::sync::atomic::Ordering::Relaxed) {
+        if me().p.preempt.load(Ordering::Relaxed) {
             self.at_safepoint(&mut || {});
         }
     }
 
     /// Whether this thread's stack was scanned in the current cycle.
     pub fn scanned(&self) -> bool {
-        me().stack.lock().unwrap().stamp == self.heap().cycle()
+        me().stack.lock().stamp == self.heap().cycle()
     }
 
     /// Works for the collector.
@@ -163,8 +169,39 @@ impl ThreadWorld {
         self.at_safepoint(work);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+    fn lock(&self) -> Guard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Sleeps while the state is such. Whoever changes it does so under its lock and calls `notify_all` then.
+    fn wait_while<'a>(&'a self, mut state: Guard<'a, State>, such: impl Fn(&State) -> bool) -> Guard<'a, State> {
+        while such(&state) {
+            // Under the lock: a later change makes it a different number.
+            let seen = self.changes.load(Ordering::SeqCst);
+            drop(state);
+            self.futex(libc::FUTEX_WAIT, seen);
+            state = self.lock();
+        }
+        state
+    }
+
+    fn notify_all(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.futex(libc::FUTEX_WAKE, i32::MAX as u32);
+    }
+
+    fn futex(&self, operation: i32, value: u32) {
+        let no_limit = std::ptr::null::<libc::timespec>();
+        // SAFETY: the word is alive; a wait has no limit.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.changes.as_ptr(),
+                operation | libc::FUTEX_PRIVATE_FLAG,
+                value,
+                no_limit,
+            );
+        }
     }
 }
 
@@ -181,16 +218,16 @@ unsafe impl World for ThreadWorld {
             state = self.lock();
         }
         state.stopping = true;
-        state.threads.iter().for_each(|t| t.p.preempt.store(true, std::sync::atomic::Ordering::SeqCst));
-        let all_away = |s: &State| s.threads.iter().all(|t| std::ptr::eq(&**t, me()) || t.stack.lock().unwrap().away);
-        drop(self.changed.wait_while(state, |s| !all_away(s)).unwrap());
+        state.threads.iter().for_each(|t| t.p.preempt.store(true, Ordering::SeqCst));
+        let all_away = |s: &State| s.threads.iter().all(|t| std::ptr::eq(&**t, me()) || t.stack.lock().away);
+        drop(self.wait_while(state, |s| !all_away(s)));
     }
 
     fn start_the_world(&self) {
         let mut state = self.lock();
         state.stopping = false;
         drop(state);
-        self.changed.notify_all();
+        self.notify_all();
     }
 
     fn for_each_p(&self, f: &(dyn Fn(&GcP) + Sync)) {
@@ -201,7 +238,7 @@ unsafe impl World for ThreadWorld {
 
     fn at_safepoint(&self, work: &mut dyn FnMut()) {
         self.frozen(&mut || {
-            me().p.preempt.store(false, std::sync::atomic::Ordering::SeqCst);
+            me().p.preempt.store(false, Ordering::SeqCst);
             if self.lock().stopping {
                 self.go_away();
                 self.come_back();
@@ -213,18 +250,18 @@ unsafe impl World for ThreadWorld {
     fn begin_mark(&self, _: u32) -> usize {
         let state = self.lock();
         // Everyone comes to a safepoint soon, where others can scan its stack.
-        state.threads.iter().for_each(|t| t.p.preempt.store(true, std::sync::atomic::Ordering::SeqCst));
+        state.threads.iter().for_each(|t| t.p.preempt.store(true, Ordering::SeqCst));
         state.threads.len()
     }
 
     fn scan_stack(&self, i: usize, scanner: &mut Scanner<'_>) -> bool {
         let thread = self.lock().threads[i].clone();
-        let mut stack = thread.stack.lock().unwrap();
+        let mut stack = thread.stack.lock();
         if stack.ended || (stack.stamp == scanner.cycle() && !scanner.verifying()) {
             return true;
         }
         if stack.lo == 0 {
-            thread.p.preempt.store(true, std::sync::atomic::Ordering::SeqCst);
+            thread.p.preempt.store(true, Ordering::SeqCst);
             return false;
         }
         stack.stamp = scanner.cycle();

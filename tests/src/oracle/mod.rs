@@ -28,6 +28,7 @@ pub mod stress;
 pub mod twins;
 
 use cell::Cell;
+use gc_core::sync::Lock;
 use mutator::Mutator;
 use region::Region;
 use rng::Rng;
@@ -115,20 +116,20 @@ pub fn run<H: Host>(host: H, cell: &Cell) {
     let mut total = quiet::Report::default();
     let end = Instant::now() + Duration::from_secs_f64(cell.seconds);
     let round = Duration::from_millis(cell.round_ms);
+    let back: &'static Lock<Vec<(usize, Region)>> = Box::leak(Box::new(Lock::new(Vec::new())));
     while Instant::now() < end {
         let until = Instant::now() + round;
-        let (sender, receiver) = std::sync::mpsc::channel();
         let jobs = regions.drain(..).enumerate().map(|(i, mut region)| {
-            let (sender, seed, cell) = (sender.clone(), seeds.draw(), cell.clone());
+            let (seed, cell) = (seeds.draw(), cell.clone());
             Box::new(move || {
                 Mutator::new(host, shared, &mut region, &cell, seed, until).run();
-                let _ = sender.send((i, region));
+                back.lock().push((i, region));
             }) as Job
         });
         host.run_all(jobs.collect());
-        let mut back: Vec<(usize, Region)> = receiver.try_iter().collect();
-        back.sort_by_key(|(i, _)| *i);
-        regions.extend(back.into_iter().map(|(_, region)| region));
+        let mut all = std::mem::take(&mut *back.lock());
+        all.sort_by_key(|(i, _)| *i);
+        regions.extend(all.into_iter().map(|(_, region)| region));
         if regions.len() != cell.mutators {
             fail(format_args!("a mutator did not come to its end"));
         }

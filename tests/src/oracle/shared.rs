@@ -7,10 +7,10 @@
 use super::fail;
 use super::graph::Graph;
 use super::shape::{Any, Edge, Id};
+use gc_core::sync::Lock;
 use gc_core::{Gc, Root};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 /// A subtree that only its holder points to.
 pub struct Parcel {
@@ -29,24 +29,20 @@ pub struct Rooted {
 pub struct Shared {
     /// Each holds a parcel or nothing.
     pub cells: Root<[Edge]>,
-    papers: Mutex<HashMap<Id, Graph>>,
-    queue: Mutex<VecDeque<Rooted>>,
+    papers: Lock<HashMap<Id, Graph>>,
+    queue: Lock<VecDeque<Rooted>>,
     next_id: AtomicU64,
 }
 
 /// Most parcels in the queue.
 const QUEUE: usize = 40;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nobody fails with it")
-}
-
 impl Shared {
     pub fn new(cells: usize) -> Shared {
         Shared {
             cells: Root::new(Gc::<[Edge]>::cells(cells, None)),
-            papers: Mutex::default(),
-            queue: Mutex::default(),
+            papers: Lock::new(HashMap::new()),
+            queue: Lock::new(VecDeque::new()),
             next_id: AtomicU64::new(1),
         }
     }
@@ -58,21 +54,21 @@ impl Shared {
 
     /// The papers of a parcel that is about to lie in a cell.
     pub fn file(&self, id: Id, graph: Graph) {
-        lock(&self.papers).insert(id, graph);
+        self.papers.lock().insert(id, graph);
     }
 
     /// The papers of a parcel that the caller has taken out of a cell.
     pub fn unfile(&self, id: Id) -> Graph {
-        lock(&self.papers).remove(&id).unwrap_or_else(|| fail(format_args!("object {id} was in a cell: no parcel")))
+        self.papers.lock().remove(&id).unwrap_or_else(|| fail(format_args!("object {id} was in a cell: no parcel")))
     }
 
     pub fn with_papers<R>(&self, f: impl FnOnce(&HashMap<Id, Graph>) -> R) -> R {
-        f(&lock(&self.papers))
+        f(&self.papers.lock())
     }
 
     /// Puts a parcel into the queue, or gives it back if there are too many.
     pub fn push(&self, rooted: Rooted) -> Option<Rooted> {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if queue.len() >= QUEUE {
             return Some(rooted);
         }
@@ -81,10 +77,10 @@ impl Shared {
     }
 
     pub fn pop(&self) -> Option<Rooted> {
-        lock(&self.queue).pop_front()
+        self.queue.lock().pop_front()
     }
 
     pub fn with_queue<R>(&self, f: impl FnOnce(&VecDeque<Rooted>) -> R) -> R {
-        f(&lock(&self.queue))
+        f(&self.queue.lock())
     }
 }

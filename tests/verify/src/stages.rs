@@ -24,6 +24,7 @@ pub const STAGES: &[Stage] = &[
     stage("main-job", "word_index agrees with a single-threaded program", Tier::Commit, main_job),
     stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
     stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri),
+    stage("tsan", "gc-core on plain threads under ThreadSanitizer", Tier::Long, tsan),
 ];
 
 /// Integration tests that are stages of their own.
@@ -155,6 +156,34 @@ fn miri(workspace: &Workspace) -> Plan {
     let mut command = nightly(&["test", "--package", "gc-core", "--lib", "--target-dir"]);
     command.arg(workspace.target.join("miri"));
     Ok(vec![Step::new(command, Expect::Tests { at_least: 1 })])
+}
+
+/// The sanitizer's runtime comes with the pinned toolchain; that its flag is unstable is all that `RUSTC_BOOTSTRAP` is
+/// for. std is not built anew for it, so what is ordered by std's locks alone is reported, rightly or not: the tests
+/// that run here use gc-core's.
+fn tsan(workspace: &Workspace) -> Plan {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    const FLAGS: &str =
+        "--cfg=tsan -Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer -Cforce-frame-pointers=yes";
+    let probe = ["-", "--crate-name=probe", "--crate-type=cdylib", "--target", TARGET, "-Zsanitizer=thread"];
+    let mut probe = workspace.command("rustc", &probe);
+    probe.args(["-Cunsafe-allow-abi-mismatch=sanitizer", "-o"]).arg(workspace.target.join("tsan-probe.so"));
+    probe.env("RUSTC_BOOTSTRAP", "1");
+    workspace.needs(probe, "ThreadSanitizer's runtime for the pinned toolchain")?;
+    let suppressions = workspace.root.join("gc-core/tests/tsan.suppressions");
+    let step = |arguments: &[&str]| {
+        let mut command = workspace.cargo(&["test", "--no-fail-fast", "--package", "gc-core", "--target", TARGET]);
+        command.arg("--target-dir").arg(workspace.target.join("tsan")).args(arguments);
+        command.env("TSAN_OPTIONS", format!("suppressions={}", suppressions.display()));
+        Step::new(command, Expect::Tests { at_least: 1 }).env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", FLAGS)
+    };
+    let tests = ["smoke", "access", "weak", "drops", "pieces", "pacing", "oracle"];
+    Ok(vec![
+        step(&tests.map(|name| ["--test", name]).concat()),
+        // With the planted race, which must be reported.
+        step(&["--features", "faults", "--test", "races"]),
+        step(&["--lib", "sync::"]),
+    ])
 }
 
 /// The stages with these names out of those of the tier; `skip` wins over `only`, which also reaches into the long

@@ -1,0 +1,47 @@
+//! For unit tests: a heap with one thread, so that parts which need one can be driven without a host.
+
+use crate::barrier::Entered;
+use crate::heap::{Config, Heap, PAGE_SIZE};
+use crate::mark::Scanner;
+use crate::p::GcP;
+use crate::world::{StopReason, World};
+
+/// A world of the calling thread alone, whose stack is not scanned.
+struct Alone;
+
+// SAFETY: there is no other thread to stop, scan or wake; no test here starts a cycle.
+unsafe impl World for Alone {
+    fn stop_the_world(&self, _: StopReason) {}
+    fn start_the_world(&self) {}
+    fn for_each_p(&self, _: &(dyn Fn(&GcP) + Sync)) {}
+    fn at_safepoint(&self, work: &mut dyn FnMut()) {
+        work();
+    }
+    fn begin_mark(&self, _: u32) -> usize {
+        0
+    }
+    fn scan_stack(&self, _: usize, _: &mut Scanner<'_>) -> bool {
+        true
+    }
+    fn scan_roots(&self, _: &mut Scanner<'_>) {}
+    fn entered(&self) -> &'static Entered {
+        unreachable!("nothing is entered")
+    }
+    fn wake_workers(&self) {}
+    fn pause(&self) {}
+}
+
+/// A heap of `pages` pages (at least: a reservation has a smallest size). Nobody holds a P.
+pub(crate) fn heap(pages: usize) -> &'static Heap {
+    let config = Config { percent: None, reserve: pages * PAGE_SIZE, ..Config::default() };
+    Heap::new(config, &Alone).expect("a small heap")
+}
+
+/// How many cases a property is tried with: few under Miri, which is slow.
+pub(crate) fn cases(n: u32) -> proptest::prelude::ProptestConfig {
+    proptest::prelude::ProptestConfig {
+        cases: if cfg!(miri) { 4 } else { n },
+        failure_persistence: None,
+        ..Default::default()
+    }
+}
