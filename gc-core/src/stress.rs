@@ -40,6 +40,8 @@ windows! {
     RaggedBarrierToStop = "ragged-barrier-to-stop", one in 1;
     /// A span is swept, and nobody knows.
     SweepToPublish = "sweep-to-publish", one in 64;
+    /// Some dead objects are about to be dropped.
+    BeforeDrop = "before-drop", one in 4;
 }
 
 /// Longest delay, in microseconds.

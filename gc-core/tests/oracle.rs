@@ -44,7 +44,7 @@ impl Threads {
             while !done.load(Ordering::Relaxed) {
                 let mut did = false;
                 self.0.at_safepoint(&mut || did = heap.mark_slice(GcP::current(), WorkKind::Dedicated));
-                if !did {
+                if !did && heap.run_afterlife(100) == 0 {
                     self.0.away(|| std::thread::sleep(std::time::Duration::from_micros(100)));
                 }
             }

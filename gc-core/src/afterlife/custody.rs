@@ -20,6 +20,7 @@ use crate::faults::{self, Fault};
 use crate::heap::{Heap, Span};
 use crate::layout::{DropFn, GRANULE};
 use crate::mark::MarkMap;
+use crate::stress::Window;
 use crate::sync::{AtomicUsize, Lock, MapError, Ordering};
 
 pub(crate) struct Custody {
@@ -124,6 +125,7 @@ impl Heap {
         if too_early {
             self.dropped(span, n);
         }
+        self.window(Window::BeforeDrop);
         for slot in &batch[..n] {
             let object = core::ptr::with_exposed_provenance_mut(*slot);
             // SAFETY: an object of the span's type, found dead and taken off the map once: nobody else can reach it,

@@ -147,6 +147,15 @@ impl Graph {
         self.nodes.values().filter(|e| shape::has_array(e.shape)).count()
     }
 
+    /// Objects of a shape.
+    pub fn count(&self, shape: Shape) -> usize {
+        self.nodes.values().filter(|e| e.shape == shape).count()
+    }
+
+    pub fn knows(&self, id: Id) -> bool {
+        self.nodes.contains_key(&id)
+    }
+
     pub fn ids(&self) -> impl Iterator<Item = Id> {
         self.nodes.keys().copied()
     }

@@ -6,8 +6,9 @@
 //! which whole subtrees change hands ([`shared`]): whoever gets one gets the knowledge of it too, so the oracle stays
 //! exact under contention. What mutators do is chosen to hurt ([`mutator`]): pointers that are cut from the heap and
 //! live on a stack for a while, stores into objects that were just allocated, children that only an initialising
-//! store knows. Between rounds, when no mutator runs, two cycles are forced, and a census says that all that is
-//! reachable is there, and that what is not is gone ([`quiet`]).
+//! store knows. Some objects are dropped after their death, and weak pointers lead to others ([`mortal`]).
+//! Between rounds, when no mutator runs, two cycles are forced, and a census says that all that is reachable is there,
+//! and that what is not is gone, and dropped ([`quiet`]).
 //!
 //! The host of the mutators is a parameter: plain threads over gc-core alone, or goroutines. Each run has a process
 //! of its own ([`cell`]), since a collector that loses objects crashes. That it notices at all is shown by planted
@@ -17,6 +18,7 @@ pub mod ballast;
 mod build;
 pub mod cell;
 pub mod graph;
+pub mod mortal;
 pub mod mutator;
 pub mod plain;
 pub mod quiet;

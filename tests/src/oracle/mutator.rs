@@ -102,10 +102,22 @@ impl<'a, H: Host> Mutator<'a, H> {
             90..92 => self.check_some(top),
             92..95 if depth < DEEPEST => self.pocket(top, depth),
             95..97 if depth < DEEPEST => self.bulk(top, depth),
+            97..99 if depth < DEEPEST => self.weak(top, depth),
             _ => {
                 let _ = self.pick(top);
             }
         }
+    }
+
+    /// Whether the round is.
+    pub(super) fn over(&mut self) -> bool {
+        self.over |= Instant::now() >= self.until;
+        self.over
+    }
+
+    /// A safepoint.
+    pub(super) fn rest(&self) {
+        self.host.poll();
     }
 
     /// Up to `most` operations or so, while the caller holds something. Every second time it ends when a cycle begins,

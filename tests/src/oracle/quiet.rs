@@ -3,7 +3,7 @@
 use super::graph::IdSet;
 use super::region::Region;
 use super::shared::{Parcel, Rooted, Shared};
-use super::{Counts, Host, fail, shape};
+use super::{Counts, Host, fail, mortal, shape};
 use gc_core::Heap;
 use std::fmt;
 
@@ -45,6 +45,7 @@ struct Expected {
     /// Sorted.
     ids: Vec<u64>,
     arrays: usize,
+    mortals: usize,
 }
 
 /// What a census found alive.
@@ -66,7 +67,8 @@ impl Report {
         scrub();
         heap.collect();
         let alive = census(heap, expected.ids.len() + expected.ids.len() / 4 + 100_000);
-        let leftover = compare(&expected, &alive);
+        mortal::bury(host, heap);
+        let leftover = compare(&expected, &alive).max(mortal::leftover(expected.mortals));
         let allowed = expected.ids.len() / SHARE + MORE;
         if leftover > allowed {
             fail(format_args!(
@@ -102,10 +104,13 @@ fn expected(shared: &Shared, regions: &mut [Region], counts: &mut Counts) -> Exp
     let mut ids = Vec::new();
     // Each region's anchors and its ballast, and the shared cells.
     let mut arrays = 2 * regions.len() + 1;
+    let mut mortals = 0;
     for region in regions {
         region.check();
         let origins: Vec<u64> = region.origins().collect();
         region.graph.prune(origins);
+        region.check_weak();
+        mortals += region.graph.mortals();
         ids.extend(region.graph.ids().chain(region.ballast.ids()));
         arrays += region.graph.arrays();
     }
@@ -120,6 +125,7 @@ fn expected(shared: &Shared, regions: &mut [Region], counts: &mut Counts) -> Exp
             graph.check(object, id, usize::MAX, &mut IdSet::default(), counts);
             ids.extend(graph.ids());
             arrays += graph.arrays();
+            mortals += graph.mortals();
             filled += 1;
         }
         if filled != papers.len() {
@@ -131,10 +137,11 @@ fn expected(shared: &Shared, regions: &mut [Region], counts: &mut Counts) -> Exp
             parcel.graph.check(parcel.root.get(), parcel.id, usize::MAX, &mut IdSet::default(), counts);
             ids.extend(parcel.graph.ids());
             arrays += parcel.graph.arrays();
+            mortals += parcel.graph.mortals();
         }
     });
     ids.sort_unstable();
-    Expected { ids, arrays }
+    Expected { ids, arrays, mortals }
 }
 
 /// Overwrites the part of the stack that calls have used, since it may hold pointers that mean nothing any more.

@@ -6,7 +6,7 @@ use super::plain::Pocket;
 use super::shape::{Any, Edge, Id};
 use super::shared::Shared;
 use super::{Counts, fail};
-use gc_core::{Gc, Root};
+use gc_core::{Gc, Root, Weak};
 
 /// See the module's text.
 pub struct Region {
@@ -16,6 +16,7 @@ pub struct Region {
     pub ballast: Ballast,
     pub roots: Vec<(Root<Any>, Id)>,
     pub pocket: Pocket,
+    pub weak: Vec<(Weak<Any>, Id)>,
     pub graph: Graph,
     pub counts: Counts,
 }
@@ -31,6 +32,7 @@ impl Region {
             ballast,
             roots: Vec::new(),
             pocket: Pocket::new(),
+            weak: Vec::new(),
             graph: Graph::default(),
             counts: Counts::default(),
         }

@@ -4,6 +4,7 @@
 //! not a pointer is filled with words that follow from the identity.
 
 use super::fail;
+use super::mortal::Mortal;
 use super::rng::{Rng, mix};
 use gc_core::{Gc, GcCell, Trace};
 
@@ -66,6 +67,15 @@ enum Either {
     Pointer(u32, Gc<Any>),
 }
 
+/// Is dropped after it was found dead; what it points to may be gone by then.
+#[repr(C)]
+#[derive(Trace)]
+struct Mourned {
+    tag: u64,
+    edges: [Edge; 2],
+    mortal: Mortal,
+}
+
 /// What an object looks like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -92,11 +102,13 @@ pub enum Shape {
     Text,
     /// An enum with or without a pointer.
     Choice,
+    /// 48 bytes, two edges, and something to drop.
+    Mortal,
 }
 
-const WITH_EDGES: [Shape; 8] = {
-    use Shape::{Block, Four, Nine, One, Spread, Two};
-    [One, Two, Two, Four, Four, Nine, Block, Spread]
+const WITH_EDGES: [Shape; 10] = {
+    use Shape::{Block, Four, Mortal, Nine, One, Spread, Two};
+    [One, Two, Two, Four, Four, Nine, Block, Spread, Mortal, Mortal]
 };
 const WITHOUT: [Shape; 4] = [Shape::Leaf, Shape::Data, Shape::Text, Shape::Choice];
 
@@ -154,7 +166,7 @@ pub fn has_array(shape: Shape) -> bool {
 pub fn edge_count(shape: Shape, len: usize) -> (usize, bool) {
     match shape {
         Shape::One => (1, true),
-        Shape::Two => (2, true),
+        Shape::Two | Shape::Mortal => (2, true),
         Shape::Four => (4, true),
         Shape::Nine => (9, true),
         Shape::Block => (5, true),
@@ -185,6 +197,10 @@ pub fn make(id: Id, shape: Shape, len: usize, first: [Option<Gc<Any>>; 2]) -> Gc
         }))
     }
     match shape {
+        Shape::Mortal => {
+            let edges = first.map(GcCell::new);
+            erase(Gc::new(Mourned { tag: tag(id, shape), edges, mortal: Mortal::new(id) }))
+        }
         Shape::One => fixed::<0, 1>(id, shape, first),
         Shape::Leaf => fixed::<1, 0>(id, shape, first),
         Shape::Two => fixed::<1, 2>(id, shape, first),
@@ -257,6 +273,7 @@ pub fn edges(object: &Gc<Any>, shape: Shape) -> &[Edge] {
             Shape::Block => &typed::<Fixed<122, 5>>(object).edges,
             Shape::Huge => &typed::<Fixed<4600, 3>>(object).edges,
             Shape::Spread => &typed::<Spread>(object).cells,
+            Shape::Mortal => &typed::<Mourned>(object).edges,
             Shape::Leaf | Shape::Data | Shape::Text | Shape::Choice => &[],
         }
     }
@@ -289,6 +306,7 @@ pub fn verify_content(object: &Gc<Any>, id: Id, shape: Shape, len: usize) {
     let good = unsafe {
         match shape {
             Shape::One => true,
+            Shape::Mortal => typed::<Mourned>(object).mortal.is(id),
             Shape::Leaf => words(&typed::<Fixed<1, 0>>(object).fill, id),
             Shape::Two => words(&typed::<Fixed<1, 2>>(object).fill, id),
             Shape::Four => words(&typed::<Fixed<3, 4>>(object).fill, id),

@@ -3,7 +3,7 @@
 use super::cell::{self, Cell, Figures};
 
 /// All switches, each as a word of a cell's `stress`; the first two are settings of the cell itself.
-const SWITCHES: [&str; 11] = [
+const SWITCHES: [&str; 12] = [
     "verify",
     "gcevery",
     "poison=1",
@@ -15,6 +15,7 @@ const SWITCHES: [&str; 11] = [
     "delay=before-stack-scan:1000",
     "delay=ragged-barrier-to-stop:1000",
     "delay=sweep-to-publish:300",
+    "delay=before-drop:300",
 ];
 
 fn with(mut cell: Cell, switch: &str) -> Cell {

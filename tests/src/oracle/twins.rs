@@ -7,7 +7,7 @@ use std::time::Duration;
 const LIMIT: f64 = 30.0;
 
 /// Faults that lose objects, with how many seeds each is run, and under which stress switches.
-const LOSING: [(&str, u64, &str); 10] = [
+const LOSING: [(&str, u64, &str); 14] = [
     ("no-deletion-barrier", 5, ""),
     ("no-insertion-barrier", 5, GREY_STACKS),
     ("alloc-white", 3, ""),
@@ -18,11 +18,18 @@ const LOSING: [(&str, u64, &str); 10] = [
     ("shade-after-termination", 2, ""),
     ("alloc-unswept", 2, ""),
     ("stale-cache", 2, ""),
+    ("weak-upgrade-unshaded", 3, ""),
+    ("stale-weak", 2, ""),
+    ("pending-drop-reused", 2, SLOW_DROPS),
+    ("custody-unswept", 2, ""),
 ];
 
 /// Only between the start of marking and the scan of a stack is the insertion barrier needed: a time that some machines
 /// hardly ever show.
 const GREY_STACKS: &str = "delay=before-stack-scan:200";
+
+/// The runner takes its time, so that others want slots.
+const SLOW_DROPS: &str = "delay=before-drop:300";
 
 /// Runs all twins, in the test function of this name, and prints how long it took to find each fault.
 ///
@@ -41,8 +48,8 @@ pub fn all(test: &str) {
         assert!(how.contains("fatal error: verifier:"), "verifier-disagrees: {how}");
     }
     // What was found came from the faults.
-    let grey_stacks = Cell { stress: GREY_STACKS.to_owned(), ..cell.clone() };
-    for twin in [cell, verified, grey_stacks] {
+    let stressed = |stress: &str| Cell { stress: stress.to_owned(), ..cell.clone() };
+    for twin in [stressed(GREY_STACKS), stressed(SLOW_DROPS), verified, cell] {
         Cell { seconds: 2.0, ..twin }.run_well(test);
     }
 }
