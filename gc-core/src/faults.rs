@@ -83,6 +83,8 @@ faults! {
     UntaggedBuffers = "untagged-buffers",
     /// A work buffer is handed over without Release. No x86 machine minds; ThreadSanitizer does.
     UnpublishedBuffers = "unpublished-buffers",
+    /// The registers of a goroutine that is suspended in place are not scanned.
+    FrameUnscanned = "frame-unscanned",
     /// An object is published before its value is written.
     PublishEarly = "publish-early",
 }

@@ -52,6 +52,8 @@ mod world;
 
 pub use afterlife::{Cleanup, Weak, add_cleanup};
 pub use alloc::{AllocError, AllocErrorReason};
+#[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+pub use barrier::restart_point;
 pub use barrier::{Busy, CellValue, Entered, GcCell, GcMut, RootCell};
 pub use census::{CensusRow, Counted};
 pub use gc::{Gc, Target, keep_alive};

@@ -11,6 +11,7 @@ use crate::gc::Gc;
 use crate::heap::Heap;
 use crate::mark::Scanner;
 use crate::p::{GcP, forbidden};
+use crate::sync::current::Region;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed, current};
 use barrier_lint::{nowritebarrierrec, writebarrier};
 use core::fmt;
@@ -175,6 +176,7 @@ impl<T: ?Sized> Root<T> {
         if current::state() & current::STOPPED != 0 {
             forbidden(format_args!("a root is made"));
         }
+        let _region = Region::enter();
         let p = GcP::current();
         let heap = p.heap();
         if heap.marking() {

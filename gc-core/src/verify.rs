@@ -5,33 +5,40 @@
 //! only: one that lies in a slot which a frame has not written yet may be stale and point to what has died, which is
 //! no error; so an unmarked object found through such a word is counted and not followed, while everything below
 //! typed roots and marked objects must be marked.
+//!
+//! No malloc: a thread that is suspended now may hold its lock.
 
 use crate::alloc::{ARRAY_HEADER, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, PAGE_SIZE};
 use crate::layout::{GRANULE, TypeDesc};
 use crate::mark::{Found, Scanner};
+use crate::offheap::Pile;
 use crate::p::GcP;
-use crate::sync::{Ordering, word};
+use crate::sync::{AtomicU64, Ordering, Table, word};
 
 /// How the verifier came to an object: through this word of that object (or a root).
 type Edge = (usize, usize);
 
 /// The verifier's own map: a bit for each granule of the pages in use.
-struct Seen(Vec<u64>);
+struct Seen(Table<AtomicU64>);
 
 impl Seen {
     fn of(heap: &Heap) -> Seen {
         let granules = heap.pages.usage().top * PAGE_SIZE / GRANULE;
-        Seen(vec![0; granules.div_ceil(64)])
+        match Table::new(granules.div_ceil(64)) {
+            Ok(table) => Seen(table),
+            Err(e) => crate::throw!("out of memory for the verifier: {e}"),
+        }
     }
 
     fn has(&self, granule: usize) -> bool {
-        self.0[granule / 64] >> (granule % 64) & 1 != 0
+        // Relaxed, here and below: its only user's.
+        self.0[granule / 64].load(Ordering::Relaxed) >> (granule % 64) & 1 != 0
     }
 
     fn flip(&mut self, granule: usize) {
-        self.0[granule / 64] ^= 1 << (granule % 64);
+        self.0[granule / 64].fetch_xor(1 << (granule % 64), Ordering::Relaxed);
     }
 }
 
@@ -39,10 +46,10 @@ struct Walk<'a> {
     heap: &'a Heap,
     seen: Seen,
     objects: usize,
-    todo: Vec<usize>,
-    wrong: Vec<(Edge, usize)>,
+    todo: Pile<usize>,
+    wrong: Pile<(Edge, usize)>,
     /// Values that mutators change by plain stores: what is in them is as good as on a stack.
-    lent: Vec<(usize, usize)>,
+    lent: Pile<(usize, usize)>,
     stale: usize,
 }
 
@@ -81,7 +88,7 @@ impl Walk<'_> {
             self.reach(from, value, true);
         } else if let Some(base) = self.heap.find_object(value) {
             let at = from.0 + from.1;
-            let lent = self.lent.iter().any(|(lo, hi)| (*lo..*hi).contains(&at));
+            let lent = self.lent.as_slice().iter().any(|(lo, hi)| (*lo..*hi).contains(&at));
             self.reach(from, base, !lent);
         }
     }
@@ -123,13 +130,13 @@ impl Heap {
             heap: self,
             seen: Seen::of(self),
             objects: 0,
-            todo: Vec::new(),
-            wrong: Vec::new(),
-            lent: Vec::new(),
+            todo: Pile::new(),
+            wrong: Pile::new(),
+            lent: Pile::new(),
             stale: 0,
         };
         {
-            let mut roots = Vec::new();
+            let mut roots = Pile::new();
             let mut sink = |found: Found| match found {
                 Found::Typed(base) => roots.push((base, true)),
                 Found::Word(word) => roots.push((word, false)),
@@ -143,26 +150,26 @@ impl Heap {
             for stack in 0..self.work.jobs.stacks() {
                 self.world.scan_stack(stack, &mut scanner);
             }
-            for (value, typed) in roots {
-                if typed {
-                    walk.reach((0, 0), value, true);
-                } else if let Some(base) = self.find_object(value) {
+            for (value, typed) in roots.as_slice() {
+                if *typed {
+                    walk.reach((0, 0), *value, true);
+                } else if let Some(base) = self.find_object(*value) {
                     walk.reach((0, 0), base, false);
                 }
             }
         }
         if faults::active(Fault::VerifierDisagrees)
-            && let Some(base) = walk.todo.last()
+            && let Some(base) = walk.todo.as_slice().last().copied()
         {
             // Unmark an object behind the walk's back: what points to it is now wrong.
-            self.mark_map().unset(self.granule_of(*base));
-            walk.seen.flip(self.granule_of(*base));
-            walk.reach((0, 0), *base, true);
+            self.mark_map().unset(self.granule_of(base));
+            walk.seen.flip(self.granule_of(base));
+            walk.reach((0, 0), base, true);
         }
         while let Some(base) = walk.todo.pop() {
             walk.visit(base);
         }
-        if let Some(((from, offset), base)) = walk.wrong.first() {
+        if let Some(((from, offset), base)) = walk.wrong.as_slice().first() {
             let name = |base: usize| {
                 let class = self.classes.get(self.span_of_object(base).class.load(Ordering::Relaxed));
                 class.desc().map_or("object without a type", |d| d.name)
@@ -172,7 +179,7 @@ impl Heap {
                 "verifier: cycle {}: {} objects are reachable and not marked; the first is {} at {base:#x}, pointed to \
                  by byte {offset} of {holder} at {from:#x} ({} objects walked)",
                 self.cycle(),
-                walk.wrong.len(),
+                walk.wrong.as_slice().len(),
                 name(*base),
                 walk.objects,
             );

@@ -13,6 +13,7 @@ use crate::proc::newm::this_m;
 use crate::proc::park::{park, ready, yield_now};
 use crate::proc::spawn::{malg, new_task, newproc};
 use crate::sched::Sched;
+use gc_core::sync::current::Region;
 use gc_core::sync::{AtomicPtr, Ordering, RawLock};
 use gc_core::{Conservative, Gc};
 
@@ -38,6 +39,7 @@ impl Afterlife {
 pub(crate) fn start(sched: &'static Sched) {
     let task = new_task(run, Gc::new(Conservative(Join::<()>::new(GOID))));
     let gp = malg(sched);
+    let _region = Region::enter();
     let Some(p) = this_m().p() else { gc_core::throw!("the main goroutine has no P") };
     newproc(sched, p, gp, task, GOID);
 }

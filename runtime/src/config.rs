@@ -5,7 +5,7 @@
 //! | `TRICOLOR_GC` | `off`, or 1 to 100000: percent by which the heap grows before a collection |
 //! | `TRICOLOR_MEMLIMIT` | `off`, or a size: `512MiB`, `2GiB`, `8388608`, at least 1 MiB: what the heap should keep within |
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
-//! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS` |
+//! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS`, `asyncpreemptoff=0\|1` |
 //! | | and what [`Stress`] knows: `poison=0\|1`, `eagerbarrier=0\|1`, `smallbuf=0\|1`, `delay=WINDOW:USEC` |
 //!
 //! A value that does not parse ends the program before anything runs, with one line and status 2.
@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) gc_every: u32,
     pub(crate) stress: Stress,
     pub(crate) stw_timeout: Duration,
+    pub(crate) async_preempt: bool,
     pub(crate) stack: usize,
     pub(crate) main_stack: usize,
     pub(crate) min_heap: Option<usize>,
@@ -42,6 +43,7 @@ impl Default for Settings {
             gc_every: 0,
             stress: Stress::default(),
             stw_timeout: Duration::from_secs(1),
+            async_preempt: cfg!(all(target_os = "linux", target_arch = "x86_64")),
             stack: crate::stack::DEFAULT_STACK,
             main_stack: crate::stack::DEFAULT_MAIN_STACK,
             min_heap: None,
@@ -142,7 +144,7 @@ impl Settings {
     fn debug(&mut self, pair: &str) -> Result<(), String> {
         let keys = || {
             let stress = Stress::NAMES.join(", ");
-            format!("key=value with one of the keys gctrace, verify, gcevery, stwtimeout, {stress}")
+            format!("key=value with one of the keys gctrace, verify, gcevery, stwtimeout, asyncpreemptoff, {stress}")
         };
         let (key, value) = pair.split_once('=').ok_or_else(keys)?;
         let flag = || number(value, 0, 1).map(|n| n == 1);
@@ -156,6 +158,10 @@ impl Settings {
             "stwtimeout" => {
                 let ms = number(value, 1, 3_600_000).ok_or("stwtimeout=MS, milliseconds from 1 to 3600000")?;
                 self.stw_timeout = Duration::from_millis(ms);
+            }
+            "asyncpreemptoff" => {
+                let off = flag().ok_or("asyncpreemptoff=0 or asyncpreemptoff=1")?;
+                self.async_preempt = !off && Settings::default().async_preempt;
             }
             key if Stress::NAMES.contains(&key) => self.stress.set(key, value)?,
             _ => return Err(keys()),
@@ -179,11 +185,12 @@ mod tests {
         let s = read(&[
             ("TRICOLOR_GC", "5"),
             ("TRICOLOR_PROCS", "8"),
-            ("TRICOLOR_DEBUG", "gctrace=1,verify=1,gcevery=3,stwtimeout=20"),
+            ("TRICOLOR_DEBUG", "gctrace=1,verify=1,gcevery=3,stwtimeout=20,asyncpreemptoff=1"),
         ])
         .expect("all valid");
         assert_eq!((s.gc_percent, s.procs, s.gctrace, s.verify, s.gc_every), (Some(5), 8, true, true, 3));
         assert_eq!(s.stw_timeout, Duration::from_millis(20));
+        assert!(!s.async_preempt);
         let s = read(&[("TRICOLOR_DEBUG", "poison=1,smallbuf=1,delay=phase-flips:20")]).expect("all valid");
         assert!(s.stress.poison && s.stress.small_buffers && !s.stress.eager_barrier);
         assert_eq!(read(&[("TRICOLOR_GC", "off")]).expect("valid").gc_percent, None);
@@ -222,6 +229,7 @@ mod tests {
             ("TRICOLOR_DEBUG", "gctrace=2"),
             ("TRICOLOR_DEBUG", "gctrace=1,nosuch=1"),
             ("TRICOLOR_DEBUG", "stwtimeout=0"),
+            ("TRICOLOR_DEBUG", "asyncpreemptoff=2"),
             ("TRICOLOR_DEBUG", "poison=yes"),
             ("TRICOLOR_DEBUG", "delay=phase-flops:20"),
         ] {

@@ -94,7 +94,13 @@ fn walk(gp: &G, out: &mut dyn Write) {
     let (lo, hi) = (gp.stack.lo, gp.stack.hi);
     let sp = gp.sp.load(Ordering::SeqCst);
     let inside = |a: usize| a >= lo && a.is_multiple_of(8) && a + 16 <= hi;
-    let mut frame = arch::frame_pointer(sp);
+    let mut frame = match crate::suspend::interrupted_at(gp) {
+        Some((pc, frame)) => {
+            let _ = writeln!(out, "\t{pc:#x} {}", Symbol(pc));
+            frame
+        }
+        None => arch::frame_pointer(sp),
+    };
     for _ in 0..FRAMES {
         if !inside(frame) {
             return;

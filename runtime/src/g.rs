@@ -50,10 +50,11 @@ pub(crate) enum WaitReason {
     Collection,
     /// Nothing to drop or clean up.
     Afterlife,
+    Suspended,
 }
 
 impl WaitReason {
-    const NAMES: [&'static str; 10] = [
+    const NAMES: [&'static str; 11] = [
         "",
         "join",
         "chan send",
@@ -64,6 +65,7 @@ impl WaitReason {
         "allocation",
         "waiting for a collection",
         "nothing to drop",
+        "suspended",
     ];
 
     pub(crate) fn name(byte: u8) -> &'static str {
@@ -79,6 +81,9 @@ pub(crate) struct G {
     /// Saved stack pointer while not `Running`.
     pub(crate) sp: AtomicUsize,
     pub(crate) stack: Stack,
+    /// While it is suspended in place: the interrupted registers, vector state included, on the signal stack of its M.
+    /// Scanned with its stack. Else zeros.
+    pub(crate) frame: [AtomicUsize; 2],
     pub(crate) id: AtomicU64,
     /// Place in `allgs`.
     pub(crate) index: usize,
@@ -127,6 +132,7 @@ impl G {
             stamp: AtomicU32::new(0),
             sp: AtomicUsize::new(stack.hi),
             stack,
+            frame: [AtomicUsize::new(0), AtomicUsize::new(0)],
             id: AtomicU64::new(0),
             index,
             sched,

@@ -74,6 +74,45 @@ pub fn stops() -> StopStats {
     }
 }
 
+/// What came of the signals that suspend goroutines which come to no safepoint by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SuspendStats {
+    /// Signals that were sent.
+    pub sent: u64,
+    /// Goroutines that were suspended where they were.
+    pub suspended: u64,
+    /// Of those: inside a barriered store, which began again.
+    pub restarted: u64,
+    /// Refused, because the thread was inside the runtime: it is asked again.
+    pub in_runtime: u64,
+    /// Refused, because the thread was not on its goroutine's stack.
+    pub on_other_stack: u64,
+    /// Refused, because the thread was in another signal handler, or its signal mask was changed.
+    pub in_handler: u64,
+    /// When the signal came there was nothing to do any more.
+    pub late: u64,
+}
+
+/// What came of suspending goroutines by signals so far.
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn suspensions() -> SuspendStats {
+    let gp = getg().expect("`suspensions` is called on a goroutine");
+    let c = &gp.sched.suspensions;
+    let get = |n: &gc_core::sync::AtomicU64| n.load(Ordering::SeqCst);
+    SuspendStats {
+        sent: get(&c.sent),
+        suspended: get(&c.suspended),
+        restarted: get(&c.restarted),
+        in_runtime: get(&c.refused[0]),
+        on_other_stack: get(&c.refused[1]),
+        in_handler: get(&c.refused[2]),
+        late: get(&c.late),
+    }
+}
+
 /// Stops the world, runs `f` on a system stack, and starts it again. For tests.
 #[doc(hidden)]
 pub fn with_stopped_world(f: &mut dyn FnMut()) {

@@ -121,8 +121,12 @@ impl<R: Send + 'static> Join<R> {
             PANICKED => {
                 // SAFETY: written before the state became PANICKED; taken once.
                 let payload = unsafe { (*self.payload.get()).take() };
-                // The deletion barrier shades the copy of its words, so what it points to survives this cycle.
-                self.payload_words.set(None);
+                // The copy of its words goes along to the goroutine that takes it, which forgets it at its next
+                // safepoint of its own: a signal may suspend it anywhere before.
+                let words = self.payload_words.swap(None);
+                if gp.panics.get().is_none() {
+                    gp.panics.set(words);
+                }
                 if let Some(payload) = &payload {
                     shade_payload(gp, &**payload);
                 }

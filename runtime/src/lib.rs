@@ -44,6 +44,7 @@ mod sched;
 mod signal;
 mod stack;
 mod stw;
+mod suspend;
 pub mod sync;
 mod syscall;
 mod sysmon;

@@ -23,10 +23,11 @@ pub(crate) enum Door {
     SyscallEnd,
     Idle,
     Mark,
+    Suspended,
 }
 
 impl Door {
-    const NAMES: [&'static str; 8] = [
+    const NAMES: [&'static str; 9] = [
         "none yet",
         "when the scheduler switched to it",
         "a poll",
@@ -35,6 +36,7 @@ impl Door {
         "the end of a blocking call",
         "idle",
         "a slice of marking",
+        "suspended by a signal",
     ];
 
     pub(crate) fn name(byte: u8) -> &'static str {
@@ -65,6 +67,14 @@ pub(crate) struct M {
     /// Sleeps here while the world is stopped.
     pub(crate) stop: Note,
     pub(crate) tid: AtomicU32,
+    /// Lowest address of the alternate signal stack; 0: none.
+    pub(crate) altstack: AtomicUsize,
+    /// The signal mask of this thread.
+    pub(crate) sigmask: AtomicU64,
+    /// A signal to this thread is under way: it is not sent twice.
+    pub(crate) signal_pending: AtomicBool,
+    /// When it was last asked for something ([`nanotime`](crate::time::nanotime)).
+    pub(crate) asked_at: AtomicU64,
     pub(crate) door: AtomicU8,
     pub(crate) door_at: AtomicU64,
 }
@@ -85,6 +95,10 @@ unsafe impl Zeroed for M {
             park: Note::new(),
             stop: Note::new(),
             tid: AtomicU32::new(0),
+            altstack: AtomicUsize::new(0),
+            sigmask: AtomicU64::new(0),
+            signal_pending: AtomicBool::new(false),
+            asked_at: AtomicU64::new(0),
             door: AtomicU8::new(0),
             door_at: AtomicU64::new(0),
         }

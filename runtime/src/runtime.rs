@@ -110,6 +110,13 @@ impl Builder {
         self
     }
 
+    /// Whether goroutines that come to no safepoint are suspended by a signal (SIGURG), so that a loop without calls
+    /// holds up no collection. Default: on, where the machine is known (Linux on x86_64).
+    pub fn async_preempt(mut self, on: bool) -> Builder {
+        self.settings.async_preempt = on;
+        self
+    }
+
     /// Address space of each goroutine's stack, committed as it is used. Default: 256 KiB.
     ///
     /// # Panics
@@ -141,18 +148,22 @@ impl Builder {
     /// Three things are not closed yet, and no goroutine of the program may do them:
     ///
     /// 1. **Memory without barriers.** A `Gc`, or a reference into an object of the collected heap, that is needed
-    ///    after the next safepoint lies only where the collector sees it: on the goroutine's stack, in objects of the
-    ///    heap, in a `Root`, or in what passes through the runtime (spawned closures, results, channels, mutexes).
-    ///    Not in malloc'd containers (`Vec<Gc<T>>`, `Box`, `Rc`), statics, thread-locals, or on foreign threads.
-    ///    A payload of a panic that holds one is raised by `panic_any` with the runtime's hook in place, or by
+    ///    again lies where the collector sees it: in registers and on the goroutine's stack, in objects of the heap, in
+    ///    a `Root`, or in what passes through the runtime (spawned closures, results, channels, mutexes). Not only in
+    ///    malloc'd containers (`Vec<Gc<T>>`, `Box`, `Rc`), statics, thread-locals, or on foreign threads: not even for
+    ///    a few instructions, since a goroutine may be suspended, and its stack scanned, anywhere. A payload of a panic
+    ///    that holds one is raised by `panic_any` with the runtime's hook in place, or by
     ///    [`resume_unwind`](crate::resume_unwind), and what it points to is reached before the next safepoint after
     ///    `join` has returned it.
     /// 2. **Thread-local addresses.** No reference to a thread-local is carried across a safepoint, at which a
     ///    goroutine may move to another thread.
     /// 3. **Std locks.** No guard of a std lock (`Mutex`, `RwLock`, `stdout().lock()`) is held across a safepoint.
     ///
-    /// Safepoints are: allocation in the collected heap, channel and lock operations, `spawn`, `join`, `blocking`,
-    /// `yield_now`, `poll`, `gc::collect`.
+    /// Safepoints, at which a goroutine may change threads, are: allocation in the collected heap, channel and lock
+    /// operations, `spawn`, `join`, `blocking`, `yield_now`, `poll`, `gc::collect`.
+    ///
+    /// Signals: a handler of the program's own on a goroutine's thread neither uses the runtime nor lasts (the thread is
+    /// not suspended while it runs), and nobody changes the signal mask of such a thread or uses SIGURG for himself.
     ///
     /// # Panics
     /// If a runtime is running already, if address space is lacking, and if `f` does (with its payload).
@@ -206,6 +217,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(settings: Settings, f: F) -> Result<R
     gc_core::fatal::set_describe(crate::deadlock::describe_current);
     crate::panic::install_hook();
     crate::signal::install(sched);
+    crate::suspend::install(&sched.settings);
 
     let main = Main { f: UnsafeCell::new(Some(f)), out: UnsafeCell::new(None) };
     *sched.boot.lock() = Some(Boot { main: MainPtr((&raw const main).cast()), entry: main_entry::<F, R> });

@@ -88,6 +88,8 @@ pub(crate) struct Sched {
     pub(crate) sysmon_note: Note,
     /// Where the goroutine that runs drops and cleanups waits.
     pub(crate) afterlife: crate::afterlife::Afterlife,
+    /// What came of the signals that ask threads to stop where they are.
+    pub(crate) suspensions: crate::suspend::Counters,
     /// The current cycle, as `begin_mark` was told.
     pub(crate) cycle: AtomicU32,
 }
@@ -139,6 +141,7 @@ impl Sched {
             done: Note::new(),
             sysmon_note: Note::new(),
             afterlife: crate::afterlife::Afterlife::new(),
+            suspensions: crate::suspend::Counters::new(),
             cycle: AtomicU32::new(0),
         })
     }

@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use gc_core::sync::{AtomicPtr, Ordering, RawLock};
 
 /// Bytes of an M's alternate stack; AVX-512 and AMX state alone takes 12 KiB.
-const ALTSTACK: usize = 64 << 10;
+pub(crate) const ALTSTACK: usize = 64 << 10;
 
 /// The runtime whose stacks the handler knows. A signal handler has no argument to pass it by.
 static LIVE: AtomicPtr<Sched> = AtomicPtr::new(core::ptr::null_mut());

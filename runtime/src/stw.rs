@@ -216,7 +216,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Deb
         }
         unlock(global);
         if !sched.stopnote.sleep_for(AGAIN) {
-            sched.ps().for_each(P::preempt);
+            sched.ps().for_each(|p| crate::suspend::ask(sched, p));
         }
         let waited = nanotime() - start;
         let limit = sched.settings.stw_timeout.as_nanos() as u64;
@@ -318,7 +318,8 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
             break;
         }
         if !sched.safepoint_note.sleep_for(AGAIN) {
-            sched.ps().filter(|p| p.safepoint_fn.load(Ordering::SeqCst) != 0).for_each(P::preempt);
+            let late = sched.ps().filter(|p| p.safepoint_fn.load(Ordering::SeqCst) != 0);
+            late.for_each(|p| crate::suspend::ask(sched, p));
         }
         let waited = nanotime() - start;
         if !reported && waited > sched.settings.stw_timeout.as_nanos() as u64 {

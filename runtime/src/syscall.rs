@@ -26,6 +26,7 @@ use barrier_lint::nowritebarrierrec;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::NoGc;
 use gc_core::sync::Ordering;
+use gc_core::sync::current::Region;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -91,10 +92,13 @@ pub unsafe fn blocking_with<R, F: FnOnce() -> R>(f: F) -> R {
 unsafe extern "sysv64" fn trampoline<F: FnOnce() -> R, R>(arg: *mut (), sp: usize) {
     let call = arg.cast::<Call<F, R>>();
     let Some(gp) = getg() else { gc_core::throw!("a blocking call outside a goroutine") };
+    let region = Region::enter();
     // SAFETY: `f` is taken once, here; the bits left behind stay scannable.
     let f = unsafe { ManuallyDrop::take(&mut (*call).f) };
     entersyscall(gp, sp);
+    drop(region);
     let out = catch_unwind(AssertUnwindSafe(f));
+    let _region = Region::enter();
     exitsyscall(gp);
     // SAFETY: the caller's `Call`; the goroutine is Running again, so its frames may change.
     unsafe { (*call).out.write(out) };

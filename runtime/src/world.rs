@@ -121,7 +121,7 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
                     && let Some(p) = m.p()
                 {
                     // If it has moved on meanwhile somebody else comes to a safepoint, which does no harm.
-                    p.preempt();
+                    crate::suspend::ask(gp.sched, p);
                 }
                 return false;
             }
@@ -135,6 +135,7 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
                     // and at rest.
                     unsafe {
                         s.conservative(core::ptr::with_exposed_provenance(lo), core::ptr::with_exposed_provenance(hi));
+                        crate::suspend::scan_frame(gp, s);
                         s.entered(&gp.entered);
                     }
                     stamp(gp, s);

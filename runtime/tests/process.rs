@@ -160,7 +160,7 @@ fn who_holds_a_stop_up_is_named() {
         });
         return;
     }
-    let (code, err) = child("who_holds_a_stop_up_is_named", &[("TRICOLOR_DEBUG", "stwtimeout=100")]);
+    let (code, err) = child("who_holds_a_stop_up_is_named", &[("TRICOLOR_DEBUG", "stwtimeout=100,asyncpreemptoff=1")]);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(err.matches("stop of the world (User) waits for").count(), 1, "{err}");
     assert!(err.contains("state R) runs goroutine 2, which was last at a safepoint"), "{err}");

@@ -11,6 +11,7 @@ use crate::heap::Heap;
 use crate::layout::{Conservative, NoGc, Trace, TypeDesc};
 use crate::p::{GcP, holder};
 use crate::root::Root;
+use crate::sync::current::Region;
 use crate::sync::{Ordering, word};
 use core::fmt;
 use core::mem::MaybeUninit;
@@ -91,6 +92,7 @@ unsafe fn finish<F: FnOnce(A), A>(heap: &'static Heap, task: Gc<Conservative<Tas
     // SAFETY: the caller's contract. This stack may be black already, so what moves onto it is shaded, with no
     // safepoint in between.
     let (f, arg) = unsafe {
+        let _region = Region::enter();
         if !faults::active(Fault::CleanupUnshaded) {
             heap.shade_value(&raw const (*task).call);
         }

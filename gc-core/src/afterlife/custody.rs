@@ -21,6 +21,7 @@ use crate::heap::{Heap, Span};
 use crate::layout::{DropFn, GRANULE};
 use crate::mark::MarkMap;
 use crate::stress::Window;
+use crate::sync::current::Region;
 use crate::sync::{AtomicUsize, Lock, MapError, Ordering};
 
 pub(crate) struct Custody {
@@ -162,6 +163,8 @@ impl Heap {
 
     /// `n` objects of a span in custody were dropped. If they were the last ones, the span goes back.
     fn dropped(&self, span: &Span, n: usize) {
+        // The span goes back in the phase in which it was found done.
+        let _region = Region::enter();
         let custody = &self.afterlife.custody;
         self.afterlife.take_due(n);
         {

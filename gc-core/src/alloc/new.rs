@@ -8,7 +8,8 @@ use crate::heap::{Heap, NoPages, PAGE_SIZE};
 use crate::layout::{self, Kind, Trace, TypeDesc};
 use crate::mark::Marker;
 use crate::p::{GcP, forbidden};
-use crate::sync::{Ordering, current, word};
+use crate::sync::current::{self, Region};
+use crate::sync::{Ordering, word};
 use core::ptr::NonNull;
 
 /// Bytes in front of an array's elements: the length, and the class of the element type (for pointer arrays).
@@ -62,6 +63,8 @@ pub(crate) fn alloc_value<T: Trace>(value: T) -> Result<NonNull<T>, AllocError> 
     }
     let want = if by_size { Want::Sized(scan, desc.size.max(1)) } else { Want::Typed(desc) };
     loop {
+        // From the look at the cache to publication.
+        let _region = Region::enter();
         let p = GcP::current();
         let heap = p.heap();
         // SAFETY: this thread holds `p`, and no other borrow of its cache is alive.
@@ -156,6 +159,7 @@ unsafe fn alloc_large<T>(
     class: impl FnOnce(&Heap) -> u32,
     fill: impl FnOnce(NonNull<T>),
 ) -> Result<NonNull<T>, AllocError> {
+    let _region = Region::enter();
     let heap = GcP::current().heap();
     heap.before_alloc(GcP::current(), bytes);
     let slot = bytes.next_multiple_of(PAGE_SIZE);
@@ -222,6 +226,7 @@ pub(crate) unsafe fn alloc_array<T: Trace>(
     }
     let want = Want::Sized(scan, bytes);
     loop {
+        let _region = Region::enter();
         let p = GcP::current();
         let heap = p.heap();
         // SAFETY: as in `alloc_value`.

@@ -8,8 +8,8 @@ use barrier_lint::writebarrier;
 
 impl Heap {
     /// Shades whatever the `n` words at `words` may point to, if marking is on. Call it before copying a value out of
-    /// a heap object (deletion) and before copying one in (insertion), with no safepoint between it and the copy.
-    /// Needs a P.
+    /// a heap object (deletion) and before copying one in (insertion), with the copy in the same
+    /// [`Region`](crate::sync::current::Region) and no safepoint in between. Needs a P.
     ///
     /// # Safety
     /// `n` readable words, which nobody writes meanwhile.

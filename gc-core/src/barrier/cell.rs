@@ -3,6 +3,7 @@
 use super::store;
 use crate::gc::Gc;
 use crate::layout::{Kind, Trace, TypeDesc};
+use crate::sync::current::Region;
 use crate::sync::{Ordering, word};
 use barrier_lint::Wb;
 use core::cell::UnsafeCell;
@@ -124,6 +125,7 @@ impl<V: CellValue> GcCell<V> {
         // SAFETY: the cell's own word.
         let slot = unsafe { word::at(self.slot()) };
         let new = new.into_word();
+        let _region = Region::enter();
         // What another thread stores between this look and the swap has been shaded by its own barrier (insertion).
         store::before_store(self.slot(), || slot.load(Ordering::Relaxed), new);
         // AcqRel: as `get` and `set`.
@@ -139,6 +141,7 @@ impl<V: CellValue> GcCell<V> {
         // SAFETY: the cell's own word.
         let slot = unsafe { word::at(self.slot()) };
         let (old, new) = (old.into_word(), new.into_word());
+        let _region = Region::enter();
         store::before_store(self.slot(), || old, new);
         // AcqRel, and Acquire on failure: as `get` and `set`.
         match slot.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire) {

@@ -23,10 +23,14 @@ mod canary;
 mod cell;
 mod moves;
 mod mutable;
+#[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+mod ranges;
 mod rootcell;
 mod store;
 
 pub(crate) use buffer::WbBuf;
 pub use cell::{CellValue, GcCell};
 pub use mutable::{Busy, Entered, GcMut};
+#[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+pub use ranges::restart_point;
 pub use rootcell::RootCell;

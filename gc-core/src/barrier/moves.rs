@@ -14,6 +14,7 @@ use super::store::before_stores;
 use super::{CellValue, GcCell};
 use crate::gc::Gc;
 use crate::p::GcP;
+use crate::sync::current::Region;
 use crate::sync::{Ordering, word};
 use core::ops::{Bound, Range, RangeBounds};
 
@@ -137,6 +138,7 @@ fn each_chunk(n: usize, backwards: bool, mut chunk: impl FnMut(usize, usize)) {
 /// # Safety
 /// As `fill_words`, for each `value(i)`.
 unsafe fn store_words(dst: usize, n: usize, value: impl Fn(usize) -> usize) {
+    let _region = Region::enter();
     // SAFETY: the caller's contract.
     unsafe { before_stores(dst, n, &value) };
     for i in 0..n {

@@ -29,6 +29,7 @@ use crate::faults::{self, Fault};
 use crate::layout::{Field, Trace, TypeDesc};
 use crate::mark::Scanner;
 use crate::p::GcP;
+use crate::sync::current::Region;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, word};
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -106,6 +107,7 @@ impl<T: Trace> GcMut<T> {
     /// [`Busy`], if somebody is inside already; `f` has not run then.
     pub fn try_with<R>(&self, f: impl for<'a> FnOnce(&'a mut T) -> R) -> Result<R, Busy> {
         let heap = GcP::current().heap();
+        let region = Region::enter();
         // Acquire: pairs with the Release of who left.
         if self.busy().compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Err(Busy);
@@ -119,6 +121,7 @@ impl<T: Trace> GcMut<T> {
             // SAFETY: as above.
             unsafe { heap.shade_value(self.value.get()) };
         }
+        drop(region);
         // SAFETY: as above; for no longer than `f` runs.
         Ok(f(unsafe { &mut *self.value.get() }))
     }
@@ -158,6 +161,7 @@ struct Inside<'a, T> {
 impl<T> Drop for Inside<'_, T> {
     fn drop(&mut self) {
         let value = self.cell.value.get();
+        let _region = Region::enter();
         // SAFETY: still ours.
         unsafe { word::adopt(value.expose_provenance(), size_of::<T>()) };
         if !faults::active(Fault::LeaveUnshaded) {

@@ -12,6 +12,7 @@ use crate::gc::Gc;
 use crate::heap::Heap;
 use crate::p::holder;
 use crate::root::Slot;
+use crate::sync::current::Region;
 use crate::sync::{AtomicPtr, Ordering, RawLock};
 use core::fmt;
 use core::marker::PhantomData;
@@ -86,6 +87,7 @@ impl<T: ?Sized> RootCell<T> {
         let heap = holder("a root cell is set").heap();
         let slot = self.slot(heap).unwrap_or_else(|| self.new_slot(heap));
         let new = value.map_or(0, Gc::addr);
+        let _region = Region::enter();
         if !faults::active(Fault::RootCellUnshaded) {
             // Relaxed: only to shade it.
             before_store(ptr::from_ref(slot).addr(), || slot.object.load(Ordering::Relaxed), new);

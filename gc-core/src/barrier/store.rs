@@ -3,7 +3,8 @@
 use crate::faults::{self, Fault};
 use crate::p::{GcP, forbidden};
 use crate::stress::Window;
-use crate::sync::{Ordering, current, word};
+use crate::sync::current::{self, Region};
+use crate::sync::{Ordering, word};
 use barrier_lint::writebarrier;
 
 /// `*slot = new`, with the barrier.
@@ -67,12 +68,13 @@ pub(super) unsafe fn store_twin(slot: usize, new: usize) {
 pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
     // SAFETY: the caller's contract.
     let slot_word = unsafe { word::at(slot) };
+    let _region = Region::enter();
     before_store(slot, || slot_word.load(Ordering::Relaxed), new);
     // Release: as in `store`.
     slot_word.store(new, Ordering::Release);
 }
 
-/// The barrier of one store that the caller does next, with no safepoint in between.
+/// The barrier of one store that the caller does next, in the same [`Region`].
 #[writebarrier]
 #[inline]
 pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize) {
@@ -94,7 +96,7 @@ pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize)
     }
 }
 
-/// The barrier of `n` stores that the caller does next, with no safepoint in between.
+/// The barrier of `n` stores that the caller does next, in the same [`Region`].
 ///
 /// # Safety
 /// `n` pointer words at `slot`.

@@ -1,6 +1,7 @@
-//! What this thread is right now: the word that `set` tests, its P's collector part, its G and its M.
+//! What this thread is right now: the word that `set` tests, the in-runtime count, its P's collector part, its G and
+//! its M.
 //!
-//! Four thread-local words, read and written by single volatile instructions: no compiler may carry one across a
+//! Five thread-local words, read and written by single volatile instructions: no compiler may carry one across a
 //! switch to another thread, as it does with `thread_local!`. On foreign threads they read [`NO_P`] and null.
 //!
 //! The first word is what a pointer store tests. Bit 0 ([`BARRIER`]): the write barrier is on. Bit 1 ([`NO_P`]):
@@ -8,6 +9,11 @@
 //! `release_p` sets `NO_P` *before* the P is given up; `acquire_p` loads the phase *after* it is held; a phase flip
 //! writes the words of all threads that hold a P, while none of them runs. Bit 2 ([`STOPPED`]): another thread has stopped
 //! the world, and this one runs nevertheless; the collector sets and clears it (`stop`).
+//!
+//! The second word counts reasons why this thread must not be suspended where it is (Go's `m.locks`): it is inside the
+//! runtime, holds one of its locks, or is between two steps that belong to one phase. Only its own thread touches it;
+//! a signal handler of the host that runs on the thread reads it. A thread of the host starts with 1 ([`Region`]
+//! and [`RawLock`](super::RawLock) add to it), and only goroutine code outside the runtime runs with 0.
 
 use super::{AtomicU32, Ordering};
 use barrier_lint::nowritebarrierrec;
@@ -40,6 +46,57 @@ pub fn set_state(bits: u32) {
 #[inline(always)]
 pub fn state_word() -> &'static AtomicU32 {
     imp::state_word()
+}
+
+/// Reasons why this thread must not be suspended where it is.
+#[nowritebarrierrec]
+#[inline(always)]
+pub fn locks() -> u32 {
+    imp::locks()
+}
+
+/// Sets the in-runtime count: at the start of a thread, and where a switch to another stack comes back.
+#[nowritebarrierrec]
+#[inline(always)]
+pub fn set_locks(n: u32) {
+    imp::set_locks(n);
+}
+
+/// One reason more not to suspend this thread.
+#[nowritebarrierrec]
+#[inline(always)]
+pub fn lock() {
+    imp::lock();
+}
+
+/// One reason less.
+#[nowritebarrierrec]
+#[inline(always)]
+pub fn unlock() {
+    imp::unlock();
+}
+
+/// A stretch in which this thread is not suspended where it is: its steps see one phase of the collector, and nobody
+/// else looks at what it has under way. Ends with the value.
+#[must_use]
+#[derive(Debug)]
+pub struct Region(());
+
+impl Region {
+    /// Begins it. May run without a P.
+    #[nowritebarrierrec(assoc)]
+    #[inline(always)]
+    pub fn enter() -> Region {
+        lock();
+        Region(())
+    }
+}
+
+impl Drop for Region {
+    #[inline(always)]
+    fn drop(&mut self) {
+        unlock();
+    }
 }
 
 macro_rules! slot {
@@ -100,6 +157,44 @@ mod imp {
 
     #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
     #[inline(always)]
+    pub fn locks() -> u32 {
+        let n: u32;
+        // SAFETY: reads one thread-local word that exists on every thread.
+        unsafe {
+            asm!("mov {0:e}, dword ptr fs:[tricolor_current@TPOFF + 4]", out(reg) n,
+                options(nostack, preserves_flags, readonly));
+        }
+        n
+    }
+
+    // The three below are no `nomem`: what the region guards stays on its side of them.
+
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+    #[inline(always)]
+    pub fn set_locks(n: u32) {
+        // SAFETY: only this thread uses the word.
+        unsafe {
+            asm!("mov dword ptr fs:[tricolor_current@TPOFF + 4], {0:e}", in(reg) n,
+                options(nostack, preserves_flags));
+        }
+    }
+
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+    #[inline(always)]
+    pub fn lock() {
+        // SAFETY: as above; one instruction, so no signal handler of this thread sees it half done.
+        unsafe { asm!("inc dword ptr fs:[tricolor_current@TPOFF + 4]", options(nostack)) };
+    }
+
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+    #[inline(always)]
+    pub fn unlock() {
+        // SAFETY: as above.
+        unsafe { asm!("dec dword ptr fs:[tricolor_current@TPOFF + 4]", options(nostack)) };
+    }
+
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+    #[inline(always)]
     pub fn state_word() -> &'static super::AtomicU32 {
         let addr: *const super::AtomicU32;
         // SAFETY: computes the address of a thread-local word. It is 'static only as long as the thread lives:
@@ -142,6 +237,7 @@ mod imp {
 
     struct Current {
         state: super::AtomicU32,
+        locks: Cell<u32>,
         slots: [Cell<*mut ()>; 4],
     }
 
@@ -149,6 +245,7 @@ mod imp {
         static CURRENT: Current = const {
             Current {
                 state: super::AtomicU32::new(super::NO_P),
+                locks: Cell::new(0),
                 slots: [const { Cell::new(core::ptr::null_mut()) }; 4],
             }
         };
@@ -175,6 +272,26 @@ mod imp {
     }
 
     #[nowritebarrierrec]
+    pub fn locks() -> u32 {
+        block().locks.get()
+    }
+
+    #[nowritebarrierrec]
+    pub fn set_locks(n: u32) {
+        block().locks.set(n);
+    }
+
+    #[nowritebarrierrec]
+    pub fn lock() {
+        set_locks(locks().wrapping_add(1));
+    }
+
+    #[nowritebarrierrec]
+    pub fn unlock() {
+        set_locks(locks().wrapping_sub(1));
+    }
+
+    #[nowritebarrierrec]
     pub fn get<const I: usize>() -> *mut () {
         block().slots[I].get()
     }
@@ -193,12 +310,14 @@ mod imp {
 
     struct Current {
         state: super::AtomicU32,
+        locks: Cell<u32>,
         slots: [Cell<*mut ()>; 4],
     }
 
     loom::thread_local! {
         static CURRENT: &'static Current = Box::leak(Box::new(Current {
             state: super::AtomicU32::new(super::NO_P),
+            locks: Cell::new(0),
             slots: [const { Cell::new(core::ptr::null_mut()) }; 4],
         }));
     }
@@ -211,6 +330,26 @@ mod imp {
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn state_word() -> &'static super::AtomicU32 {
         CURRENT.with(|c| &c.state)
+    }
+
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
+    pub fn locks() -> u32 {
+        CURRENT.with(|c| c.locks.get())
+    }
+
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
+    pub fn set_locks(n: u32) {
+        CURRENT.with(|c| c.locks.set(n));
+    }
+
+    #[nowritebarrierrec]
+    pub fn lock() {
+        set_locks(locks().wrapping_add(1));
+    }
+
+    #[nowritebarrierrec]
+    pub fn unlock() {
+        set_locks(locks().wrapping_sub(1));
     }
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]

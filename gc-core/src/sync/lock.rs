@@ -2,9 +2,9 @@
 //!
 //! Code inside the runtime may not take a std or malloc lock (their holder may be suspended), and a lock that is
 //! taken without a P may not allocate, use thread-locals or call function pointers. States: 0 free, 1 held, 2 held
-//! and somebody may sleep. `unlock` swaps 0 in with Release, which pairs with the Acquire of the next `lock`.
+//! and somebody may sleep. Who holds one is not suspended where it is (`current::locks`). `unlock` swaps 0 in with Release, which pairs with the Acquire of the next `lock`.
 
-use super::{AtomicU32, Ordering};
+use super::{AtomicU32, Ordering, current};
 use barrier_lint::nowritebarrierrec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -39,13 +39,25 @@ impl RawLock {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> bool {
+        current::lock();
+        let free = self.acquire();
+        if !free {
+            current::unlock();
+        }
+        free
+    }
+
+    #[inline]
+    fn acquire(&self) -> bool {
         self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the lock; may run without a P.
     #[inline]
     pub fn lock(&self) {
-        if !self.try_lock() {
+        // First the count: a holder that is suspended would hold up whoever suspended it.
+        current::lock();
+        if !self.acquire() {
             self.lock_slow();
         }
     }
@@ -54,14 +66,14 @@ impl RawLock {
     #[inline(never)]
     fn lock_slow(&self) {
         #[cfg(loom)]
-        while !self.try_lock() {
+        while !self.acquire() {
             super::yield_now();
         }
         #[cfg(not(loom))]
         {
             for _ in 0..SPINS {
                 core::hint::spin_loop();
-                if self.try_lock() {
+                if self.acquire() {
                     return;
                 }
             }
@@ -85,6 +97,7 @@ impl RawLock {
         }
         #[cfg(loom)]
         let _ = (old, CONTENDED);
+        current::unlock();
     }
 }
 

@@ -12,6 +12,7 @@ use crate::g::{G, WaitReason};
 use crate::proc::park::{park, poll, ready};
 use core::cell::Cell;
 use core::mem::{ManuallyDrop, MaybeUninit};
+use gc_core::sync::current::Region;
 use gc_core::sync::{AtomicUsize, Ordering, RawLock};
 use gc_core::{Conservative, Gc, GcCell, Heap};
 
@@ -59,6 +60,7 @@ unsafe fn put<T>(heap: &Heap, slot: *mut MaybeUninit<T>, value: &ManuallyDrop<T>
 /// # Safety
 /// `slot` holds a value that nobody else takes; the caller holds a P.
 unsafe fn get<T>(heap: &Heap, slot: *mut MaybeUninit<T>) -> T {
+    let _region = Region::enter();
     // SAFETY: the caller's contract.
     unsafe {
         heap.shade_value(slot.cast::<T>());

@@ -82,13 +82,16 @@ extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     let m = arg.cast::<M>();
     // SAFETY: `newm` passed an entry of `allms` whose `sched` is set.
     let (sched, m) = unsafe { (&*(*m).sched.load(Ordering::SeqCst), &*m) };
+    current::set_locks(1);
     current::set_m(core::ptr::from_ref(m).cast_mut().cast());
     current::set_g(core::ptr::null_mut());
+    crate::suspend::start_thread(m);
     // SAFETY: asks for this thread's number.
     m.tid.store(unsafe { libc::gettid() } as u32, Ordering::SeqCst);
     // SAFETY: a name of less than 16 bytes, ended by 0.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"tricolor-m".as_ptr()) };
     let altstack = crate::signal::install_altstack();
+    m.altstack.store(altstack.expose_provenance(), Ordering::SeqCst);
     let p = m.nextp.get();
     set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
     // SAFETY: `startm` set it, to an entry of `allps`.

@@ -6,11 +6,12 @@
 
 use super::newm::{this_m, wakep};
 use super::runq::runqput;
-use super::schedule::{dropg, gosched_m, mcall, pause_m, preempt_m};
+use super::schedule::{dropg, gosched_m, mcall, mcall_at, pause_m, preempt_m};
 use crate::g::{self, G, WaitReason, getg};
 use crate::m::{M, getm};
 use crate::sched::Sched;
-use gc_core::sync::{Ordering, RawLock, current};
+use gc_core::sync::current::{self, Region};
+use gc_core::sync::{Ordering, RawLock};
 
 /// Parks the goroutine until `ready`, and gives `lock` back once its stack is at rest.
 ///
@@ -27,8 +28,9 @@ pub(crate) fn park(gp: &'static G, lock: &RawLock, reason: WaitReason) {
     clear_panics(gp);
     gp.set_wait(reason);
     gp.wait_lock.store(core::ptr::from_ref(lock).cast_mut(), Ordering::Relaxed);
+    // The lock is not held any more when this goroutine continues, so its part of the count is not taken along.
     // SAFETY: a goroutine, by `gp`; `park_m` makes it Waiting before it gives the lock back.
-    unsafe { mcall(gp, park_m) }
+    unsafe { mcall_at(gp, park_m, current::locks() - 1) }
 }
 
 /// g0 part of `park`.
@@ -48,6 +50,7 @@ pub(crate) fn ready(gp: &'static G) {
     if sched.exiting.load(Ordering::SeqCst) {
         return; // a handle that outlived its runtime
     }
+    let _region = Region::enter();
     gp.casgstatus(g::WAITING, g::RUNNABLE);
     // Whether this thread holds a P of *this* scheduler.
     match getm().filter(|m| core::ptr::eq(m.sched.load(Ordering::Relaxed), sched)).and_then(M::p) {

@@ -59,11 +59,24 @@ pub(crate) fn schedule(sched: &'static Sched, m: &'static M) {
 ///
 /// # Safety
 /// The caller is a goroutine, and `f` hands it to nobody before it is at rest.
-#[inline(never)]
 pub(crate) unsafe fn mcall(gp: &'static G, f: Mcall) {
+    let depth = current::locks();
+    // SAFETY: the caller's contract.
+    unsafe { mcall_at(gp, f, depth) }
+}
+
+/// [`mcall`] for a caller whose in-runtime count is to be `depth` when it continues. The count is a word of the thread,
+/// so a goroutine takes its own along; on g0 it is at least 1.
+///
+/// # Safety
+/// As `mcall`.
+#[inline(never)]
+pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
+    current::lock();
     let m = super::newm::this_m();
     // SAFETY: this M's g0 waits in `schedule`; `m` is not used after the switch, when this may be another thread.
     unsafe { arch::switch(gp.sp.as_ptr(), m.g0_sp.load(Ordering::Relaxed), f as *const () as usize) };
+    current::set_locks(depth);
 }
 
 /// Makes `gp` the goroutine of `m`, with a fresh time slice unless it inherits one (Go's `execute`).

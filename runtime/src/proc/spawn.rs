@@ -16,6 +16,7 @@ use crate::p::P;
 use crate::sched::Sched;
 use core::mem::MaybeUninit;
 use gc_core::sync::Ordering;
+use gc_core::sync::current::{self, Region};
 use gc_core::{Conservative, Gc};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -67,6 +68,7 @@ where
         Some(g) => g,
         None => malg(sched),
     };
+    let _region = Region::enter();
     // Asked for only now: allocation may have moved this goroutine to another M and P.
     let Some(p) = this_m().p() else { gc_core::throw!("spawn: no P") };
     newproc(sched, p, new, start, goid);
@@ -140,6 +142,8 @@ pub(crate) fn newproc(sched: &'static Sched, p: &'static P, gp: &'static G, star
 extern "C" fn goroutine_main() -> ! {
     let Some(gp) = getg() else { gc_core::throw!("a goroutine without a G") };
     let Some(start) = gp.start.get() else { gc_core::throw!("a goroutine without a function") };
+    // In the runtime until its function runs.
+    current::set_locks(1);
     // SAFETY: `start` is the head of a task whose types `run` knows.
     unsafe { (start.run)(gp, start) };
     // SAFETY: a goroutine; nothing of it is needed any more.
@@ -167,7 +171,9 @@ where
         (f, (*task).join)
     };
     gp.start.set(None);
+    current::set_locks(0);
     let out = catch_unwind(AssertUnwindSafe(f));
+    current::lock();
     join.finish(gp, out);
 }
 

@@ -10,6 +10,7 @@ use crate::g::WaitReason;
 use core::cell::{Cell, UnsafeCell};
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
+use gc_core::sync::current::Region;
 use gc_core::sync::{AtomicUsize, Ordering, RawLock};
 use gc_core::{Conservative, Gc, Heap, Root};
 
@@ -83,6 +84,7 @@ impl<T: Send + 'static> Mutex<T> {
         let inner = self.inner();
         // SAFETY: held: the value is ours. It moves to this stack, which may be black, so it is shaded first.
         let value = unsafe {
+            let _region = Region::enter();
             let slot = (*inner.value.get()).as_ptr();
             inner.heap.shade_value(slot);
             slot.read()
@@ -134,6 +136,7 @@ impl<T: Send + 'static> Drop for Held<'_, T> {
         let inner = self.mutex.inner();
         // SAFETY: still held. The object may be black, so what goes in is shaded, with no safepoint before the store.
         unsafe {
+            let _region = Region::enter();
             inner.heap.shade_value(&raw const *self.value);
             (*inner.value.get()).write(core::ptr::read(&raw const *self.value));
         }
@@ -160,6 +163,7 @@ impl<T: Send + 'static> Drop for Mutex<T> {
             let inner = self.inner();
             // SAFETY: the last handle: nobody else reaches the value any more.
             let value = unsafe {
+                let _region = Region::enter();
                 let slot = (*inner.value.get()).as_ptr();
                 inner.heap.shade_value(slot);
                 slot.read()

@@ -1,0 +1,251 @@
+//! Suspending in place: a signal stops a thread wherever its goroutine is, std and libc included.
+//!
+//! ```text
+//! who needs the goroutine (a stop, `for_each_p`, a scan)   its thread
+//! sets its own word, then the P's preempt flag
+//! 100 us later, still unanswered: SIGURG (`ask`)      ───►  handler, on the signal stack:
+//!                                                            in user code?  no: refuses, and is asked again
+//!                                                            inside a barriered store: back to its start
+//!                                                            Running -> Waiting; scans its stack if that is due
+//!                                                            comes by the door (`stw::door`), as at a safepoint
+//!                                                            Waiting -> Running; returns to where it was
+//! ```
+//!
+//! So a suspended thread *is at the door*: stops, handshakes and scans know nothing of signals. What is scanned is the
+//! stack from 128 bytes below the interrupted sp (the red zone) and the signal frame, which holds all registers,
+//! vector state included.
+//!
+//! **In user code** means: the in-runtime count (`gc_core::sync::current`) is zero, the interrupted sp lies on the
+//! goroutine's stack, and the interrupted signal mask is the thread's own. The count is raised by everything whose
+//! steps belong to one phase or that others wait for: runtime locks, allocation from the look at the cache to
+//! publication, barriers with their store, values on their way through the runtime, everything on g0.
+//!
+//! What would break:
+//! - without the count: a lock of the runtime is held by a thread that its stopper waits for; an object is claimed in one
+//!   phase and published in the next;
+//! - without the comparison of masks: the thread is in a handler of somebody else, which may have interrupted it
+//!   anywhere;
+//! - if the stopper, or anyone it waits for, took malloc's lock or std's: the suspended thread may hold it. Hence no
+//!   malloc while the world is stopped (I8).
+
+use crate::config::Settings;
+use crate::g::{self, G, WaitReason};
+use crate::m::{Door, M, getm};
+use crate::p::{self, P};
+use crate::sched::Sched;
+use crate::time::nanotime;
+use barrier_lint::nowritebarrierrec;
+use core::sync::atomic::AtomicUsize as StdAtomicUsize;
+use gc_core::Scanner;
+use gc_core::sync::current::{self, Region};
+use gc_core::sync::{AtomicU64, Ordering};
+
+/// The signal, as in Go: nothing is lost if it comes without reason, and debuggers pass it.
+const SIGNAL: libc::c_int = libc::SIGURG;
+
+/// How long a thread may take to come to a safepoint by itself, and between two signals to it, in nanoseconds.
+const PATIENCE: u64 = 100_000;
+
+/// Bytes below the stack pointer that leaf functions use.
+const RED_ZONE: usize = 128;
+
+/// What came of signals.
+pub(crate) struct Counters {
+    pub(crate) sent: AtomicU64,
+    pub(crate) suspended: AtomicU64,
+    /// Of those: inside a barriered store.
+    pub(crate) restarted: AtomicU64,
+    /// Refused: inside the runtime (or in no goroutine), on another stack, in another signal handler.
+    pub(crate) refused: [AtomicU64; 3],
+    /// There was nothing to do any more.
+    pub(crate) late: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Counters {
+        let zero = || AtomicU64::new(0);
+        Counters { sent: zero(), suspended: zero(), restarted: zero(), refused: [zero(), zero(), zero()], late: zero() }
+    }
+}
+
+#[nowritebarrierrec]
+fn count(n: &AtomicU64) {
+    // Relaxed: statistics.
+    n.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What was installed for the signal before: a handler of this kind, or 0.
+static BEFORE: StdAtomicUsize = StdAtomicUsize::new(0);
+
+/// Installs the handler, once per process, if suspending is on.
+pub(crate) fn install(settings: &Settings) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    if !settings.async_preempt {
+        return;
+    }
+    // SAFETY: the handler does nothing on threads that are no Ms but call what was there before.
+    ONCE.call_once(|| unsafe {
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        libc::sigfillset(&raw mut action.sa_mask);
+        let mut before: libc::sigaction = core::mem::zeroed();
+        libc::sigaction(SIGNAL, core::ptr::null(), &raw mut before);
+        if before.sa_flags & libc::SA_SIGINFO != 0 {
+            BEFORE.store(before.sa_sigaction, Ordering::SeqCst);
+        }
+        libc::sigaction(SIGNAL, &raw const action, core::ptr::null_mut());
+    });
+}
+
+/// A new thread of the runtime: it takes the signal, and remembers its mask.
+pub(crate) fn start_thread(m: &M) {
+    // SAFETY: reads and writes this thread's mask.
+    unsafe {
+        let mut set: libc::sigset_t = core::mem::zeroed();
+        libc::sigaddset(&raw mut set, SIGNAL);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, core::ptr::null_mut());
+        libc::pthread_sigmask(libc::SIG_BLOCK, core::ptr::null(), &raw mut set);
+        m.sigmask.store(mask_bits(&raw const set), Ordering::SeqCst);
+    }
+}
+
+/// The kernel's part of a signal set.
+///
+/// # Safety
+/// `set` points to at least the kernel's 8 bytes.
+unsafe fn mask_bits(set: *const libc::sigset_t) -> u64 {
+    // SAFETY: the caller's contract.
+    unsafe { set.cast::<u64>().read_unaligned() }
+}
+
+/// Asks whoever runs on `p` to come to the door: by its flag first, by a signal when that has not helped. To be called
+/// again until it has come. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn ask(sched: &Sched, p: &P) {
+    p.preempt();
+    // SAFETY: null or an entry of `allms`.
+    let Some(m) = (unsafe { p.m.get().as_ref() }) else { return };
+    if !sched.settings.async_preempt || p.status.load(Ordering::SeqCst) != p::RUNNING {
+        return;
+    }
+    let now = nanotime();
+    // Relaxed: who loses a race here asks again.
+    let asked = m.asked_at.load(Ordering::Relaxed);
+    if now.wrapping_sub(asked) > 10 * PATIENCE {
+        // Nobody has for a while: first the flag alone.
+        m.asked_at.store(now, Ordering::Relaxed);
+    } else if now - asked.min(now) >= PATIENCE && !m.signal_pending.swap(true, Ordering::SeqCst) {
+        m.asked_at.store(now, Ordering::Relaxed);
+        count(&sched.suspensions.sent);
+        // SAFETY: at worst the thread has ended, which is an error that nobody minds.
+        let sent = unsafe { syscall(libc::SYS_tgkill, getpid(), m.tid.load(Ordering::SeqCst), SIGNAL) };
+        if sent != 0 {
+            m.signal_pending.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+barrier_lint::certify! {
+    use libc::{getpid, syscall}: "the kernel runs no code of ours";
+}
+
+unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: this thread's errno, which the interrupted code may be about to read.
+    let errno = unsafe { *libc::__errno_location() };
+    let ours = getm().is_some_and(|m| {
+        let ours = m.signal_pending.swap(false, Ordering::SeqCst);
+        // SAFETY: the kernel passes the interrupted context.
+        unsafe { interrupted(m, &mut *context.cast::<libc::ucontext_t>()) };
+        ours
+    });
+    let before = BEFORE.load(Ordering::SeqCst);
+    if !ours && before > libc::SIG_IGN {
+        // SAFETY: a handler that was installed with SA_SIGINFO.
+        unsafe {
+            let before = core::mem::transmute::<
+                usize,
+                unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void),
+            >(before);
+            before(signal, info, context);
+        }
+    }
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+/// What the handler does on an M.
+///
+/// # Safety
+/// `context` is what the kernel has interrupted on this thread, and will go on with.
+unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
+    // SAFETY: an M's scheduler lives for ever.
+    let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
+    let counters = &sched.suspensions;
+    let (Some(p), Some(gp), 0) = (m.p(), m.curg(), current::locks()) else { return count(&counters.refused[0]) };
+    if gp.status.load(Ordering::SeqCst) != g::RUNNING || p.status.load(Ordering::SeqCst) != p::RUNNING {
+        return count(&counters.refused[0]);
+    }
+    let sp = context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
+    if sp < gp.stack.lo + RED_ZONE || sp >= gp.stack.hi {
+        return count(&counters.refused[1]);
+    }
+    // SAFETY: the kernel fills 8 bytes.
+    if unsafe { mask_bits(&raw const context.uc_sigmask) } != m.sigmask.load(Ordering::Relaxed) {
+        return count(&counters.refused[2]);
+    }
+    let heap = sched.heap();
+    let scan = heap.marking() && gp.stamp.load(Ordering::SeqCst) != heap.cycle();
+    if !scan && !sched.gcwaiting.load(Ordering::SeqCst) && p.safepoint_fn.load(Ordering::SeqCst) == 0 {
+        return count(&counters.late);
+    }
+    count(&counters.suspended);
+    let pc = context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
+    if let Some(start) = gc_core::restart_point(pc) {
+        context.uc_mcontext.gregs[libc::REG_RIP as usize] = start as i64;
+        count(&counters.restarted);
+    }
+    let _region = Region::enter();
+    let frame = core::ptr::from_mut(context).expose_provenance();
+    suspend(sched, m, p, gp, sp, frame);
+}
+
+/// Comes by the door, with the goroutine at rest where it is. On the signal stack of `m`, above which its registers
+/// lie from `frame` on.
+fn suspend(sched: &'static Sched, m: &'static M, p: &'static P, gp: &'static G, sp: usize, frame: usize) {
+    gp.sp.store((sp - RED_ZONE) & !7, Ordering::SeqCst);
+    let top = m.altstack.load(Ordering::Relaxed) + crate::signal::ALTSTACK;
+    gp.frame[0].store(frame & !7, Ordering::SeqCst);
+    gp.frame[1].store(top, Ordering::SeqCst);
+    m.at(Door::Suspended);
+    gp.set_wait(WaitReason::Suspended);
+    gp.casgstatus(g::RUNNING, g::WAITING);
+    crate::proc::schedule::self_scan(sched, p, gp);
+    crate::stw::door(sched, m, true);
+    crate::proc::schedule::clear_preempt(sched, p);
+    gp.casgstatus(g::WAITING, g::RUNNING);
+    gp.frame[1].store(0, Ordering::SeqCst);
+    gp.frame[0].store(0, Ordering::SeqCst);
+}
+
+/// Scans the registers of a goroutine that is suspended in place, if it is.
+///
+/// # Safety
+/// The caller has the SCAN bit of `gp`, or its thread is in `suspend`.
+pub(crate) unsafe fn scan_frame(gp: &G, s: &mut Scanner<'_>) {
+    let (lo, hi) = (gp.frame[0].load(Ordering::SeqCst), gp.frame[1].load(Ordering::SeqCst));
+    if lo != 0 && !gc_core::faults::active(gc_core::faults::Fault::FrameUnscanned) {
+        // SAFETY: the signal frame, which lies between the two and which nobody writes while the thread is suspended.
+        unsafe { s.conservative(core::ptr::with_exposed_provenance(lo), core::ptr::with_exposed_provenance(hi)) };
+    }
+}
+
+/// Program counter and frame pointer of a goroutine that is suspended in place, if it is.
+pub(crate) fn interrupted_at(gp: &G) -> Option<(usize, usize)> {
+    let frame = gp.frame[0].load(Ordering::SeqCst);
+    let context = core::ptr::with_exposed_provenance::<libc::ucontext_t>(frame);
+    // SAFETY: null, or the context that the handler noted and in which it waits.
+    let context = unsafe { context.as_ref() }?;
+    let register = |r: libc::c_int| context.uc_mcontext.gregs[r as usize] as usize;
+    Some((register(libc::REG_RIP), register(libc::REG_RBP)))
+}

@@ -1,0 +1,350 @@
+//! Goroutines that come to no safepoint are suspended where they are: in loops without calls, in std, in libc, with
+//! pointers in registers only.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod common;
+
+use common::{child, is_child, run, with_procs};
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+use tricolor::gc::{self, Stress};
+use tricolor::{Gc, GcCell, Root, Runtime, Trace, spawn, yield_now};
+
+#[derive(Trace)]
+struct Node {
+    id: u64,
+    next: GcCell<Option<Gc<Node>>>,
+}
+
+fn node(id: u64) -> Gc<Node> {
+    Gc::new(Node { id, next: GcCell::new(None) })
+}
+
+/// Poisoned slots and the verifier: what is lost is noticed at once.
+fn watched(procs: usize) -> tricolor::Builder {
+    let mut stress = Stress::default();
+    stress.poison = true;
+    with_procs(procs).stress(stress).verify(true)
+}
+
+/// Signals to all threads of this process, at a high rate and without reason, until it is dropped.
+struct Storm(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+
+impl Storm {
+    fn begin() -> Storm {
+        let on = Arc::new(AtomicBool::new(true));
+        let go_on = on.clone();
+        let sender = std::thread::spawn(move || {
+            while go_on.load(Ordering::Relaxed) {
+                for thread in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+                    let tid = thread.file_name().to_str().and_then(|s| s.parse::<i32>().ok()).unwrap_or(0);
+                    // SAFETY: a signal that is ignored, or handled by the runtime.
+                    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGURG) };
+                }
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        });
+        Storm(on, Some(sender))
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+        self.1.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// Runs `body` again and again on a goroutine of its own while the main goroutine collects, for a while and until
+/// `wanted` suspensions have hit it. Returns what came of the signals.
+fn under_collections(builder: tricolor::Builder, wanted: u64, body: impl Fn() + Send + 'static) -> gc::SuspendStats {
+    run(builder, move || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let over = stop.clone();
+        let worker = spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                body();
+            }
+        });
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(300) || gc::suspensions().suspended < wanted {
+            assert!(begin.elapsed() < Duration::from_secs(120), "hardly any suspension: {:?}", gc::suspensions());
+            black_box(node(0));
+            gc::collect();
+        }
+        stop.store(true, Ordering::Relaxed);
+        worker.join().expect("no panic");
+        gc::suspensions()
+    })
+}
+
+#[test]
+fn a_loop_without_calls_holds_up_no_stop() {
+    let stats = under_collections(watched(2), 100, || {
+        for _ in 0..1_000_000 {
+            spin_loop();
+        }
+    });
+    assert!(stats.sent >= stats.suspended, "{stats:?}");
+}
+
+#[test]
+fn with_suspending_off_it_does() {
+    run(with_procs(2).async_preempt(false), || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let over = stop.clone();
+        let worker = spawn(move || while !over.load(Ordering::Relaxed) {});
+        std::thread::sleep(Duration::from_millis(5));
+        let until = Instant::now() + Duration::from_millis(50);
+        let end = stop.clone();
+        let timer = std::thread::spawn(move || {
+            std::thread::sleep(until - Instant::now());
+            end.store(true, Ordering::Relaxed);
+        });
+        gc::collect();
+        assert!(Instant::now() >= until, "the stop could not end before the loop");
+        timer.join().expect("no panic");
+        worker.join().expect("no panic");
+        assert_eq!(gc::suspensions().sent, 0);
+    });
+}
+
+#[test]
+fn barriered_stores_begin_again() {
+    let stats = under_collections(watched(2), 100, || {
+        let (a, b) = (node(1), node(2));
+        for _ in 0..100_000 {
+            a.next.set(Some(b));
+            b.next.set(Some(a));
+            a.next.set(None);
+        }
+        assert_eq!((a.id, b.id), (1, 2));
+    });
+    assert!(stats.restarted > 0, "{stats:?}");
+}
+
+#[test]
+fn allocation_and_channels_are_left_alone() {
+    let _storm = Storm::begin();
+    let stats = under_collections(watched(2), 5, || {
+        let (tx, rx) = tricolor::chan::bounded(2);
+        let mut list = None;
+        for i in 0..1000 {
+            let n = node(i);
+            n.next.set(list);
+            list = Some(n);
+            tx.send(n).expect("there is room");
+            let back = rx.recv().expect("it was sent");
+            assert_eq!(back.id, i);
+        }
+        let mut n = 1000;
+        while let Some(at) = list {
+            n -= 1;
+            assert_eq!(at.id, n);
+            list = at.next.get();
+        }
+    });
+    assert!(stats.in_runtime > 0, "{stats:?}");
+}
+
+/// Threads that are suspended inside malloc, or with a std lock held for which others wait, hold up nobody for good.
+#[test]
+fn locks_of_malloc_and_std_may_be_held() {
+    static LOCK: Mutex<u64> = Mutex::new(0);
+    static ONCE: OnceLock<String> = OnceLock::new();
+    let stats = run(watched(3), || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let workers: Vec<_> = (0..2)
+            .map(|i| {
+                let over = stop.clone();
+                spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        let lists: Vec<Vec<u64>> = (0..50).map(|n| vec![n; 1 + n as usize * 7 % 900]).collect();
+                        black_box(&lists);
+                        let mut sum = LOCK.lock().expect("nobody panics");
+                        *sum += lists.len() as u64;
+                        drop(sum);
+                        assert_eq!(ONCE.get_or_init(|| format!("made by {i}")).len(), 9);
+                    }
+                })
+            })
+            .collect();
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(500) || gc::suspensions().suspended < 100 {
+            assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", gc::suspensions());
+            gc::collect();
+        }
+        stop.store(true, Ordering::Relaxed);
+        workers.into_iter().for_each(|w| w.join().expect("no panic"));
+        gc::suspensions()
+    });
+    assert!(stats.suspended >= 100, "{stats:?}");
+}
+
+#[test]
+fn panics_unwind_while_signals_come() {
+    struct Noisy<'a>(&'a AtomicU64);
+    impl Drop for Noisy<'_> {
+        fn drop(&mut self) {
+            (0..1000).for_each(|_| spin_loop());
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    std::panic::set_hook(Box::new(|_| {}));
+    let dropped = Arc::new(AtomicU64::new(0));
+    let counter = dropped.clone();
+    under_collections(watched(2), 20, move || {
+        let caught = std::panic::catch_unwind(|| {
+            let _a = Noisy(&counter);
+            let _b = Noisy(&counter);
+            std::panic::panic_any(7_u64);
+        });
+        assert_eq!(caught.expect_err("it panics").downcast_ref(), Some(&7_u64));
+    });
+    assert!(dropped.load(Ordering::Relaxed) > 0);
+}
+
+/// Float, integer and string kernels compute the same, however often they are interrupted.
+#[test]
+fn registers_come_back_as_they_were() {
+    fn kernel() -> (u64, u64) {
+        let mut x = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut f = [1.0_f64, 0.5, 0.25, 0.125];
+        let mut bytes = [0_u8; 256];
+        for i in 0..20_000_u64 {
+            x = x.rotate_left(13).wrapping_mul(0x2545_F491_4F6C_DD1D) ^ i;
+            f.iter_mut().for_each(|v| *v = (*v * 1.000_1 + (x & 0xff) as f64).sqrt());
+            bytes.iter_mut().for_each(|b| *b = b.wrapping_add(x as u8));
+            bytes.reverse();
+        }
+        let sum = bytes.iter().map(|b| u64::from(*b)).sum::<u64>();
+        (x ^ sum, f.iter().sum::<f64>().to_bits())
+    }
+    let expected = kernel();
+    under_collections(with_procs(2), 100, move || assert_eq!(kernel(), expected));
+}
+
+/// SIGURG from outside, at a high rate and without reason, harms nobody.
+#[test]
+fn signals_from_outside_are_harmless() {
+    let _storm = Storm::begin();
+    under_collections(watched(2), 0, || {
+        let list = (0..100).fold(None, |list, i| {
+            let n = node(i);
+            n.next.set(list);
+            Some(n)
+        });
+        yield_now();
+        assert_eq!(list.map(|n| n.id), Some(99));
+    });
+}
+
+/// Makes a node and returns its address with all bits flipped, so that no scan takes it for a pointer.
+#[inline(never)]
+fn hidden(id: u64) -> usize {
+    !Gc::as_ptr(node(id)).addr()
+}
+
+/// Overwrites what calls before have left below this frame.
+#[inline(never)]
+fn wipe() {
+    black_box(&mut [0_usize; 512]);
+}
+
+/// Keeps a pointer in a vector register alone until `flag` is set.
+#[inline(never)]
+fn wait_with_it_in_a_vector(hidden: usize, flag: &AtomicBool) -> usize {
+    let mut word = hidden;
+    // SAFETY: moves a word to a register and back, and reads the flag in between.
+    unsafe {
+        std::arch::asm!(
+            "movq xmm15, {word}",
+            "pcmpeqd xmm14, xmm14",
+            "pxor xmm15, xmm14",
+            "2: pause",
+            "cmp byte ptr [{flag}], 0",
+            "je 2b",
+            "pxor xmm15, xmm14",
+            "movq {word}, xmm15",
+            word = inout(reg) word,
+            flag = in(reg) flag,
+            out("xmm14") _,
+            out("xmm15") _,
+            options(nostack),
+        );
+    }
+    word
+}
+
+fn a_pointer_in_a_vector_register() {
+    for id in 0..20 {
+        let flag = Arc::new(AtomicBool::new(false));
+        let set = flag.clone();
+        let holder = spawn(move || {
+            let word = hidden(id);
+            wipe();
+            let back = !wait_with_it_in_a_vector(word, &flag);
+            // SAFETY: the node's address; the register has kept it alive.
+            let found = unsafe { Gc::<Node>::from_ptr(std::ptr::with_exposed_provenance_mut(back)) }.id;
+            assert_eq!(found, id, "the node in the vector register is lost");
+        });
+        // The holder runs on the other P, in its loop, by then.
+        std::thread::sleep(Duration::from_millis(2));
+        gc::collect();
+        gc::collect();
+        set.store(true, Ordering::Relaxed);
+        holder.join().expect("no panic");
+    }
+    assert!(gc::suspensions().suspended > 0);
+}
+
+#[test]
+fn a_pointer_in_a_vector_register_alone_survives() {
+    let name = "a_pointer_in_a_vector_register_alone_survives";
+    #[cfg(feature = "faults")]
+    if is_child(name) {
+        gc_core::faults::choose(Some("frame-unscanned")).expect("a fault of that name");
+    }
+    let mut stress = Stress::default();
+    stress.poison = true;
+    run(Runtime::builder().procs(2).stress(stress), a_pointer_in_a_vector_register);
+    if cfg!(feature = "faults") && !is_child(name) {
+        let (code, err) = child(name, &[]);
+        assert_ne!(code, Some(0), "nobody noticed that registers are not scanned");
+        assert!(err.contains("the node in the vector register is lost") || err.contains("freed"), "{err}");
+    }
+}
+
+/// A root keeps this test honest: what a suspended goroutine stores meanwhile is found by everybody.
+#[test]
+fn what_others_see_is_whole() {
+    let stats = run(watched(2), || {
+        let shared = Root::new(node(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let over = stop.clone();
+        let cell = shared.clone();
+        let writer = spawn(move || {
+            let mut i = 0;
+            while !over.load(Ordering::Relaxed) {
+                i += 1;
+                let n = node(i);
+                cell.get().next.set(Some(n));
+            }
+        });
+        let begin = Instant::now();
+        let mut last = 0;
+        while begin.elapsed() < Duration::from_millis(500) {
+            if let Some(n) = shared.get().next.get() {
+                assert!(n.id >= last, "{} after {last}", n.id);
+                last = n.id;
+            }
+            gc::collect();
+        }
+        stop.store(true, Ordering::Relaxed);
+        writer.join().expect("no panic");
+        gc::suspensions()
+    });
+    println!("{stats:?}");
+}
