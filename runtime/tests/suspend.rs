@@ -87,7 +87,7 @@ fn a_loop_without_calls_holds_up_no_stop() {
             spin_loop();
         }
     });
-    assert!(stats.sent >= stats.suspended, "{stats:?}");
+    assert!(stats.sent > 0, "{stats:?}");
 }
 
 #[test]
