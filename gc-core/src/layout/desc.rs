@@ -132,6 +132,38 @@ impl TypeDesc {
         !matches!(self.kind, Kind::Data)
     }
 
+    /// Refuses what no type can be, before anything relies on it: the derive writes none of these, a compiler may.
+    ///
+    /// # Panics
+    /// With the type's name and what is wrong: the alignment, the size, or a part that does not fit.
+    fn check(&self) {
+        let TypeDesc { name, size, align, .. } = *self;
+        assert!(
+            align.is_power_of_two() && align <= 4096,
+            "descriptor of `{name}`: an alignment of {align} is not a power of two up to 4096"
+        );
+        assert!(
+            size.is_multiple_of(align) && size <= isize::MAX as usize,
+            "descriptor of `{name}`: a size of {size} bytes is not a multiple of the alignment, {align}, that memory can hold"
+        );
+        assert!(
+            self.kind != Kind::Pointer || size == size_of::<usize>(),
+            "descriptor of `{name}`: a pointer of {size} bytes is not a word"
+        );
+        if self.kind != Kind::Struct {
+            return;
+        }
+        for Field { offset, desc, count } in self.fields {
+            let end = desc.size.checked_mul(*count).and_then(|bytes| bytes.checked_add(*offset));
+            assert!(
+                end.is_some_and(|end| end <= size),
+                "descriptor of `{name}`: {count} of `{}` from byte {offset} on do not fit into {size} bytes",
+                desc.name
+            );
+            desc.check();
+        }
+    }
+
     /// Calls `f(offset, ambiguous)` for each word that is or may be a pointer.
     pub fn each_word(&self, at: usize, f: &mut dyn FnMut(usize, bool)) {
         match self.kind {
@@ -176,8 +208,10 @@ impl Mask {
     /// Flattens `desc`.
     ///
     /// # Panics
-    /// If a field lies outside its type or is not aligned: a wrong descriptor.
+    /// If a field lies outside its type or is not aligned, or sizes, alignments or counts make no sense: a wrong
+    /// descriptor. The message names it.
     pub fn flatten(desc: &'static TypeDesc) -> Mask {
+        desc.check();
         let stride = desc.size.div_ceil(size_of::<usize>());
         let groups = stride.div_ceil(Self::PER_WORD).max(1);
         let bits = offheap::persistent_words(groups);
@@ -365,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "does not fit")]
+    #[should_panic(expected = "descriptor of `Bad`: 1 of `ptr` from byte 8 on do not fit into 8 bytes")]
     fn a_field_outside_its_type_is_refused() {
         static BAD: TypeDesc = TypeDesc {
             size: 8,
@@ -376,5 +410,35 @@ mod tests {
             name: "Bad",
         };
         Mask::flatten(&BAD);
+    }
+
+    #[test]
+    fn what_no_type_can_be_is_refused_by_name() {
+        const WORD: TypeDesc = TypeDesc { size: 8, align: 8, kind: Kind::Data, fields: &[], drop: None, name: "Bad" };
+        const fn holds(fields: &'static [Field]) -> TypeDesc {
+            TypeDesc { size: 64, kind: Kind::Struct, fields, ..WORD }
+        }
+        static HUGE: TypeDesc = TypeDesc { size: 1 << 62, ..WORD };
+        static LATE: TypeDesc = holds(&[Field { offset: usize::MAX - 7, desc: &PTR, count: 1 }]);
+        static CASES: [(TypeDesc, &str); 8] = [
+            (TypeDesc { align: 0, ..WORD }, "an alignment of 0"),
+            (TypeDesc { align: 24, size: 24, ..WORD }, "an alignment of 24"),
+            (TypeDesc { align: 8192, size: 8192, ..WORD }, "an alignment of 8192"),
+            (TypeDesc { size: 12, ..WORD }, "a size of 12 bytes"),
+            (TypeDesc { size: usize::MAX - 7, ..WORD }, "a size of 18446744073709551608 bytes"),
+            (TypeDesc { size: 16, kind: Kind::Pointer, ..WORD }, "a pointer of 16 bytes"),
+            // Bytes of an array that are more than can be counted, and come to a small number.
+            (
+                holds(&[Field { offset: 8, desc: &HUGE, count: 4 }]),
+                "4 of `Bad` from byte 8 on do not fit into 64 bytes",
+            ),
+            // A part of a part, whose address would come round to the start.
+            (holds(&[Field { offset: 8, desc: &LATE, count: 0 }]), "from byte 18446744073709551608 on do not fit"),
+        ];
+        for (desc, message) in &CASES {
+            let refusal = std::panic::catch_unwind(|| _ = Mask::flatten(desc)).expect_err(message);
+            let said = refusal.downcast_ref::<String>().expect("a formatted message");
+            assert!(said.starts_with("descriptor of `Bad`: ") && said.contains(message), "{said} for {message}");
+        }
     }
 }
