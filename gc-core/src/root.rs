@@ -85,6 +85,7 @@ impl RootTable {
     }
 
     /// Gives a slot of this table back, to be cleared later. May run without a P.
+    #[nowritebarrierrec]
     pub fn defer_slot(&self, slot: &Slot) {
         let at = core::ptr::from_ref(slot).addr() - self.slots.as_slice().as_ptr().addr();
         self.defer((at / size_of::<Slot>()) as u32);
@@ -220,6 +221,7 @@ impl<T: ?Sized> Clone for Root<T> {
     }
 }
 
+#[nowritebarrierrec]
 impl<T: ?Sized> Drop for Root<T> {
     fn drop(&mut self) {
         self.heap.roots.defer(self.slot);

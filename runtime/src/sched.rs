@@ -176,6 +176,16 @@ impl Sched {
         self.allps.as_slice()[..self.procs].iter()
     }
 
+    /// Whether a goroutine waits in any queue. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn has_work(&self) -> bool {
+        let mut work = self.runqsize.load(Ordering::SeqCst) != 0;
+        for i in 0..self.procs {
+            work |= !crate::proc::runq::runqempty(&self.allps[i]);
+        }
+        work
+    }
+
     /// A fresh goroutine number.
     pub(crate) fn next_goid(&self) -> u64 {
         // Relaxed: a ticket.

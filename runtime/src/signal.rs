@@ -6,9 +6,17 @@
 
 use crate::sched::Sched;
 use crate::stack::Hit;
+use barrier_lint::{certify, nowritebarrierrec};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use gc_core::sync::{AtomicPtr, Ordering, RawLock};
+
+certify! {
+    use libc::{_exit, mmap, munmap, sigaltstack, signal as set_signal}: "system calls";
+    use gc_core::fatal::print_line: "formats on the stack, and writes";
+    use core::mem::transmute: "nothing runs";
+    trait Fault { si_addr } for libc::siginfo_t: "reads a field";
+}
 
 /// Bytes of an M's alternate stack; AVX-512 and AMX state alone takes 12 KiB.
 pub(crate) const ALTSTACK: usize = 64 << 10;
@@ -55,6 +63,8 @@ pub(crate) fn install(sched: &'static Sched) {
     OLD.lock.unlock();
 }
 
+/// Interrupts anything, with a P or without.
+#[nowritebarrierrec(indirect = "an action that was installed before ours knows nothing of the heap")]
 unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: null, or a scheduler that lives for ever.
     let sched = unsafe { LIVE.load(Ordering::SeqCst).as_ref() };
@@ -65,9 +75,9 @@ unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, co
     {
         // SAFETY: the kernel passes the interrupted context.
         let pc = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] } as usize;
-        gc_core::fatal::print_line(format_args!("fatal error: stack overflow"));
+        print_line(format_args!("fatal error: stack overflow"));
         let id = crate::g::getg().map_or(0, |gp| gp.id.load(Ordering::Relaxed));
-        gc_core::fatal::print_line(format_args!(
+        print_line(format_args!(
             "goroutine {id} needs more than the {} KiB of its stack [{:#x}, {:#x}); address {addr:#x}, pc {pc:#x} {}",
             (stack.hi - stack.lo) >> 10,
             stack.lo,
@@ -75,7 +85,7 @@ unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, co
             crate::deadlock::Symbol(pc),
         ));
         // SAFETY: ends the process.
-        unsafe { libc::_exit(2) };
+        unsafe { _exit(2) };
     }
     // SAFETY: `install` filled the entry before this handler was installed.
     unsafe {
@@ -83,17 +93,15 @@ unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, co
         match old.sa_sigaction {
             libc::SIG_DFL | libc::SIG_IGN => {
                 // Back to the default; the instruction faults again and ends the process.
-                libc::signal(signal, libc::SIG_DFL);
+                set_signal(signal, libc::SIG_DFL);
             }
             f if old.sa_flags & libc::SA_SIGINFO != 0 => {
-                let f = core::mem::transmute::<
-                    usize,
-                    unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void),
-                >(f);
+                let f =
+                    transmute::<usize, unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void)>(f);
                 f(signal, info, context);
             }
             f => {
-                let f = core::mem::transmute::<usize, unsafe extern "C" fn(libc::c_int)>(f);
+                let f = transmute::<usize, unsafe extern "C" fn(libc::c_int)>(f);
                 f(signal);
             }
         }
@@ -101,10 +109,11 @@ unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, co
 }
 
 /// An alternate signal stack for this thread; null if there was no memory.
+#[nowritebarrierrec]
 pub(crate) fn install_altstack() -> *mut libc::c_void {
     // SAFETY: a fresh mapping, used by this thread only until `remove_altstack`.
     unsafe {
-        let p = libc::mmap(
+        let p = mmap(
             core::ptr::null_mut(),
             ALTSTACK,
             libc::PROT_READ | libc::PROT_WRITE,
@@ -116,12 +125,13 @@ pub(crate) fn install_altstack() -> *mut libc::c_void {
             return core::ptr::null_mut();
         }
         let stack = libc::stack_t { ss_sp: p, ss_flags: 0, ss_size: ALTSTACK };
-        libc::sigaltstack(&raw const stack, core::ptr::null_mut());
+        sigaltstack(&raw const stack, core::ptr::null_mut());
         p
     }
 }
 
 /// Ends the use of an alternate stack of [`install_altstack`].
+#[nowritebarrierrec]
 pub(crate) fn remove_altstack(p: *mut libc::c_void) {
     if p.is_null() {
         return;
@@ -129,7 +139,7 @@ pub(crate) fn remove_altstack(p: *mut libc::c_void) {
     // SAFETY: this thread's own alternate stack, and it is not running on it.
     unsafe {
         let off = libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
-        libc::sigaltstack(&raw const off, core::ptr::null_mut());
-        libc::munmap(p, ALTSTACK);
+        sigaltstack(&raw const off, core::ptr::null_mut());
+        munmap(p, ALTSTACK);
     }
 }

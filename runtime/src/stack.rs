@@ -12,6 +12,7 @@
 //!
 //! What would break if huge pages were allowed: each stack would commit 2 MiB at its first touch.
 
+use barrier_lint::nowritebarrierrec;
 use gc_core::sync::{AtomicBool, AtomicUsize, Ordering};
 use std::io;
 
@@ -144,6 +145,7 @@ impl StackArena {
     }
 
     /// Where `addr` lies. Runs in a signal handler.
+    #[nowritebarrierrec]
     pub(crate) fn hit(&self, addr: usize) -> Hit {
         let (stack, start) = if addr.wrapping_sub(self.main.lo - GUARD) < self.main.hi - self.main.lo + GUARD {
             (self.main, self.main.lo - GUARD)

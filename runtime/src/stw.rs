@@ -28,7 +28,7 @@ use crate::p::{self, P};
 use crate::proc::newm::wakep;
 use crate::sched::{Global, SafepointFn, Sched, unlock};
 use crate::time::nanotime;
-use barrier_lint::nowritebarrierrec;
+use barrier_lint::{certify, nowritebarrierrec};
 use core::time::Duration;
 use gc_core::GcP;
 use gc_core::sync::{AtomicBool, AtomicU64, Ordering};
@@ -59,6 +59,10 @@ impl StopTimes {
     }
 }
 
+certify! {
+    use libc::pause: "a system call";
+}
+
 /// Comes by the door: runs a pending function of `for_each_p`, and waits here, its P stopped, while the world is.
 /// On g0, holding a P and no running goroutine. False: the world ends, and the P is gone.
 ///
@@ -70,41 +74,52 @@ pub(crate) fn door(sched: &'static Sched, m: &'static M, deep: bool) -> bool {
         if !sched.gcwaiting.load(Ordering::SeqCst) {
             return true;
         }
-        sched.heap().release_p(p.gcp());
-        let mut global = sched.lock();
-        if !sched.gcwaiting.load(Ordering::SeqCst) {
-            unlock(global);
-            sched.heap().acquire_p(p.gcp());
-            continue;
-        }
-        let exiting = sched.exiting.load(Ordering::SeqCst);
-        p.stop_from.store(p::RUNNING, Ordering::SeqCst);
-        m.stop.clear();
-        let waiter = if exiting { core::ptr::null_mut() } else { core::ptr::from_ref(m).cast_mut() };
-        set_m_no_write_barrier(&p.stop_waiter, waiter);
-        if !p.cas(p::RUNNING, p::GCSTOP) {
-            gc_core::throw!("P{} came to the door without running", p.id.load(Ordering::SeqCst));
-        }
-        if exiting {
-            crate::p::set_p_no_write_barrier(&m.p, core::ptr::null_mut());
-        }
-        stopped_one(sched, &mut global);
-        unlock(global);
-        if exiting {
-            if deep {
-                sleep_for_ever();
-            }
+        if !stop_here(sched, m, p, deep) {
             return false;
         }
-        m.stop.sleep();
-        sched.heap().acquire_p(p.gcp());
     }
 }
 
+/// Waits at the door without the P, unless the stop is over by then. False: the world ends.
+#[nowritebarrierrec]
+fn stop_here(sched: &'static Sched, m: &'static M, p: &'static P, deep: bool) -> bool {
+    sched.heap().release_p(p.gcp());
+    let mut global = sched.lock();
+    if !sched.gcwaiting.load(Ordering::SeqCst) {
+        unlock(global);
+        sched.heap().acquire_p(p.gcp());
+        return true;
+    }
+    let exiting = sched.exiting.load(Ordering::SeqCst);
+    p.stop_from.store(p::RUNNING, Ordering::SeqCst);
+    m.stop.clear();
+    let waiter = if exiting { core::ptr::null_mut() } else { core::ptr::from_ref(m).cast_mut() };
+    set_m_no_write_barrier(&p.stop_waiter, waiter);
+    if !p.cas(p::RUNNING, p::GCSTOP) {
+        gc_core::throw!("P{} came to the door without running", p.id.load(Ordering::SeqCst));
+    }
+    if exiting {
+        crate::p::set_p_no_write_barrier(&m.p, core::ptr::null_mut());
+    }
+    stopped_one(sched, &mut global);
+    unlock(global);
+    if exiting {
+        if deep {
+            sleep_for_ever();
+        }
+        return false;
+    }
+    m.stop.sleep();
+    sched.heap().acquire_p(p.gcp());
+    true
+}
+
 /// The world has ended, and the frames below cannot be left.
+#[nowritebarrierrec]
 fn sleep_for_ever() -> ! {
     loop {
-        std::thread::park();
+        // SAFETY: sleeps until a signal has been handled. (std's `park` may allocate.)
+        unsafe { pause() };
     }
 }
 

@@ -20,10 +20,15 @@ const SLICE_MARKING: u64 = 3_000_000;
 /// A P whose queue is empty is left to its blocked M this long.
 const SYSCALL_IDLE: u64 = 10_000_000;
 
+barrier_lint::certify! {
+    use libc::prctl: "a system call";
+}
+
 /// Its thread.
+#[nowritebarrierrec]
 pub(crate) fn sysmon(sched: &'static Sched) {
     // SAFETY: the slack of this thread's sleeps.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    unsafe { prctl(libc::PR_SET_TIMERSLACK, 1) };
     let (mut idle, mut delay) = (0u32, 20u64);
     loop {
         if idle == 0 {

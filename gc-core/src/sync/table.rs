@@ -91,6 +91,7 @@ impl<T> Table<T> {
     }
 
     /// All elements; those never written cost no memory until they are.
+    #[nowritebarrierrec]
     pub fn as_slice(&self) -> &[T] {
         // SAFETY: the constructor mapped `len` elements, valid when zero (`Zeroed`), for as long as `self` lives.
         unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }

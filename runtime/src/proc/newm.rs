@@ -9,14 +9,15 @@
 use crate::m::{Door, M, getm, set_m_no_write_barrier};
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::sched::{MAX_MS, Sched, unlock};
-use barrier_lint::nowritebarrierrec;
+use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use gc_core::sync::{Ordering, current, fence};
 
 barrier_lint::certify! {
     use libc::{
         pthread_attr_destroy, pthread_attr_init, pthread_attr_setdetachstate, pthread_attr_setstacksize, pthread_create,
     }: "the C library, which runs no code of ours on this thread";
-    fn mstart: "runs on the new thread, which takes a P first";
+    use libc::{gettid, prctl}: "system calls";
+    trait CStrings { as_ptr } for core::ffi::CStr: "reads a field";
 }
 
 /// Bytes of an M's own stack.
@@ -77,7 +78,8 @@ fn newm(m: &'static M) {
     }
 }
 
-/// The thread of an M.
+/// The thread of an M. Runs without a P until `acquirep`, and after the scheduler's loop.
+#[nowritebarrierrec]
 extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     let m = arg.cast::<M>();
     // SAFETY: `newm` passed an entry of `allms` whose `sched` is set.
@@ -87,24 +89,30 @@ extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     current::set_g(core::ptr::null_mut());
     crate::suspend::start_thread(m);
     // SAFETY: asks for this thread's number.
-    m.tid.store(unsafe { libc::gettid() } as u32, Ordering::SeqCst);
+    m.tid.store(unsafe { gettid() } as u32, Ordering::SeqCst);
     // SAFETY: a name of less than 16 bytes, ended by 0.
-    unsafe { libc::prctl(libc::PR_SET_NAME, c"tricolor-m".as_ptr()) };
+    unsafe { prctl(libc::PR_SET_NAME, c"tricolor-m".as_ptr()) };
     let altstack = crate::signal::install_altstack();
     m.altstack.store(altstack.expose_provenance(), Ordering::SeqCst);
     let p = m.nextp.get();
     set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
     // SAFETY: `startm` set it, to an entry of `allps`.
     if acquirep(sched, m, unsafe { &*p }) {
-        let boot = sched.boot.lock().take();
-        if let Some(boot) = boot {
-            crate::runtime::bootstrap(sched, m, boot);
-        }
-        super::schedule::schedule(sched, m);
+        mstart1(sched, m);
     }
     current::set_m(core::ptr::null_mut());
     crate::signal::remove_altstack(altstack);
     core::ptr::null_mut()
+}
+
+/// What an M does with its first P.
+#[yeswritebarrierrec]
+fn mstart1(sched: &'static Sched, m: &'static M) {
+    let boot = sched.boot.lock().take();
+    if let Some(boot) = boot {
+        crate::runtime::bootstrap(sched, m, boot);
+    }
+    super::schedule::schedule(sched, m);
 }
 
 /// Takes `p`, which is idle and this M's to take, waiting while a stop or a handshake has it. False: the world ends.

@@ -14,7 +14,7 @@
 //! first look and the decrement would wait for nobody.
 
 use super::newm::{acquirep, releasep, startm, stopm, wakep};
-use super::runq::{demote_next, globrunqget, runqempty, runqget, runqsteal};
+use super::runq::{demote_next, globrunqget, runqget, runqsteal};
 use crate::arch;
 use crate::g::{self, G, WaitReason};
 use crate::m::{Door, M};
@@ -179,34 +179,39 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             return Some((gp, false));
         }
         unlock(global);
-        // Gives up the P outside the lock: the heap flushes its buffers. Until it is on the idle list it is `Idle`
-        // and nobody's, which a stop may claim.
-        let p = releasep(sched, m);
-        let mut global = sched.lock();
-        sched.pidleput(&mut global, p);
-        unlock(global);
-
-        stop_spinning(sched, m);
-        // Pairs with the fence in `wakep`: either it sees that nobody spins any more, or the looks below see its work.
-        fence(Ordering::SeqCst);
-        let work = sched.runqsize.load(Ordering::SeqCst) != 0 || sched.ps().any(|p| !runqempty(p));
-        if work && !sched.gcwaiting.load(Ordering::SeqCst) {
-            let mut global = sched.lock();
-            let p = sched.pidleget(&mut global);
-            unlock(global);
-            if let Some(p) = p {
-                if !acquirep(sched, m, p) {
-                    return None;
-                }
-                m.spinning.store(true, Ordering::SeqCst);
-                sched.nmspinning.fetch_add(1, Ordering::SeqCst);
-                continue;
-            }
-        }
-        if !stopm(sched, m) {
+        if !rest(sched, m) {
             return None;
         }
     }
+}
+
+/// Gives up the P, looks once more, and parks until there is one again. False: the world ends.
+#[nowritebarrierrec]
+fn rest(sched: &'static Sched, m: &'static M) -> bool {
+    // Outside the lock: the heap flushes its buffers. Until it is on the idle list the P is `Idle` and nobody's, which
+    // a stop may claim.
+    let p = releasep(sched, m);
+    let mut global = sched.lock();
+    sched.pidleput(&mut global, p);
+    unlock(global);
+
+    stop_spinning(sched, m);
+    // Pairs with the fence in `wakep`: either it sees that nobody spins any more, or the looks below see its work.
+    fence(Ordering::SeqCst);
+    if sched.has_work() && !sched.gcwaiting.load(Ordering::SeqCst) {
+        let mut global = sched.lock();
+        let p = sched.pidleget(&mut global);
+        unlock(global);
+        if let Some(p) = p {
+            if !acquirep(sched, m, p) {
+                return false;
+            }
+            m.spinning.store(true, Ordering::SeqCst);
+            sched.nmspinning.fetch_add(1, Ordering::SeqCst);
+            return true;
+        }
+    }
+    stopm(sched, m)
 }
 
 /// One look at all queues: now and then the global one first, so that it is not starved; own; global; the others'.
@@ -261,6 +266,7 @@ fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
 }
 
 /// This M no longer looks for work; whether it did.
+#[nowritebarrierrec]
 fn stop_spinning(sched: &'static Sched, m: &'static M) -> bool {
     let was = m.spinning.swap(false, Ordering::SeqCst);
     if was {
