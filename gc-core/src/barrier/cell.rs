@@ -5,7 +5,7 @@ use crate::gc::Gc;
 use crate::layout::{Kind, Trace, TypeDesc};
 use crate::sync::current::Region;
 use crate::sync::{Ordering, word};
-use barrier_lint::Wb;
+use barrier_lint::{Wb, writebarrier};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
@@ -108,6 +108,7 @@ impl<V: CellValue> GcCell<V> {
     }
 
     /// Stores a pointer, with the write barrier.
+    #[writebarrier]
     #[inline(always)]
     pub fn set(&self, value: V) {
         // SAFETY: the cell's own word.
@@ -115,12 +116,14 @@ impl<V: CellValue> GcCell<V> {
     }
 
     /// As [`set`](GcCell::set), for runtime code that must show the permission to run a barrier.
+    #[writebarrier]
     #[inline(always)]
     pub fn set_with(&self, _: Wb<'_>, value: V) {
         self.set(value);
     }
 
     /// Stores `new` and returns what was there.
+    #[writebarrier]
     pub fn swap(&self, new: V) -> V {
         // SAFETY: the cell's own word.
         let slot = unsafe { word::at(self.slot()) };
@@ -137,6 +140,7 @@ impl<V: CellValue> GcCell<V> {
     ///
     /// # Errors
     /// What the cell holds instead.
+    #[writebarrier]
     pub fn compare_exchange(&self, old: V, new: V) -> Result<V, V> {
         // SAFETY: the cell's own word.
         let slot = unsafe { word::at(self.slot()) };

@@ -16,6 +16,7 @@ use crate::gc::Gc;
 use crate::p::GcP;
 use crate::sync::current::Region;
 use crate::sync::{Ordering, word};
+use barrier_lint::writebarrier;
 use core::ops::{Bound, Range, RangeBounds};
 
 /// Words of a chunk.
@@ -29,6 +30,7 @@ impl<V: CellValue> Gc<[GcCell<V>]> {
     ///
     /// # Panics
     /// If a range does not lie in the array.
+    #[writebarrier]
     pub fn copy_within(self, src: impl RangeBounds<usize>, dest: usize) {
         let src = cells_in(&src, self.len(), "copy_within");
         copy(self, dest, &self[src], "copy_within");
@@ -39,6 +41,7 @@ impl<V: CellValue> Gc<[GcCell<V>]> {
     ///
     /// # Panics
     /// If `src` does not fit.
+    #[writebarrier]
     pub fn copy_from(self, dest: usize, src: &[GcCell<V>]) {
         copy(self, dest, src, "copy_from");
     }
@@ -47,6 +50,7 @@ impl<V: CellValue> Gc<[GcCell<V>]> {
     ///
     /// # Panics
     /// If the range does not lie in the array.
+    #[writebarrier]
     pub fn fill(self, range: impl RangeBounds<usize>, value: V) {
         let range = cells_in(&range, self.len(), "fill");
         // SAFETY: the cells lie in the array, which `self` keeps; the value is a live object's base or null.
@@ -57,6 +61,7 @@ impl<V: CellValue> Gc<[GcCell<V>]> {
     ///
     /// # Panics
     /// If the range does not lie in the array.
+    #[writebarrier]
     pub fn clear(self, range: impl RangeBounds<usize>)
     where
         V: Default,

@@ -31,6 +31,7 @@ use crate::mark::Scanner;
 use crate::p::GcP;
 use crate::sync::current::Region;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, word};
+use barrier_lint::writebarrier;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr;
@@ -105,6 +106,7 @@ impl<T: Trace> GcMut<T> {
     ///
     /// # Errors
     /// [`Busy`], if somebody is inside already; `f` has not run then.
+    #[writebarrier]
     pub fn try_with<R>(&self, f: impl for<'a> FnOnce(&'a mut T) -> R) -> Result<R, Busy> {
         let heap = GcP::current().heap();
         let region = Region::enter();
@@ -130,6 +132,7 @@ impl<T: Trace> GcMut<T> {
     ///
     /// # Panics
     /// If somebody is inside already, and if `f` does.
+    #[writebarrier]
     pub fn with<R>(&self, f: impl for<'a> FnOnce(&'a mut T) -> R) -> R {
         match self.try_with(f) {
             Ok(result) => result,

@@ -14,6 +14,7 @@ use crate::p::holder;
 use crate::root::Slot;
 use crate::sync::current::Region;
 use crate::sync::{AtomicPtr, Ordering, RawLock};
+use barrier_lint::writebarrier;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
@@ -78,11 +79,13 @@ impl<T: ?Sized> RootCell<T> {
     }
 
     /// Stores a pointer, with the write barrier. Fatal on a thread without a P.
+    #[writebarrier]
     pub fn set(&self, value: Option<Gc<T>>) {
         self.swap(value);
     }
 
     /// Stores a pointer and returns what was there. As [`set`](RootCell::set).
+    #[writebarrier]
     pub fn swap(&self, value: Option<Gc<T>>) -> Option<Gc<T>> {
         let heap = holder("a root cell is set").heap();
         let slot = self.slot(heap).unwrap_or_else(|| self.new_slot(heap));

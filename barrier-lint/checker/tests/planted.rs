@@ -1,0 +1,257 @@
+//! Barriers planted into functions of the runtime that must not have any: the build breaks, or else the check.
+//!
+//! Works on a copy of the sources, of which a few files are changed. Long tier: each plant is a build of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a plant needs, in a crate below the runtime.
+const OTHER_CRATE: &str = r#"
+#[cfg(not(loom))]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod planted {
+    pub static CELL: crate::RootCell<u64> = crate::RootCell::new();
+    #[inline(never)]
+    pub fn helper() {
+        CELL.set(None);
+    }
+    pub struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            helper();
+        }
+    }
+    pub trait Stores {
+        fn store(&self);
+    }
+    impl Stores for i32 {
+        fn store(&self) {
+            helper();
+        }
+    }
+}
+"#;
+
+/// Where barriers are planted.
+struct Place {
+    file: &'static str,
+    function: &'static str,
+    /// Its name in the linked program.
+    root: &'static str,
+    /// The crate of [`OTHER_CRATE`], as this file names it.
+    other_crate: &'static str,
+}
+
+const PLACES: [Place; 3] = [
+    Place {
+        file: "runtime/src/proc/newm.rs",
+        function: "startm",
+        root: "tricolor::proc::newm::startm",
+        other_crate: "gc_core",
+    },
+    Place {
+        file: "runtime/src/syscall.rs",
+        function: "exitsyscall",
+        root: "tricolor::syscall::exitsyscall",
+        other_crate: "gc_core",
+    },
+    Place {
+        file: "gc-core/src/mark/grey.rs",
+        function: "greyobject",
+        root: "gc_core::mark::grey::<impl gc_core::heap::Heap>::greyobject",
+        other_crate: "crate",
+    },
+];
+
+/// A violation; `$` stands for the other crate.
+struct Plant {
+    name: &'static str,
+    /// As somebody would write it who has not read the rules.
+    plain: &'static str,
+    /// What stops the build; `None`: nothing does.
+    error: Option<&'static str>,
+    /// As somebody would write it who lies to the attributes: in the body, and beside the function.
+    hidden: &'static str,
+    lie: &'static str,
+    /// What the check says of the function then.
+    verdict: &'static str,
+}
+
+const PLANTS: [Plant; 5] = [
+    Plant {
+        name: "direct",
+        plain: "$::planted::CELL.set(None);",
+        error: Some("this method may execute a write barrier"),
+        hidden: "planted();",
+        lie: r#"barrier_lint::certify! { fn planted: "not true"; }
+#[inline(always)]
+fn planted() { $::planted::CELL.set(None); }"#,
+        verdict: "BAD",
+    },
+    Plant {
+        name: "helper in another crate",
+        plain: "$::planted::helper();",
+        error: Some("expected type, found function `$::planted::helper`"),
+        hidden: "planted();",
+        lie: r#"barrier_lint::certify! { use $::planted::helper as planted: "not true"; }"#,
+        verdict: "BAD",
+    },
+    Plant {
+        name: "drop",
+        plain: "let _guard = $::planted::Guard;",
+        error: None,
+        hidden: "let _guard = $::planted::Guard;",
+        lie: "",
+        verdict: "BAD",
+    },
+    Plant {
+        name: "trait object",
+        plain: "let stores: &dyn $::planted::Stores = &7; stores.store();",
+        error: Some("no method named `nowritebarrierrec__store` found for reference `&&dyn"),
+        hidden: "planted(core::hint::black_box(&7));",
+        lie: r#"barrier_lint::certify! { fn planted: "not true"; }
+fn planted(stores: &dyn $::planted::Stores) { stores.store(); }"#,
+        verdict: "UNKNOWN",
+    },
+    Plant {
+        name: "function pointer",
+        plain: "let store: fn() = $::planted::helper; store();",
+        error: Some("`store` is a local binding"),
+        hidden: "planted($::planted::helper);",
+        lie: r#"barrier_lint::certify! { fn planted: "not true"; }
+#[inline(never)]
+fn planted(store: fn()) { store(); }"#,
+        verdict: "BAD",
+    },
+];
+
+/// A copy of the workspace's sources.
+struct Copy {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Copy {
+    fn new(name: &str) -> Copy {
+        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        // The target folder of this very build: what is not of the workspace need not be built again.
+        let copy = Copy { root: tmp.join(name), target: tmp.parent().expect("a target folder").to_owned() };
+        fs::create_dir_all(&copy.root).expect("a folder");
+        for part in ["Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain.toml", "barrier-lint", "gc-core", "runtime"]
+        {
+            update(&original(part), &copy.root.join(part));
+        }
+        // Members of the workspace, which nothing here builds.
+        for part in ["tests", "benches"] {
+            update(&original(part), &copy.root.join(part));
+        }
+        let library = fs::read_to_string(original("gc-core/src/lib.rs")).expect("a source");
+        copy.write("gc-core/src/lib.rs", &(library + OTHER_CRATE));
+        copy
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        let path = self.root.join(file);
+        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            return; // its age counts
+        }
+        fs::write(path, text).expect("a source is written");
+    }
+
+    fn plant(&self, place: &Place, code: &str, beside: &str) {
+        let text = fs::read_to_string(original(place.file)).expect("a source");
+        let head = text.find(&format!("fn {}(", place.function)).expect("the function");
+        let (before, after) = text.split_at(head + text[head..].find("{\n").expect("its body") + 2);
+        let planted = format!("{before}{code}\n{after}\n{beside}\n");
+        self.write(place.file, &planted.replace('$', place.other_crate));
+    }
+
+    /// The source as it is.
+    fn restore(&self, place: &Place) {
+        self.write(place.file, &fs::read_to_string(original(place.file)).expect("a source"));
+    }
+
+    /// Status, output and error output of a command in the copy.
+    fn run(&self, program: &str, arguments: &[&str]) -> (bool, String, String) {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        command.env("CARGO_TERM_COLOR", "never");
+        // What `cargo test` says about this test is not about the copy.
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME"] {
+            command.env_remove(name);
+        }
+        let output = command.output().expect("it starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    }
+}
+
+fn original(part: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(part)
+}
+
+/// Copies what differs.
+fn update(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).expect("a folder");
+        for entry in fs::read_dir(from).expect("a folder").flatten().filter(|e| e.file_name() != "target") {
+            update(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        let new = fs::read(from).expect("a file");
+        if fs::read(to).ok().as_ref() != Some(&new) {
+            fs::write(to, new).expect("a file is written");
+        }
+    }
+}
+
+fn is_long_tier() -> bool {
+    std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long")
+}
+
+#[test]
+fn a_planted_barrier_breaks_the_build() {
+    if !is_long_tier() {
+        return;
+    }
+    let copy = Copy::new("planted-plain");
+    for place in &PLACES {
+        for plant in &PLANTS {
+            let Some(error) = plant.error else { continue };
+            copy.plant(place, plant.plain, "");
+            let (built, _, says) = copy.run(env!("CARGO"), &["check", "--package", "tricolor"]);
+            let what = format!("{} in {}: {says}", plant.name, place.function);
+            assert!(!built && says.contains(&error.replace('$', place.other_crate)), "{what}");
+            assert!(says.contains(&format!("--> {}", place.file)), "{what}");
+        }
+        copy.restore(place);
+    }
+    let (built, _, says) = copy.run(env!("CARGO"), &["check", "--package", "tricolor"]);
+    assert!(built, "without a plant: {says}");
+}
+
+#[test]
+fn a_barrier_that_the_attributes_do_not_see_is_found_in_the_program() {
+    if !is_long_tier() {
+        return;
+    }
+    let copy = Copy::new("planted-hidden");
+    for plant in &PLANTS {
+        for place in &PLACES {
+            copy.plant(place, plant.hidden, plant.lie);
+        }
+        let check = ["barrier-lint", "--package", "tricolor", "--example", "word_index"];
+        let (clean, report, says) = copy.run(env!("CARGO_BIN_EXE_cargo-barrier-lint"), &check);
+        assert!(!clean, "{}: {report}", plant.name);
+        for place in &PLACES {
+            let verdict = format!("{} {}\n", plant.verdict, place.root);
+            let Some((_, chain)) = report.split_once(&verdict) else {
+                panic!("{}: no `{}`: {report}{says}", plant.name, verdict.trim());
+            };
+            let chain: String = chain.lines().take_while(|l| l.starts_with(' ')).collect();
+            assert!(chain.contains(place.file) && chain.contains("planted"), "{}: {chain}", plant.name);
+        }
+    }
+}
