@@ -499,7 +499,7 @@ impl Twin {
                     "assert_eq" | "assert_ne" if exprs.len() > 1 => {
                         let of = says(self, &exprs[2..]);
                         let [left, right] = [&exprs[0], &exprs[1]];
-                        let cond = self.value(&parse_quote!(#left == #right));
+                        let cond = self.value(&parse_quote!((#left) == (#right)));
                         quote_spanned!(span=> if !(#cond) { #(let _ = #of;)* loop {} })
                     }
                     "format_args" => {
@@ -531,7 +531,7 @@ impl Twin {
 }
 
 fn reference(e: &Expr) -> syn::ExprReference {
-    parse_quote!(&#e)
+    parse_quote!(&(#e))
 }
 
 fn attributes(e: &Expr) -> &[Attribute] {

@@ -313,12 +313,19 @@ fn main() {
     statics();
     cells(&mut Cells { raw: 1.into(), count: 0.into(), slot: None.into(), unit: MaybeUninit::uninit() });
     moves(Some("a".into()), None);
+    computed_arguments(5);
     let mut x = 0;
     reborrow_all(&mut x);
     attributes(1);
     temporaries(&LIST);
     let text = std::panic::catch_unwind(|| fails(3)).unwrap_err();
     assert_eq!(text.downcast_ref::<&str>(), Some(&"assertion failed: x.is_power_of_two()"));
+}
+
+#[nowritebarrierrec]
+fn computed_arguments(x: u32) {
+    assert!(x < 9, "{}", (x << 1) >> 1);
+    assert_eq!(x & 1, x % 2);
 }
 
 #[nowritebarrierrec]
