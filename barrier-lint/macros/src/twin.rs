@@ -16,7 +16,8 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Attribute, BinOp, Block, Expr, Ident, ImplItemFn, Local, Macro, Pat, Path, Stmt, UnOp, Visibility, parse_quote,
+    Attribute, BinOp, Block, Expr, Ident, ImplItemFn, Local, Macro, Pat, Path, Stmt, Token, UnOp, Visibility,
+    parse_quote,
 };
 
 use crate::args::Kind;
@@ -499,7 +500,7 @@ impl Twin {
                     "assert_eq" | "assert_ne" if exprs.len() > 1 => {
                         let of = says(self, &exprs[2..]);
                         let [left, right] = [&exprs[0], &exprs[1]];
-                        let cond = self.value(&parse_quote!((#left) == (#right)));
+                        let cond = self.value(&equality(left, right));
                         quote_spanned!(span=> if !(#cond) { #(let _ = #of;)* loop {} })
                     }
                     "format_args" => {
@@ -530,8 +531,20 @@ impl Twin {
     }
 }
 
+fn equality(left: &Expr, right: &Expr) -> Expr {
+    let op = BinOp::Eq(Token![==](left.span()));
+    let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
+    Expr::Binary(syn::ExprBinary { attrs: Vec::new(), left, op, right })
+}
+
 fn reference(e: &Expr) -> syn::ExprReference {
-    parse_quote!(&(#e))
+    // Not from tokens: `e` may be an operation of lower rank.
+    syn::ExprReference {
+        attrs: Vec::new(),
+        and_token: Token![&](e.span()),
+        mutability: None,
+        expr: Box::new(e.clone()),
+    }
 }
 
 fn attributes(e: &Expr) -> &[Attribute] {
