@@ -83,6 +83,34 @@
 //! Not seen here either: what closures drop, a `Deref` that coerces an argument, what temporaries drop that are consumed by
 //! their name only (`unwrap…`, `map…`, `into_…`); glob imports that a local function shadows, upper-case functions passed as
 //! values, the bodies of `asm!` and foreign functions. Those are for `cargo barrier-lint`.
+//!
+//! # The linked program
+//!
+//! `cargo install --path barrier-lint/checker`, and then
+//!
+//! ```text
+//! cargo barrier-lint --example word_index        # or --bin, --test; --package, --features
+//! cargo barrier-lint path/to/program             # built with --cfg barrier_lint
+//! ```
+//!
+//! builds the program in `target/barrier-lint` under the profile `lint` (release with line tables and symbols) and walks
+//! from each marked function along all calls: written or implied, inlined or not, in this crate or the standard library.
+//! A function is OK, BAD, or UNKNOWN if it makes a call through a pointer that the walk cannot follow; the exit status is
+//! 0, 1, or 2 if there is no verdict.
+//!
+//! * What is forbidden: the function `gc_write_barrier` (`--forbid` names others), and functions marked
+//!   [`macro@writebarrier`], wherever they are inlined.
+//! * A check that finds nothing looks like a clean program, so mark some functions that do reach a barrier
+//!   [`macro@canary`]: unless each of them is found, there is no verdict.
+//! * `--stop FILE` lists functions that the walk does not enter (`core::panicking::panic_fmt: ends the process`),
+//!   `--allow FILE` calls and addresses that are no danger (`indirect my::dispatch: the table holds marked functions only`,
+//!   `address my::newm -> my::mstart: runs on another thread`), below a heading `[program]` for one program only. A line
+//!   must have a reason, and must be needed. `[workspace.metadata.barrier-lint]` with `stop`, `allow` and `forbid` in
+//!   Cargo.toml goes for all checks of a workspace.
+//! * Generic functions are checked in the instances that the program has. `--complete` asks that it has one of each.
+//! * Other effects than write barriers ("no allocation", "no lock") have records of their own: [`record!`].
+//!
+//! x86_64 and ELF only so far. With `--target` cargo keeps flags from macros, so there would be no records.
 #![deny(missing_docs)]
 
 extern crate self as barrier_lint;

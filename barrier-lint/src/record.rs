@@ -35,7 +35,8 @@ pub struct Mark(pub u64, pub &'static str);
 /// # handler(1); canary();
 /// ```
 ///
-/// `cargo barrier-lint --records no_alloc --forbid malloc` then walks from `handler`.
+/// `cargo barrier-lint --records no_alloc --forbid malloc` then walks from `handler`; the example `signal_handler` of
+/// this crate is such a program.
 #[macro_export]
 macro_rules! record {
     ($section:literal, root) => { $crate::record!(@ $section, "1") };

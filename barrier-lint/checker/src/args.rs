@@ -32,11 +32,11 @@ pub struct Options {
     /// Profile to build it with; the `lint` profile is `release` with line tables and symbols
     #[arg(long, value_name = "NAME", default_value = "lint")]
     pub profile: String,
-    /// A forbidden function, by its symbol (may be repeated)
-    #[arg(long, value_name = "SYMBOL", default_value = "gc_write_barrier")]
+    /// A forbidden function, by its symbol (may be repeated); for write barriers `gc_write_barrier`
+    #[arg(long, value_name = "SYMBOL")]
     pub forbid: Vec<String>,
     /// The section with the records
-    #[arg(long, value_name = "SECTION", default_value = "barrier_lint")]
+    #[arg(long, value_name = "SECTION", default_value = BARRIERS)]
     pub records: String,
     /// A list of functions that the walk does not enter (may be repeated)
     #[arg(long, value_name = "FILE")]
@@ -58,6 +58,9 @@ pub struct Options {
     pub json: bool,
 }
 
+/// The section with the records of this crate's attributes.
+const BARRIERS: &str = "barrier_lint";
+
 impl Options {
     /// Reads a command line. As an installed subcommand of cargo's this program is called with its own name first.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, clap::Error> {
@@ -73,6 +76,14 @@ impl Options {
             ));
         }
         Ok(options)
+    }
+
+    /// The forbidden functions, by their symbols.
+    pub fn forbidden(&self) -> Vec<String> {
+        match self.forbid.is_empty() && self.records == BARRIERS {
+            true => vec!["gc_write_barrier".to_owned()],
+            false => self.forbid.clone(),
+        }
     }
 
     /// What to build: kind and name.

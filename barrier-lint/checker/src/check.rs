@@ -39,13 +39,15 @@ impl Subject {
 
     /// The walker over this program, if there is anything to look for.
     pub fn walker(&self, options: &Options) -> Result<Walker<'_>, Refusal> {
-        if self.records.sites.is_empty() && !options.forbid.iter().any(|name| self.program.has(name)) {
-            return Err(Refusal(format!(
-                "nothing to look for: the program has no function `{}`, and no recorded barrier site",
-                options.forbid.join("`, `")
-            )));
+        let forbidden = options.forbidden();
+        if self.records.sites.is_empty() && !forbidden.iter().any(|name| self.program.has(name)) {
+            let functions = match forbidden.is_empty() {
+                true => "--forbid names no function".to_owned(),
+                false => format!("the program has no function `{}`", forbidden.join("`, `")),
+            };
+            return Err(Refusal(format!("nothing to look for: {functions}, and there is no recorded site")));
         }
-        Ok(Walker::new(&self.program, &self.lines, &self.records, &self.rules, &options.forbid))
+        Ok(Walker::new(&self.program, &self.lines, &self.records, &self.rules, &forbidden))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Building the program to check, and what the workspace says about checks.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -12,22 +13,16 @@ use crate::args::Options;
 struct Metadata {
     workspace_root: PathBuf,
     target_directory: PathBuf,
-    metadata: Option<Tables>,
+    metadata: Option<BTreeMap<String, serde_json::Value>>,
 }
 
-#[derive(Deserialize)]
-struct Tables {
-    #[serde(rename = "barrier-lint")]
-    barrier_lint: Option<Lists>,
-}
-
-/// `[workspace.metadata.barrier-lint]`: lists for every check in the workspace that names none.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Lists {
-    #[serde(default)]
+/// `[workspace.metadata.SECTION]`, where `SECTION` is that of the records with hyphens, so usually `barrier-lint`: what
+/// goes for every check in the workspace that names nothing else.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Defaults {
+    forbid: Vec<String>,
     stop: Vec<PathBuf>,
-    #[serde(default)]
     allow: Vec<PathBuf>,
 }
 
@@ -59,16 +54,27 @@ fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Builds what the options name; takes the workspace's lists where they name none.
-pub fn build(options: &mut Options) -> Result<Vec<PathBuf>, Refusal> {
-    let metadata = metadata()?;
-    if let Some(lists) = metadata.metadata.and_then(|m| m.barrier_lint) {
-        for (given, of_workspace) in [(&mut options.stop, lists.stop), (&mut options.allow, lists.allow)] {
-            if given.is_empty() {
-                given.extend(of_workspace.iter().map(|p| metadata.workspace_root.join(p)));
-            }
+/// Takes the workspace's settings where the options say nothing.
+fn add_defaults(options: &mut Options, metadata: &Metadata) -> Result<(), Refusal> {
+    let section = options.records.replace('_', "-");
+    let Some(table) = metadata.metadata.as_ref().and_then(|m| m.get(&section)) else { return Ok(()) };
+    let defaults: Defaults = serde_json::from_value(table.clone())
+        .map_err(|e| Refusal(format!("[workspace.metadata.{section}] in Cargo.toml: {e}")))?;
+    for (given, of_workspace) in [(&mut options.stop, defaults.stop), (&mut options.allow, defaults.allow)] {
+        if given.is_empty() {
+            given.extend(of_workspace.iter().map(|p| metadata.workspace_root.join(p)));
         }
     }
+    if options.forbid.is_empty() {
+        options.forbid = defaults.forbid;
+    }
+    Ok(())
+}
+
+/// Builds what the options name.
+pub fn build(options: &mut Options) -> Result<Vec<PathBuf>, Refusal> {
+    let metadata = metadata()?;
+    add_defaults(options, &metadata)?;
     let mut command = cargo();
     command.args(["build", "--message-format=json-render-diagnostics", "--profile", &options.profile]);
     command.arg("--target-dir").arg(metadata.target_directory.join("barrier-lint"));

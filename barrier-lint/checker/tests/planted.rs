@@ -267,7 +267,8 @@ fn a_barrier_that_the_attributes_do_not_see_is_found_in_the_program() {
             let Some((_, chain)) = report.split_once(&verdict) else {
                 panic!("{}: no `{}`: {report}{says}", plant.name, verdict.trim());
             };
-            let chain: String = chain.lines().take_while(|l| l.starts_with(' ')).collect();
+            let chain: String = chain.lines().take_while(|l| l.starts_with(' ')).flat_map(|l| [l, "\n"]).collect();
+            println!("{}:\n{verdict}{chain}", plant.name);
             assert!(chain.contains(place.file) && chain.contains("planted"), "{}: {chain}", plant.name);
         }
     }

@@ -36,6 +36,7 @@ pub fn run(n: usize) -> usize {
     explicit_deref(&both);
     field_deref(&both);
     receiver_deref(&both);
+    coercion(&both);
     receivers::run();
     Row.trait_method();
     Row.method();
@@ -223,6 +224,16 @@ fn explicit_deref(b: &Both) -> usize {
 fn field_deref(b: &Both) -> usize {
     record!("barrier_lint", root);
     b.field
+}
+
+certify! { fn look_at: "looks"; }
+fn look_at(inner: &Inner) -> usize {
+    inner.field
+}
+
+#[nowritebarrierrec]
+fn coercion(b: &Both) -> usize {
+    look_at(b)
 }
 
 #[nowritebarrierrec]

@@ -1,8 +1,4 @@
-//! Another effect, with records of its own: no allocation in a signal handler.
-//!
-//! ```text
-//! cargo barrier-lint --bin no_alloc --records no_alloc --forbid malloc --forbid realloc
-//! ```
+//! Another effect, with records of its own: no allocation in a signal handler, of which one keeps to it.
 
 use barrier_lint::record;
 use std::hint::black_box;
