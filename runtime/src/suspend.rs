@@ -34,7 +34,7 @@ use crate::m::{Door, M, getm};
 use crate::p::{self, P};
 use crate::sched::Sched;
 use crate::time::nanotime;
-use barrier_lint::nowritebarrierrec;
+use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use core::sync::atomic::AtomicUsize as StdAtomicUsize;
 use gc_core::Scanner;
 use gc_core::sync::current::{self, Region};
@@ -98,14 +98,15 @@ pub(crate) fn install(settings: &Settings) {
     });
 }
 
-/// A new thread of the runtime: it takes the signal, and remembers its mask.
+/// A new thread of the runtime: it takes the signal, and remembers its mask. May run without a P.
+#[nowritebarrierrec]
 pub(crate) fn start_thread(m: &M) {
     // SAFETY: reads and writes this thread's mask.
     unsafe {
         let mut set: libc::sigset_t = core::mem::zeroed();
-        libc::sigaddset(&raw mut set, SIGNAL);
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, core::ptr::null_mut());
-        libc::pthread_sigmask(libc::SIG_BLOCK, core::ptr::null(), &raw mut set);
+        sigaddset(&raw mut set, SIGNAL);
+        pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, core::ptr::null_mut());
+        pthread_sigmask(libc::SIG_BLOCK, core::ptr::null(), &raw mut set);
         m.sigmask.store(mask_bits(&raw const set), Ordering::SeqCst);
     }
 }
@@ -114,6 +115,7 @@ pub(crate) fn start_thread(m: &M) {
 ///
 /// # Safety
 /// `set` points to at least the kernel's 8 bytes.
+#[nowritebarrierrec]
 unsafe fn mask_bits(set: *const libc::sigset_t) -> u64 {
     // SAFETY: the caller's contract.
     unsafe { set.cast::<u64>().read_unaligned() }
@@ -147,12 +149,17 @@ pub(crate) fn ask(sched: &Sched, p: &P) {
 }
 
 barrier_lint::certify! {
-    use libc::{getpid, syscall}: "the kernel runs no code of ours";
+    use libc::{getpid, pthread_sigmask, sigaddset, syscall}: "the kernel runs no code of ours";
+    use libc::__errno_location: "an address";
+    use core::mem::transmute: "nothing runs";
 }
+
+/// Interrupts anything, with a P or without.
+#[nowritebarrierrec(indirect = "a handler that was installed before ours knows nothing of the heap")]
 
 unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: this thread's errno, which the interrupted code may be about to read.
-    let errno = unsafe { *libc::__errno_location() };
+    let errno = unsafe { *__errno_location() };
     let ours = getm().is_some_and(|m| {
         let ours = m.signal_pending.swap(false, Ordering::SeqCst);
         // SAFETY: the kernel passes the interrupted context.
@@ -163,21 +170,20 @@ unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, co
     if !ours && before > libc::SIG_IGN {
         // SAFETY: a handler that was installed with SA_SIGINFO.
         unsafe {
-            let before = core::mem::transmute::<
-                usize,
-                unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void),
-            >(before);
+            let before =
+                transmute::<usize, unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void)>(before);
             before(signal, info, context);
         }
     }
     // SAFETY: as above.
-    unsafe { *libc::__errno_location() = errno };
+    unsafe { *__errno_location() = errno };
 }
 
 /// What the handler does on an M.
 ///
 /// # Safety
 /// `context` is what the kernel has interrupted on this thread, and will go on with.
+#[nowritebarrierrec]
 unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     // SAFETY: an M's scheduler lives for ever.
     let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
@@ -211,7 +217,8 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
 }
 
 /// Comes by the door, with the goroutine at rest where it is. On the signal stack of `m`, above which its registers
-/// lie from `frame` on.
+/// lie from `frame` on. `interrupted` has seen that it holds `p`, and is inside nothing.
+#[yeswritebarrierrec]
 fn suspend(sched: &'static Sched, m: &'static M, p: &'static P, gp: &'static G, sp: usize, frame: usize) {
     gp.sp.store((sp - RED_ZONE) & !7, Ordering::SeqCst);
     let top = m.altstack.load(Ordering::Relaxed) + crate::signal::ALTSTACK;

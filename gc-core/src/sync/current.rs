@@ -92,6 +92,7 @@ impl Region {
     }
 }
 
+#[nowritebarrierrec]
 impl Drop for Region {
     #[inline(always)]
     fn drop(&mut self) {
