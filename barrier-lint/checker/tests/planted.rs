@@ -142,9 +142,10 @@ struct Copy {
 
 impl Copy {
     fn new(name: &str) -> Copy {
-        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        // The target folder of this very build: what is not of the workspace need not be built again.
-        let copy = Copy { root: tmp.join(name), target: tmp.parent().expect("a target folder").to_owned() };
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // Not this build's target folder: to cargo both workspaces are the same, and only the age of files would tell
+        // it whose `gc-core` was built last.
+        let copy = Copy { root: folder.join("sources"), target: folder.join("target") };
         fs::create_dir_all(&copy.root).expect("a folder");
         for part in ["Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain.toml", "barrier-lint", "gc-core", "runtime"]
         {
