@@ -50,6 +50,9 @@ mod testing;
 mod verify;
 mod world;
 
+// What `derive(Trace)` and the attributes name in a crate that does not know `barrier-lint`.
+#[doc(hidden)]
+pub use ::barrier_lint;
 pub use afterlife::{Cleanup, Weak, add_cleanup};
 pub use alloc::{AllocError, AllocErrorReason};
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]

@@ -81,6 +81,10 @@ fn expand(input: &DeriveInput, gc: &TokenStream) -> syn::Result<TokenStream> {
                 &#desc.checked_drop(Probe::<Self>::HAS_DROP_IMPL, Probe::<Self>::SEND, #with_pointers, #not_send)
             };
         }
+        // SAFETY: a type has one place only, and this one is allocated in the heap.
+        unsafe impl #impl_generics #gc::barrier_lint::Place for #ident #type_generics #where_clause {
+            type At = #gc::barrier_lint::OnHeap;
+        }
     })
 }
 
@@ -88,7 +92,7 @@ fn desc_of(gc: &TokenStream, field: &syn::Field) -> syn::Result<TokenStream> {
     let ty = &field.ty;
     Ok(if is_no_gc(field)? {
         quote_spanned! {ty.span()=>
-            const { &#gc::layout::no_gc_field::<#ty>(Probe::<#ty>::SEND) }
+            const { &#gc::layout::no_gc_field::<#ty>(Probe::<#ty>::SEND, Probe::<#ty>::OFF_HEAP) }
         }
     } else {
         quote_spanned!(ty.span() => <#ty as #gc::Trace>::DESC)

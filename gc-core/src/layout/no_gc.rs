@@ -5,6 +5,7 @@
 
 use super::TypeDesc;
 use super::trace::Trace;
+use barrier_lint::{OffHeap, Place};
 use core::marker::PhantomData;
 
 /// A type whose values hold nothing that the collector has to see, and nothing whose drop needs a P: no `Gc`, no
@@ -115,7 +116,8 @@ owned!(
 
 /// The description of a field marked `#[trace(no_gc)]`.
 #[doc(hidden)]
-pub const fn no_gc_field<T: NoGc>(send: bool) -> TypeDesc {
+pub const fn no_gc_field<T: NoGc>(send: bool, off_heap: bool) -> TypeDesc {
+    assert!(!off_heap, "a `NotInHeap` type cannot be part of a heap object, not even as a `#[trace(no_gc)]` field");
     assert!(
         send || !core::mem::needs_drop::<T>(),
         "a `#[trace(no_gc)]` field that needs drop must be `Send`: dead objects are dropped on a goroutine of the \
@@ -137,10 +139,15 @@ impl<T: Send + ?Sized> Probe<T> {
     pub const SEND: bool = true;
 }
 
+impl<T: Place<At = OffHeap> + ?Sized> Probe<T> {
+    pub const OFF_HEAP: bool = true;
+}
+
 #[doc(hidden)]
 pub trait ProbeElse {
     const HAS_DROP_IMPL: bool = false;
     const SEND: bool = false;
+    const OFF_HEAP: bool = false;
 }
 
 impl<T: ?Sized> ProbeElse for Probe<T> {}
