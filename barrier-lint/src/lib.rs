@@ -80,6 +80,11 @@
 //! * `*`, fields and methods behind references, `Box`, and what has a marked `impl Deref` (and `DerefMut`); indexing of
 //!   arrays and slices, and of what has a marked `impl Index`. That `impl` is checked as any other.
 //!
+//! # At run time
+//!
+//! In builds with debug assertions, a barrier inside a no-barrier function ends the process with both names
+//! ([`on_violation`], [`barrier`]): whatever a function pointer, a false reason or assembly let through.
+//!
 //! Not seen here either: what closures drop, a `Deref` that coerces an argument, what temporaries drop that are consumed by
 //! their name only (`unwrap…`, `map…`, `into_…`); glob imports that a local function shadows, upper-case functions passed as
 //! values, the bodies of `asm!` and foreign functions. Those are for `cargo barrier-lint`.
@@ -121,6 +126,7 @@ mod implied;
 mod place;
 mod ptr;
 mod record;
+mod run;
 mod token;
 mod witness;
 
@@ -133,6 +139,9 @@ pub use place::{NotInHeap, OffHeap, OnHeap, Place};
 pub use ptr::NoBarrierPtr;
 #[doc(hidden)]
 pub use record::{Mark, Record};
+#[doc(hidden)]
+pub use run::check_system_stack;
+pub use run::{Function, Inside, OnSystemStack, Violation, barrier, on_system_stack, on_violation};
 pub use token::{SystemStack, Wb};
 pub use witness::NoWb;
 #[doc(hidden)]
@@ -318,6 +327,41 @@ pub use barrier_lint_macros::canary;
 /// barrier_lint::certify! { fn switch: ""; }
 /// ```
 pub use barrier_lint_macros::certify;
+
+/// This function and all that it calls, until the switch to the system stack, use no more than `budget` bytes of stack.
+///
+/// It runs where a stack cannot grow: on what is left of a goroutine's. `cargo barrier-lint --stack` adds up the frames of
+/// the linked program along every path from it, and condemns a path over the budget, a recursion, an indirect call, and a
+/// frame whose size is only known at run time. Where a path reaches a [`macro@systemstack`] function, called or passed on
+/// by its address, another stack begins and the path ends. The budget does not count the return address of the
+/// function itself.
+///
+/// ```
+/// use barrier_lint::nosplit;
+/// #[nosplit(budget = 800)]
+/// fn morestack(size: usize) -> usize { size * 2 }
+/// # morestack(1);
+/// ```
+pub use barrier_lint_macros::nosplit;
+
+/// This function runs on a system stack: it has a parameter of type `&`[`SystemStack`].
+///
+/// In builds with debug assertions it asks at entry whether that is true, if [`on_system_stack`] says how.
+///
+/// ```
+/// use barrier_lint::{SystemStack, systemstack};
+/// #[systemstack]
+/// fn shrink_stack(_on: &SystemStack, g: usize) -> usize { g }
+/// // SAFETY: the example never runs on a goroutine's stack.
+/// shrink_stack(&unsafe { SystemStack::conjure() }, 1);
+/// ```
+///
+/// ```compile_fail
+/// # use barrier_lint::systemstack;
+/// #[systemstack]
+/// fn shrink_stack(g: usize) {}
+/// ```
+pub use barrier_lint_macros::systemstack;
 
 /// Places a type outside the heap: implements [`trait@NotInHeap`] and [`Place`] at [`OffHeap`].
 ///

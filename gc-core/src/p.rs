@@ -234,6 +234,12 @@ pub(crate) fn holder(what: &str) -> &'static GcP {
     GcP::current()
 }
 
+/// A barrier runs where an attribute says that none can (debug builds): a function pointer, a reason that is not true.
+#[cfg(debug_assertions)]
+pub(crate) fn inside_no_barrier(barrier: &str, function: &str) -> ! {
+    crate::throw!("a write barrier ({barrier}) inside the no-barrier function {function}")
+}
+
 certify! {
     fn heap_without_p: "ends the process";
 }

@@ -1,5 +1,6 @@
 //! Misuse that ends the process, with a message that names it: each in a process of its own.
 
+use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use gc_core::{
     Config, Entered, Gc, GcCell, GcMut, GcP, Heap, Root, RootCell, Scanner, StopReason, Stress, Trace, Weak, World,
     add_cleanup,
@@ -153,6 +154,39 @@ fn with_weak(misuse: impl FnOnce(Weak<Node>) + Send) {
     std::thread::scope(|s| drop(s.spawn(move || misuse(weak))));
 }
 
+/// Promises more than it can know.
+#[nowritebarrierrec(indirect = "not true; that is what is tested")]
+fn no_barrier(f: &dyn Fn(Gc<Node>), node: Gc<Node>) {
+    f(node);
+}
+
+/// A P is held, and no collection runs: no other check has anything to say.
+fn inside(f: impl Fn(Gc<Node>)) {
+    let heap = heap(Config::default());
+    heap.acquire_p(heap.new_p());
+    no_barrier(&f, node());
+}
+
+#[yeswritebarrierrec]
+fn gate(node: Gc<Node>) {
+    node.next.set(Some(node));
+}
+
+/// Before and after a no-barrier function, and behind a gate, barriers are allowed.
+fn around(before_the_end: impl Fn(Gc<Node>)) {
+    inside(gate);
+    let node = node();
+    node.next.set(Some(node));
+    no_barrier(&before_the_end, node);
+}
+
+struct StoresOnDrop(Gc<Node>);
+impl Drop for StoresOnDrop {
+    fn drop(&mut self) {
+        self.0.next.set(None);
+    }
+}
+
 static STATIC: RootCell<Node> = RootCell::new();
 
 type Case = (&'static str, fn(), &'static str);
@@ -174,6 +208,36 @@ const CASES: &[Case] = &[
     ("write-after-free", write_after_free, "was written to: byte 8 of it holds 0xbad"),
 ];
 
+const SET: &str = "(the store of a `GcCell`) inside the no-barrier function misuse::no_barrier (";
+/// Found by builds with debug assertions only.
+const INSIDE: &[Case] = &[
+    ("inside-set", || inside(|node| node.next.set(None)), SET),
+    ("inside-root-cell", || inside(|node| STATIC.set(Some(node))), "gc_core::barrier::store::before_store ("),
+    ("inside-drop", || inside(|node| drop(StoresOnDrop(node))), SET),
+    ("inside-swap", || inside(|node| _ = node.next.swap(None)), "gc_core::barrier::store::before_store ("),
+    (
+        "inside-mutable",
+        || inside(|node| node.mutable.with(|_| ())),
+        "inside the no-barrier function misuse::no_barrier (",
+    ),
+    (
+        "inside-fill",
+        || inside(|_| Gc::<[GcCell<Option<Gc<Node>>>]>::cells(2, None).fill(.., None)),
+        "gc_core::barrier::store::before_stores (",
+    ),
+    ("inside-root", || inside(|node| _ = Root::new(node)), "gc_core::root::new ("),
+    (
+        "inside-after-a-gate",
+        || {
+            around(|node| {
+                gate(node);
+                node.next.set(None)
+            })
+        },
+        SET,
+    ),
+];
+
 const CASE: &str = "GC_CORE_MISUSE";
 
 fn child(test: &str, case: &str) -> (Option<i32>, String) {
@@ -189,10 +253,11 @@ fn child(test: &str, case: &str) -> (Option<i32>, String) {
 #[test]
 fn misuse_is_fatal_and_says_what_it_is() {
     if let Ok(name) = std::env::var(CASE) {
-        let (_, run, _) = CASES.iter().find(|(n, _, _)| *n == name).expect("a case");
+        let (_, run, _) = CASES.iter().chain(INSIDE).find(|(n, _, _)| *n == name).expect("a case");
         return run();
     }
-    for (name, _, message) in CASES {
+    let checked = if cfg!(debug_assertions) { INSIDE } else { &[] };
+    for (name, _, message) in CASES.iter().chain(checked) {
         let (status, said) = child("misuse_is_fatal_and_says_what_it_is", name);
         assert_eq!(status, Some(2), "{name}: {said}");
         let line = said.lines().find(|l| l.starts_with("fatal error: ")).unwrap_or_default();

@@ -8,6 +8,8 @@ use crate::config::Settings;
 use crate::g::{G, set_g_no_write_barrier};
 use crate::m::{M, set_m_no_write_barrier};
 use crate::p::{P, set_p_no_write_barrier};
+#[cfg(debug_assertions)]
+use crate::stack::Hit;
 use crate::stack::StackArena;
 use barrier_lint::nowritebarrierrec;
 use gc_core::sync::{
@@ -94,6 +96,17 @@ pub(crate) struct Sched {
     pub(crate) cycle: AtomicU32,
 }
 
+/// Whether this thread's stack pointer is outside all goroutines' stacks: what `#[systemstack]` functions ask at entry.
+#[cfg(debug_assertions)]
+fn on_system_stack() -> bool {
+    let here = 0u8;
+    let sp = core::ptr::from_ref(core::hint::black_box(&here)).addr();
+    let Some(m) = crate::m::getm() else { return true };
+    // SAFETY: set before the M's thread is made; a `Sched` is never freed while one of its Ms runs.
+    let sched = unsafe { m.sched.load(Ordering::Relaxed).as_ref() };
+    sched.is_none_or(|sched| matches!(sched.stacks.hit(sp), Hit::Outside))
+}
+
 // SAFETY: shared fields are atomics, locks, notes and tables of such.
 unsafe impl Sync for Sched {}
 // SAFETY: as above.
@@ -103,6 +116,8 @@ impl Sched {
     /// A scheduler without Ms, whose Ps are not made yet.
     pub(crate) fn new(settings: Settings) -> Result<Sched, SchedError> {
         let stacks = StackArena::new(settings.stack, settings.main_stack).map_err(SchedError::Stacks)?;
+        #[cfg(debug_assertions)]
+        barrier_lint::on_system_stack(on_system_stack);
         let procs = settings.procs;
         // Each G has a stack.
         let allgs = Table::new(MAX_GS.min(1 + stacks.slots()))?;

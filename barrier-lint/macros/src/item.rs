@@ -9,7 +9,7 @@ use syn::{
 };
 
 use crate::args::{Args, Kind};
-use crate::{body, krate, record, twin, witness};
+use crate::{body, krate, record, run, twin, witness};
 
 /// What an attribute can stand on.
 pub enum Marked {
@@ -104,6 +104,7 @@ fn function(kind: Kind, args: &Args, mut f: ImplItemFn, place: &str) -> Checked 
     let witness = witness::of(kind, args, &f.attrs, &f.vis, &f.sig);
     let original = (twin::wanted() && kind == Kind::NoRec && args.implied.is_none()).then(|| f.clone());
     let is_const = f.sig.constness.is_some();
+    let calls = run::calls(&f.block);
     match kind {
         Kind::Yes => gate(args, &mut f, &mut errors),
         // The compiler is a stricter checker of `const fn` than any macro: no drops, no calls of other functions.
@@ -113,6 +114,7 @@ fn function(kind: Kind, args: &Args, mut f: ImplItemFn, place: &str) -> Checked 
         _ => {}
     }
     let twin = original.filter(|_| errors.is_empty() && !is_const).and_then(|f| twin::of(&f, place));
+    run::add(kind, calls, &mut f);
     let record = record::add(kind, args, &mut f);
     let errors = errors.iter().map(Error::to_compile_error);
     Checked { function: quote!(#(#errors)* #f #witness #record), twin }

@@ -273,3 +273,15 @@ pub fn consumes(method: &str) -> bool {
                 | "flatten"
         )
 }
+
+/// Methods that nobody but an atomic, a pointer or a number has.
+pub fn is_atomic(method: &str) -> bool {
+    method.starts_with("fetch_")
+        || method.starts_with("compare_exchange")
+        || method.starts_with("wrapping_")
+        || method.starts_with("saturating_")
+        || matches!(
+            method,
+            "load" | "cast" | "cast_mut" | "cast_const" | "is_null" | "is_none" | "is_some" | "is_ok" | "is_err"
+        )
+}

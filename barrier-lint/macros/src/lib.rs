@@ -14,6 +14,8 @@ mod known;
 mod krate;
 mod place;
 mod record;
+mod run;
+mod stack;
 mod twin;
 mod witness;
 
@@ -59,6 +61,19 @@ pub fn writebarrier(attr: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn canary(attr: TokenStream, item: TokenStream) -> TokenStream {
     attribute(Kind::Canary, attr, item)
+}
+
+/// This function and all that it calls fit into a stated piece of stack.
+#[proc_macro_attribute]
+pub fn nosplit(attr: TokenStream, item: TokenStream) -> TokenStream {
+    let budget = parse_macro_input!(attr as stack::Budget);
+    stack::nosplit(&budget, parse_macro_input!(item as syn::ImplItemFn)).into()
+}
+
+/// This function runs on a system stack.
+#[proc_macro_attribute]
+pub fn systemstack(_attr: TokenStream, item: TokenStream) -> TokenStream {
+    stack::systemstack(parse_macro_input!(item as syn::ImplItemFn)).into()
 }
 
 /// Certifies, with a reason, what no attribute can stand on.

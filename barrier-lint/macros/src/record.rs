@@ -50,7 +50,7 @@ pub fn add(kind: Kind, args: &Args, f: &mut ImplItemFn) -> TokenStream {
 }
 
 /// `#[name]` or `#[unsafe(name)]`.
-fn is(a: &Attribute, name: &str) -> bool {
+pub fn is(a: &Attribute, name: &str) -> bool {
     a.path().is_ident(name)
         || a.path().is_ident("unsafe") && a.meta.require_list().is_ok_and(|l| l.tokens.to_string() == name)
 }

@@ -183,6 +183,8 @@ impl Heap {
     /// [`InitError`] if no address space can be had or the configuration makes no sense.
     pub fn new(config: Config, world: &'static dyn World) -> Result<&'static Heap, InitError> {
         config.check()?;
+        #[cfg(debug_assertions)]
+        barrier_lint::on_violation(crate::p::inside_no_barrier);
         let mut refused = MapError { bytes: config.reserve, errno: 0 };
         for bytes in reserve::sizes(config.reserve) {
             match Heap::sized(bytes, &config, world) {

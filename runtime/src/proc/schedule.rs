@@ -73,9 +73,14 @@ pub(crate) unsafe fn mcall(gp: &'static G, f: Mcall) {
 #[inline(never)]
 pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
     current::lock();
+    // What runs until this goroutine continues is not inside its no-barrier functions; afterwards it is again.
+    #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
+    let elsewhere = barrier_lint::Inside::enter(None);
     let m = super::newm::this_m();
     // SAFETY: this M's g0 waits in `schedule`; `m` is not used after the switch, when this may be another thread.
     unsafe { arch::switch(gp.sp.as_ptr(), m.g0_sp.load(Ordering::Relaxed), f as *const () as usize) };
+    #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
+    drop(elsewhere);
     current::set_locks(depth);
 }
 
