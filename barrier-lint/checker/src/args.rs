@@ -50,6 +50,12 @@ pub struct Options {
     /// Fail if a marked function is not in the program: a generic one without instances, or a method nobody calls
     #[arg(long, conflicts_with = "explain")]
     pub complete: bool,
+    /// Instead, add up the stack frames along every path from each `#[nosplit]` function
+    #[arg(long, conflicts_with_all = ["explain", "json", "ranges", "complete"])]
+    pub stack: bool,
+    /// Instead, compare the tables of unsafe-point ranges with the code
+    #[arg(long, conflicts_with_all = ["explain", "json", "complete"])]
+    pub ranges: bool,
     /// Show what the walk sees of one function, instead of checking
     #[arg(long, value_name = "FUNCTION")]
     pub explain: Option<String>,

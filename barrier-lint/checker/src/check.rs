@@ -20,12 +20,18 @@ pub struct Subject {
     pub rules: Vec<Rule>,
 }
 
+/// Reads a program and its line tables.
+pub fn read(path: &Path) -> Result<(Program, Lines), Refusal> {
+    let bytes = std::fs::read(path).map_err(|e| Refusal(e.to_string()))?;
+    let program = Program::parse(bytes)?;
+    let lines = Lines::of(&program)?;
+    Ok((program, lines))
+}
+
 impl Subject {
     /// Reads a program, or says why it cannot be checked.
     pub fn load(path: &Path, options: &Options) -> Result<Subject, Refusal> {
-        let bytes = std::fs::read(path).map_err(|e| Refusal(e.to_string()))?;
-        let program = Program::parse(bytes)?;
-        let lines = Lines::of(&program)?;
+        let (program, lines) = read(path)?;
         let records = Records::read(&program, &lines, &options.records)?;
         let name = program_name(path);
         let mut rules = Vec::new();
@@ -52,7 +58,7 @@ impl Subject {
 }
 
 /// The name of the target: test programs carry a hash.
-fn program_name(path: &Path) -> String {
+pub fn program_name(path: &Path) -> String {
     let stem = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let hashed =
         stem.rsplit_once('-').filter(|(_, hash)| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()));

@@ -10,11 +10,14 @@ mod body;
 mod check;
 mod explain;
 mod flow;
+mod frame;
 mod lines;
 mod program;
+mod ranges;
 mod records;
 mod report;
 mod rules;
+mod stack;
 mod target;
 mod walk;
 
@@ -65,6 +68,14 @@ fn refused(what: &str, refusal: &Refusal) -> ExitCode {
 
 /// Checks one program; gives the exit status for it.
 fn one(path: &Path, options: &Options) -> Result<u8, Refusal> {
+    if options.stack || options.ranges {
+        let (program, lines) = check::read(path)?;
+        let name = check::program_name(path);
+        return match options.stack {
+            true => stack::run(&program, &lines, &name, options),
+            false => ranges::run(&program, &lines, &name),
+        };
+    }
     let subject = check::Subject::load(path, options)?;
     let walker = subject.walker(options)?;
     if let Some(name) = &options.explain {

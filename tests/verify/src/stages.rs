@@ -119,7 +119,11 @@ fn lint(workspace: &Workspace) -> Plan {
     // Uses every part of the runtime, so that generic code is there, too.
     let harness = ["lint-barriers", "--package", "tricolor-tests", "--bin", "harness", "--complete"];
     let programs = [&WORD_INDEX[..], &harness];
-    Ok(programs.map(|arguments| Step::new(workspace.cargo(arguments), Expect::Roots)).into())
+    let mut steps: Vec<Step> = programs.map(|arguments| Step::new(workspace.cargo(arguments), Expect::Roots)).into();
+    // The same programs; their tables of unsafe points against their code.
+    let ranges = [&WORD_INDEX[..], &harness[..5]].map(|program| [program, &["--ranges"]].concat());
+    steps.extend(ranges.map(|arguments| Step::new(workspace.cargo(&arguments), Expect::Success)));
+    Ok(steps)
 }
 
 fn lint_lto(workspace: &Workspace) -> Plan {
