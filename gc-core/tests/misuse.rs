@@ -208,13 +208,13 @@ const CASES: &[Case] = &[
     ("write-after-free", write_after_free, "was written to: byte 8 of it holds 0xbad"),
 ];
 
-const SET: &str = "(the store of a `GcCell`) inside the no-barrier function misuse::no_barrier (";
+const SET: &str = "(gc_core::barrier::cell::set (gc-core/src/barrier/cell.rs:";
 /// Found by builds with debug assertions only.
 const INSIDE: &[Case] = &[
     ("inside-set", || inside(|node| node.next.set(None)), SET),
-    ("inside-root-cell", || inside(|node| STATIC.set(Some(node))), "gc_core::barrier::store::before_store ("),
+    ("inside-root-cell", || inside(|node| STATIC.set(Some(node))), "gc_core::barrier::rootcell::set ("),
     ("inside-drop", || inside(|node| drop(StoresOnDrop(node))), SET),
-    ("inside-swap", || inside(|node| _ = node.next.swap(None)), "gc_core::barrier::store::before_store ("),
+    ("inside-swap", || inside(|node| _ = node.next.swap(None)), "gc_core::barrier::cell::swap ("),
     (
         "inside-mutable",
         || inside(|node| node.mutable.with(|_| ())),
@@ -223,7 +223,7 @@ const INSIDE: &[Case] = &[
     (
         "inside-fill",
         || inside(|_| Gc::<[GcCell<Option<Gc<Node>>>]>::cells(2, None).fill(.., None)),
-        "gc_core::barrier::store::before_stores (",
+        "gc_core::barrier::moves::fill (",
     ),
     ("inside-root", || inside(|node| _ = Root::new(node)), "gc_core::root::new ("),
     (

@@ -6,6 +6,8 @@
 //!   before the last instruction, which is the only store.
 //! * `no_preempt_ranges`: a thread found there goes on. So it must come out again by itself: no call, no way back.
 //!
+//! An empty entry that points to the entry itself only makes sure that the table exists.
+//!
 //! Both are one sequence: whole instructions of one function, entered at the start only. A table is complete if every
 //! place in the program that begins like a restartable range is one.
 
@@ -69,9 +71,10 @@ fn entries(program: &Program, name: &str) -> Vec<Range<u64>> {
             let offset = i32::from_le_bytes(std::array::from_fn(|b| bytes[n * 4 + b]));
             (at + n as u64 * 4).wrapping_add_signed(offset.into())
         };
-        word(0)..word(1)
+        (at, word(0)..word(1))
     };
-    data.chunks_exact(8).enumerate().map(entry).collect()
+    let all = data.chunks_exact(8).enumerate().map(entry);
+    all.filter(|(at, range)| *range != (*at..*at)).map(|(_, range)| range).collect()
 }
 
 fn place(program: &Program, lines: &Lines, at: u64) -> String {

@@ -13,8 +13,6 @@ use barrier_lint::writebarrier;
 /// `slot` is a pointer word of a live heap object; `new` is null or the base of a live object.
 #[inline(always)]
 pub(super) unsafe fn store(slot: usize, new: usize) {
-    #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
-    barrier_lint::barrier("the store of a `GcCell`");
     // ThreadSanitizer sees no store in assembly: it gets the twin.
     #[cfg(all(target_arch = "x86_64", not(any(loom, miri, tsan))))]
     // SAFETY: the asm reads this thread's state word and, if it is zero (P held, barrier off), does the one store that

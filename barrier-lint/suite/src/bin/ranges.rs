@@ -37,6 +37,9 @@ macro_rules! range {
     };
 }
 
+// In no function: says that there is a table.
+std::arch::global_asm!(".pushsection wb_ranges,\"aR\",@progbits", ".balign 4", ".long 0", ".long -4", ".popsection");
+
 mod ok {
     range!(store, "wb_ranges", "2b", "4b", "cmp dword ptr fs:[0x28], 0", "jne 5f", "mov qword ptr [{slot}], rcx");
     range!(
