@@ -209,6 +209,7 @@ fn what_cannot_be_checked_is_refused() {
     refuses("rootless", release, &[], &[], "no root: ");
     refuses("trusting", release, &[], &[], "no canary: ");
     refuses("inlined", release, &[], &[], "INLINED record: `gate` was inlined into `inlined::middle`");
+    refuses("inlined", release, &[], &[], "INLINED record: `promises` was inlined into `inlined::middle`");
     refuses("merged", release, &[], &[], "MERGED gate: ");
     refuses("folded", release, &["--forbid", "folded_barrier"], &[], "the canary `folded::canary_of_folded` was not");
     refuses("trusting", release, &["--forbid", "no_such"], &[], "nothing to look for: the program has no function");

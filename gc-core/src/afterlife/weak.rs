@@ -6,6 +6,7 @@ use crate::heap::Heap;
 use crate::layout::{NoGc, Trace, TypeDesc};
 use crate::p::holder;
 use crate::sync::current::Region;
+use barrier_lint::writebarrier;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
@@ -59,6 +60,7 @@ impl<T: ?Sized> Weak<T> {
     ///
     /// An object that only weak pointers lead to is found dead by the next cycle that begins, or by the present one.
     /// Once this has returned `None` it always will.
+    #[writebarrier]
     pub fn upgrade(&self) -> Option<Gc<T>> {
         let _region = Region::enter();
         let p = holder("a weak pointer is upgraded");

@@ -2,6 +2,7 @@
 //! clears one, it says nothing about the rest. Nobody calls them, and only its own builds link them.
 
 use super::{GcCell, GcMut, RootCell, store};
+use crate::afterlife::Weak;
 use crate::gc::Gc;
 use crate::heap::Heap;
 use crate::root::Root;
@@ -67,6 +68,11 @@ fn canary_root_cell(cell: &RootCell<u64>) {
 #[canary]
 fn canary_root(object: Gc<u64>) -> Root<u64> {
     Root::new(object)
+}
+
+#[canary]
+fn canary_weak(weak: &Weak<u64>) -> bool {
+    weak.upgrade().is_some()
 }
 
 #[canary]
