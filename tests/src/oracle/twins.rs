@@ -4,7 +4,7 @@ use super::cell::{self, Cell};
 use std::time::Duration;
 
 /// A run with a fault that nobody notices ends after this many seconds, and the test fails.
-const LIMIT: f64 = 60.0;
+const LIMIT: f64 = 30.0;
 
 /// Faults that lose objects, with how many seeds each is run, and under which stress switches.
 const LOSING: [(&str, u64, &str); 14] = [
