@@ -1,4 +1,4 @@
-//! Signals: stack overflow. (Preemption and suspending in place come with their own issue.)
+//! Signals: stack overflow. (Suspending goroutines by a signal: `suspend`.)
 //!
 //! A goroutine that runs into the guard of its stack faults; the handler runs on the M's alternate stack, says whose
 //! stack it was, and ends the process with status 2. A fault anywhere else goes to the action that was installed

@@ -1,8 +1,8 @@
 //! The watching thread, as Go's `sysmon`: it has no P.
 //!
-//! It ends time slices (a flag that the next safepoint sees; signals come with preemption) and takes Ps from Ms that
-//! stay in a blocking call while there is other work (memory to give back is some). It sleeps 20 us between looks, and up to 10 ms when it has had
-//! nothing to do for a while.
+//! It ends time slices (a flag that the next safepoint sees) and takes Ps from Ms that stay in a blocking call while there
+//! is other work (memory to give back is some). It sleeps 20 us between looks, and up to 10 ms when it has had nothing to
+//! do for a while.
 
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::proc::newm::{handoffp, wakep};
