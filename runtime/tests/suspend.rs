@@ -125,6 +125,51 @@ fn barriered_stores_begin_again() {
     assert!(stats.restarted > 0, "{stats:?}");
 }
 
+/// A restartable sequence as a barriered store is one, in which beginning again can be seen: it counts in a register,
+/// which it clears first, and in `total`, which it does not.
+#[inline(never)]
+fn count_since_the_start(total: &AtomicU64, flag: &AtomicBool) -> u64 {
+    let mut count: u64;
+    // SAFETY: counts, and reads the flag; the entry says where to begin again, which does no harm.
+    unsafe {
+        std::arch::asm!(
+            "2: xor {count:e}, {count:e}",
+            "4: inc {count}",
+            "inc qword ptr [{total}]",
+            "cmp byte ptr [{flag}], 0",
+            "je 4b",
+            "3:",
+            ".pushsection wb_ranges,\"aR\",@progbits",
+            ".balign 4",
+            ".long 2b - .",
+            ".long 3b - .",
+            ".popsection",
+            count = out(reg) count,
+            total = in(reg) total,
+            flag = in(reg) flag,
+            options(nostack),
+        );
+    }
+    count
+}
+
+#[test]
+fn who_is_suspended_in_a_restartable_sequence_goes_on_at_its_start() {
+    run(watched(2), || {
+        let (total, flag) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, end) = (total.clone(), flag.clone());
+        let worker = spawn(move || count_since_the_start(&counted, &end));
+        let begin = Instant::now();
+        while gc::suspensions().restarted == 0 {
+            assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", gc::suspensions());
+            gc::collect();
+        }
+        flag.store(true, Ordering::Relaxed);
+        let count = worker.join().expect("no panic");
+        assert!(count < total.load(Ordering::Relaxed), "it went on where it was: {count}");
+    });
+}
+
 #[test]
 fn allocation_and_channels_are_left_alone() {
     let _storm = Storm::begin();

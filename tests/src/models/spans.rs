@@ -82,6 +82,17 @@ fn half(next: Option<Gc<Half>>) -> Gc<Half> {
     Gc::new(Half { next: GcCell::new(next), pad: [0; 7] })
 }
 
+/// A mutator that makes an object and holds it on its stack, and lets the collector go on before and after.
+fn born_between_safepoints<T>(world: &'static TwoPs, new: fn(Option<Gc<T>>) -> Gc<T>) -> Gc<T> {
+    world.enter(|| {
+        world.safepoint();
+        let born = new(None);
+        world.push(born);
+        world.safepoint();
+        born
+    })
+}
+
 /// Of the first span one object dies; the second one stays full. A mutator needs a slot while the collector sweeps
 /// both for the second time.
 fn sweep() {
@@ -90,15 +101,7 @@ fn sweep() {
     half(None);
     let full = [Root::new(half(None)), Root::new(half(None))];
     world.collect();
-    let mutator = thread::spawn(move || {
-        world.enter(|| {
-            world.safepoint();
-            let born = half(None);
-            world.push(born);
-            world.safepoint();
-            born
-        })
-    });
+    let mutator = thread::spawn(move || born_between_safepoints(world, half));
     world.collect();
     let born = mutator.join().expect("the mutator");
     assert!(world.alive(Gc::as_ptr(born).addr()), "a new object was swept away");
@@ -130,15 +133,7 @@ fn publish() {
     let (s, y) = (Gc::as_ptr(s).addr(), Gc::as_ptr(y).addr());
     assert!(!world.alive(s) && !world.alive(y), "both are dead");
     world.set_stale_word(s);
-    let mutator = thread::spawn(move || {
-        world.enter(|| {
-            world.safepoint();
-            let born = node(None);
-            world.push(born);
-            world.safepoint();
-            born
-        })
-    });
+    let mutator = thread::spawn(move || born_between_safepoints(world, node));
     world.collect();
     let born = mutator.join().expect("the mutator");
     assert!(world.alive(Gc::as_ptr(born).addr()), "the new object was freed");
