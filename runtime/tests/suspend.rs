@@ -170,6 +170,66 @@ fn who_is_suspended_in_a_restartable_sequence_goes_on_at_its_start() {
     });
 }
 
+/// Whoever comes back from the runtime may be suspended again, also if it has waited there, or a panic went by.
+#[test]
+fn the_runtime_is_left_as_often_as_it_is_entered() {
+    use gc_core::sync::current::locks;
+    fn outside(after: &str) {
+        assert_eq!(locks(), 0, "still in the runtime after {after}");
+    }
+    run(watched(2).gc_every(3), || {
+        outside("the start");
+        let (tx, rx) = tricolor::chan::bounded(0);
+        let sender = spawn(move || {
+            outside("the start of another goroutine");
+            for i in 0..20 {
+                tx.send(node(i)).expect("somebody listens");
+                outside("send");
+            }
+        });
+        for i in 0..20 {
+            assert_eq!(rx.recv().expect("it is sent").id, i);
+            outside("recv");
+        }
+        sender.join().expect("no panic");
+        outside("join");
+        let mutex = tricolor::sync::Mutex::new(node(1));
+        let other = mutex.clone();
+        let waiter = spawn(move || other.with(|n| n.id));
+        mutex.with(|n| {
+            outside("the lock of a mutex");
+            yield_now();
+            assert_eq!(n.id, 1);
+        });
+        outside("a mutex");
+        assert_eq!(waiter.join().expect("no panic"), 1);
+        let group = tricolor::sync::WaitGroup::new();
+        group.add(1);
+        let done = group.clone();
+        let worker = spawn(move || done.done());
+        group.wait();
+        outside("a wait group");
+        worker.join().expect("no panic");
+        tricolor::blocking((), |()| outside("the start of a blocking call"));
+        outside("a blocking call");
+        let caught =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| mutex.with(|_| std::panic::panic_any(7_u64))));
+        assert!(caught.is_err());
+        outside("a panic in a mutex");
+        let root = Root::new(node(2));
+        let weak = tricolor::Weak::new(root.get());
+        assert_eq!(weak.upgrade().map(|n| n.id), Some(2));
+        root.get().next.set(Some(node(3)));
+        assert_eq!(root.get().next.swap(None).map(|n| n.id), Some(3));
+        drop(root);
+        outside("roots, weak pointers and cells");
+        gc::collect();
+        tricolor::poll();
+        yield_now();
+        outside("a collection, a poll, a yield");
+    });
+}
+
 #[test]
 fn allocation_and_channels_are_left_alone() {
     let _storm = Storm::begin();

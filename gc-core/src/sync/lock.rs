@@ -183,6 +183,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_holds_a_lock_is_not_suspended() {
+        let before = current::locks();
+        let lock = Lock::new(7);
+        let held = lock.lock();
+        assert_eq!(current::locks(), before + 1);
+        assert!(lock.try_lock().is_none());
+        assert_eq!(current::locks(), before + 1, "a refusal does not count");
+        drop(held);
+        assert_eq!(current::locks(), before);
+        assert_eq!(lock.try_lock().map(|held| (*held, current::locks())), Some((7, before + 1)));
+        assert_eq!(current::locks(), before);
+    }
+
+    #[test]
     fn a_refused_try_leaves_the_lock_with_its_holder() {
         let lock = Lock::new(1);
         let held = lock.lock();
