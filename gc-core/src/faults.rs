@@ -85,6 +85,8 @@ faults! {
     UnpublishedBuffers = "unpublished-buffers",
     /// The registers of a goroutine that is suspended in place are not scanned.
     FrameUnscanned = "frame-unscanned",
+    /// The vector registers of a goroutine that a signal has descheduled are not scanned.
+    XRegsUnscanned = "xregs-unscanned",
     /// An object is published before its value is written.
     PublishEarly = "publish-early",
 }

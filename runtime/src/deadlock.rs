@@ -19,7 +19,9 @@ const FRAMES: usize = 24;
 /// Ends the process if no goroutine can ever run again. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn checkdead(sched: &Sched, global: &mut Global) {
-    if global.nmidle < global.mcount || sched.exiting.load(Ordering::SeqCst) {
+    if i64::from(global.nmidle) + i64::from(global.nmidlelocked) < i64::from(global.mcount)
+        || sched.exiting.load(Ordering::SeqCst)
+    {
         return;
     }
     look_for_the_living(sched);

@@ -21,6 +21,7 @@ use crate::panic::Snapshot;
 use crate::proc::spawn::Start;
 use crate::sched::Sched;
 use crate::stack::Stack;
+use crate::xregs::XRegs;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use gc_core::layout::{Field, TypeDesc};
 use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, RawLock, current};
@@ -90,6 +91,13 @@ pub(crate) struct G {
     pub(crate) sched: &'static Sched,
     /// Where it runs. Kept alive by `allms`.
     pub(crate) m: NoBarrierPtr<M>,
+    /// The only M that may run it: it was descheduled by a signal, until its next safepoint, or `lock_os_thread` says so.
+    /// Kept alive by `allms`.
+    pub(crate) lockedm: NoBarrierPtr<M>,
+    /// Calls of `lock_os_thread` without their `unlock_os_thread`; only its own.
+    pub(crate) lockedext: AtomicU32,
+    /// Its vector registers while it is descheduled by a signal; off heap, scanned with its stack.
+    pub(crate) xregs: AtomicPtr<XRegs>,
     /// Next on a run queue or free list. Kept alive by `allgs`.
     pub(crate) schedlink: NoBarrierPtr<G>,
     /// What it will run; `None` once it has started.
@@ -137,6 +145,9 @@ impl G {
             index,
             sched,
             m: NoBarrierPtr::null(),
+            lockedm: NoBarrierPtr::null(),
+            lockedext: AtomicU32::new(0),
+            xregs: AtomicPtr::new(core::ptr::null_mut()),
             schedlink: NoBarrierPtr::null(),
             start: GcCell::new(None),
             panics: GcCell::new(None),
@@ -147,6 +158,13 @@ impl G {
             noyield: AtomicBool::new(false),
             entered: Entered::new(),
         }
+    }
+
+    /// The only M that may run it, if there is one.
+    #[nowritebarrierrec]
+    pub(crate) fn lockedm(&self) -> Option<&'static M> {
+        // SAFETY: Ms lie in a table that is never freed.
+        unsafe { self.lockedm.get().as_ref() }
     }
 
     /// The status without SCAN.

@@ -92,6 +92,13 @@ pub struct SuspendStats {
     pub in_handler: u64,
     /// When the signal came there was nothing to do any more.
     pub late: u64,
+    /// Goroutines that were descheduled in the middle of their code, at the end of a time slice.
+    pub descheduled: u64,
+    /// Time slices that did not end so: outside the program's own code (libc, other libraries), with too little stack
+    /// left, while a panic unwinds, or because too many are descheduled so already.
+    pub not_descheduled: u64,
+    /// Bytes outside the heap for the vector registers of descheduled goroutines.
+    pub register_bytes: u64,
 }
 
 /// What came of suspending goroutines by signals so far.
@@ -110,6 +117,9 @@ pub fn suspensions() -> SuspendStats {
         on_other_stack: get(&c.refused[1]),
         in_handler: get(&c.refused[2]),
         late: get(&c.late),
+        descheduled: get(&c.descheduled),
+        not_descheduled: c.denied.iter().map(get).sum(),
+        register_bytes: gp.sched.xregs.bytes() as u64,
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct M {
     pub(crate) oldp: NoBarrierPtr<P>,
     /// Next idle M. Kept alive by `allms`.
     pub(crate) schedlink: NoBarrierPtr<M>,
+    /// The only goroutine that runs here. Kept alive by `allgs`.
+    pub(crate) lockedg: NoBarrierPtr<G>,
     /// It looks for work that nobody has been woken for.
     pub(crate) spinning: AtomicBool,
     /// Sleeps here when idle.
@@ -91,6 +93,7 @@ unsafe impl Zeroed for M {
             nextp: NoBarrierPtr::null(),
             oldp: NoBarrierPtr::null(),
             schedlink: NoBarrierPtr::null(),
+            lockedg: NoBarrierPtr::null(),
             spinning: AtomicBool::new(false),
             park: Note::new(),
             stop: Note::new(),
@@ -118,6 +121,13 @@ impl M {
     pub(crate) fn curg(&self) -> Option<&'static G> {
         // SAFETY: `allgs` keeps every G.
         unsafe { self.curg.get().as_ref() }
+    }
+
+    /// The only goroutine that runs here, if there is one.
+    #[nowritebarrierrec]
+    pub(crate) fn lockedg(&self) -> Option<&'static G> {
+        // SAFETY: `allgs` keeps every G.
+        unsafe { self.lockedg.get().as_ref() }
     }
 
     /// Notes where this M met the scheduler. May run without a P.

@@ -12,6 +12,7 @@
 
 use crate::g::G;
 use crate::m::M;
+use crate::xregs::PXRegs;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use gc_core::GcP;
 use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, Zeroed};
@@ -29,6 +30,7 @@ pub(crate) const RUNQ: usize = 256;
 pub(crate) const RUNQ: usize = 4;
 
 /// A processor.
+#[repr(align(64))]
 pub(crate) struct P {
     pub(crate) id: AtomicU32,
     pub(crate) status: AtomicU32,
@@ -62,6 +64,12 @@ pub(crate) struct P {
     /// The M that sleeps until this P is handed back to it; under the scheduler lock. Kept alive by `allms`.
     pub(crate) stop_waiter: NoBarrierPtr<M>,
 
+    /// Vector registers on their way out of and into a goroutine.
+    pub(crate) xregs: PXRegs,
+
+    /// A spare P that may be used for one goroutine.
+    pub(crate) lent: AtomicBool,
+
     /// What sysmon saw last: ticks and when. Its own.
     pub(crate) seen_sched: AtomicU32,
     pub(crate) seen_sched_at: AtomicU64,
@@ -90,6 +98,8 @@ unsafe impl Zeroed for P {
             safepoint_fn: AtomicU32::new(0),
             stop_from: AtomicU32::new(0),
             stop_waiter: NoBarrierPtr::null(),
+            xregs: PXRegs::new(),
+            lent: AtomicBool::new(false),
             seen_sched: AtomicU32::new(0),
             seen_sched_at: AtomicU64::new(0),
             seen_syscall: AtomicU32::new(0),

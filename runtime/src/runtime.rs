@@ -110,8 +110,9 @@ impl Builder {
         self
     }
 
-    /// Whether goroutines that come to no safepoint are suspended by a signal (SIGURG), so that a loop without calls
-    /// holds up no collection. Default: on, where the machine is known (Linux on x86_64).
+    /// Whether goroutines that come to no safepoint are interrupted by a signal (SIGURG): suspended for a collection, and
+    /// descheduled at the end of a time slice, so that a loop without calls holds up nobody. Default: on, where the machine
+    /// is known (Linux on x86_64). Source: Go's asynchronous preemption (proposal 24543).
     pub fn async_preempt(mut self, on: bool) -> Builder {
         self.settings.async_preempt = on;
         self
@@ -218,6 +219,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(settings: Settings, f: F) -> Result<R
     crate::panic::install_hook();
     crate::signal::install(sched);
     crate::suspend::install(&sched.settings);
+    crate::preempt::init(sched);
 
     let main = Main { f: UnsafeCell::new(Some(f)), out: UnsafeCell::new(None) };
     *sched.boot.lock() = Some(Boot { main: MainPtr((&raw const main).cast()), entry: main_entry::<F, R> });

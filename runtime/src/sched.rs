@@ -21,6 +21,8 @@ use gc_core::{Gc, GcP, Heap};
 pub(crate) const MAX_MS: usize = 10_000;
 /// Most Ps.
 pub(crate) const MAX_PS: usize = 256;
+/// Ps beside those that were asked for, which are lent where all others are stuck in the kernel.
+pub(crate) const SPARES: usize = 4;
 /// Most Gs that a program can have had alive at once.
 const MAX_GS: usize = 16 << 20;
 
@@ -34,9 +36,13 @@ pub(crate) struct Global {
     runq_tail: *mut G,
     gfree: *mut G,
     pidle: *mut P,
+    /// Spare Ps that are not lent.
+    spare: *mut P,
     midle: *mut M,
     /// Ms on the idle list.
     pub(crate) nmidle: u32,
+    /// Ms that wait for their own goroutine to become runnable.
+    pub(crate) nmidlelocked: i32,
     /// Ms that exist.
     pub(crate) mcount: u32,
     /// Ps that a stop still waits for.
@@ -60,6 +66,7 @@ pub(crate) struct Sched {
     nallgs: AtomicUsize,
     pub(crate) allms: Table<M>,
     pub(crate) allps: Table<P>,
+    /// Ps that run goroutines; behind them in `allps` are the spare ones.
     pub(crate) procs: usize,
     goid: AtomicU64,
 
@@ -69,6 +76,11 @@ pub(crate) struct Sched {
     pub(crate) npidle: AtomicU32,
     /// Ms that look for work.
     pub(crate) nmspinning: AtomicU32,
+
+    /// Where their vector registers are.
+    pub(crate) xregs: crate::xregs::Areas,
+    /// Goroutines that are descheduled by a signal and keep their Ms.
+    pub(crate) nkept: AtomicU32,
 
     /// A stop is wanted or under way.
     pub(crate) gcwaiting: AtomicBool,
@@ -128,8 +140,10 @@ impl Sched {
                 runq_tail: core::ptr::null_mut(),
                 gfree: core::ptr::null_mut(),
                 pidle: core::ptr::null_mut(),
+                spare: core::ptr::null_mut(),
                 midle: core::ptr::null_mut(),
                 nmidle: 0,
+                nmidlelocked: 0,
                 mcount: 0,
                 stopwait: 0,
                 safepoint_fn: None,
@@ -140,12 +154,14 @@ impl Sched {
             allgs,
             nallgs: AtomicUsize::new(0),
             allms: Table::new(MAX_MS)?,
-            allps: Table::new(MAX_PS)?,
+            allps: Table::new(MAX_PS + SPARES)?,
             procs,
             goid: AtomicU64::new(0),
             runqsize: AtomicUsize::new(0),
             npidle: AtomicU32::new(0),
             nmspinning: AtomicU32::new(0),
+            xregs: crate::xregs::Areas::new(crate::preempt::MOST_KEPT + 1 + MAX_PS, MAX_PS + SPARES)?,
+            nkept: AtomicU32::new(0),
             gcwaiting: AtomicBool::new(false),
             stopnote: Note::new(),
             safepoint_note: Note::new(),
@@ -165,7 +181,7 @@ impl Sched {
     pub(crate) fn set_heap(&'static self, heap: &'static Heap) {
         self.heap.store(core::ptr::from_ref(heap).cast_mut(), Ordering::SeqCst);
         let mut global = self.lock();
-        for i in (0..self.procs).rev() {
+        for i in (0..self.procs + SPARES).rev() {
             self.allps[i].init(i as u32, heap.new_p());
             self.pidleput(&mut global, &self.allps[i]);
         }
@@ -186,9 +202,54 @@ impl Sched {
         self.global.lock()
     }
 
-    /// The Ps.
+    /// The Ps, the spare ones as well.
     pub(crate) fn ps(&self) -> impl Iterator<Item = &P> {
-        self.allps.as_slice()[..self.procs].iter()
+        self.allps.as_slice()[..self.procs + SPARES].iter()
+    }
+
+    /// Whether it is one that is only lent.
+    #[nowritebarrierrec]
+    pub(crate) fn is_spare(&self, p: &P) -> bool {
+        // Relaxed: written once, before the first M.
+        p.id.load(Ordering::Relaxed) as usize >= self.procs
+    }
+
+    /// Takes a spare P that is not lent. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn spareget(&self, global: &mut Global) -> Option<&'static P> {
+        // SAFETY: null or an entry of `allps`, never freed.
+        let p = unsafe { global.spare.as_ref() }?;
+        global.spare = p.link.get();
+        set_p_no_write_barrier(&p.link, core::ptr::null_mut());
+        Some(p)
+    }
+
+    /// Takes the first goroutine of the global queue that waits in the middle of its code. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn globrunqget_kept(&self, global: &mut Global) -> Option<&'static G> {
+        let mut before: *mut G = core::ptr::null_mut();
+        let mut at = global.runq_head;
+        // SAFETY: Gs of `allgs`, linked under the lock.
+        while let Some(gp) = unsafe { at.as_ref() } {
+            let next = gp.schedlink.get();
+            if gp.lockedm().is_none() {
+                before = at;
+                at = next;
+                continue;
+            }
+            // SAFETY: as above.
+            match unsafe { before.as_ref() } {
+                Some(before) => set_g_no_write_barrier(before, next),
+                None => global.runq_head = next,
+            }
+            if next.is_null() {
+                global.runq_tail = before;
+            }
+            set_g_no_write_barrier(gp, core::ptr::null_mut());
+            self.runqsize.fetch_sub(1, Ordering::SeqCst);
+            return Some(gp);
+        }
+        None
     }
 
     /// Whether a goroutine waits in any queue. May run without a P.
@@ -286,6 +347,11 @@ impl Sched {
     /// Puts a P with an empty run queue on the idle list. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn pidleput(&self, global: &mut Global, p: &P) {
+        if self.is_spare(p) {
+            set_p_no_write_barrier(&p.link, global.spare);
+            global.spare = core::ptr::from_ref(p).cast_mut();
+            return;
+        }
         set_p_no_write_barrier(&p.link, global.pidle);
         global.pidle = core::ptr::from_ref(p).cast_mut();
         self.npidle.fetch_add(1, Ordering::SeqCst);

@@ -26,7 +26,7 @@
 use crate::m::{Door, M, set_m_no_write_barrier};
 use crate::p::{self, P};
 use crate::proc::newm::wakep;
-use crate::sched::{Global, SafepointFn, Sched, unlock};
+use crate::sched::{Global, SPARES, SafepointFn, Sched, unlock};
 use crate::time::nanotime;
 use barrier_lint::{certify, nowritebarrierrec};
 use core::time::Duration;
@@ -210,7 +210,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Deb
         sched.exiting.store(true, Ordering::SeqCst);
     }
     sched.stopnote.clear();
-    global.stopwait = sched.procs as u32;
+    global.stopwait = (sched.procs + SPARES) as u32;
     sched.gcwaiting.store(true, Ordering::SeqCst);
     sched.ps().for_each(P::preempt);
     if !own.cas(p::RUNNING, p::GCSTOP) {
@@ -258,6 +258,12 @@ pub(crate) fn wake_for_the_end(sched: &'static Sched) {
     let mut global = sched.lock();
     while let Some(m) = sched.mget(&mut global) {
         m.park.wakeup();
+    }
+    // Those that wait for their own goroutine are on no list.
+    for m in &sched.allms.as_slice()[..global.mcount as usize] {
+        if m.lockedg().is_some() {
+            m.park.wakeup();
+        }
     }
     for p in sched.ps() {
         // SAFETY: null or an entry of `allms`.
@@ -307,7 +313,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
     let mut global = sched.lock();
     sched.safepoint_note.clear();
     global.safepoint_fn = Some(SafepointFn(ptr));
-    global.safepoint_wait = sched.procs as u32 - 1;
+    global.safepoint_wait = (sched.procs + SPARES) as u32 - 1;
     for p in sched.ps().filter(|p| !core::ptr::eq(*p, own)) {
         p.safepoint_fn.store(1, Ordering::SeqCst);
         p.preempt();
@@ -390,8 +396,12 @@ fn report(sched: &Sched, why: &dyn core::fmt::Debug, waited: u64) {
     REPORTING.store(false, Ordering::SeqCst);
 }
 
+barrier_lint::certify! {
+    pub(crate) fn thread_state: "reads a file of the kernel";
+}
+
 /// The state letter of a thread of this process (R running, S sleeping, D in the kernel), without allocating.
-fn thread_state(tid: u32) -> char {
+pub(crate) fn thread_state(tid: u32) -> char {
     use core::fmt::Write;
     struct Path([u8; 64], usize);
     impl Write for Path {

@@ -47,7 +47,7 @@ const SIGNAL: libc::c_int = libc::SIGURG;
 const PATIENCE: u64 = 100_000;
 
 /// Bytes below the stack pointer that leaf functions use.
-const RED_ZONE: usize = 128;
+pub(crate) const RED_ZONE: usize = 128;
 
 /// What came of signals.
 pub(crate) struct Counters {
@@ -57,6 +57,9 @@ pub(crate) struct Counters {
     pub(crate) restarted: AtomicU64,
     /// Refused: inside the runtime (or in no goroutine), on another stack, in another signal handler.
     pub(crate) refused: [AtomicU64; 3],
+    /// Goroutines that were descheduled, and why others were not, by [`Denied`](crate::preempt::Denied).
+    pub(crate) descheduled: AtomicU64,
+    pub(crate) denied: [AtomicU64; crate::preempt::Denied::COUNT],
     /// There was nothing to do any more.
     pub(crate) late: AtomicU64,
 }
@@ -64,12 +67,20 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn new() -> Counters {
         let zero = || AtomicU64::new(0);
-        Counters { sent: zero(), suspended: zero(), restarted: zero(), refused: [zero(), zero(), zero()], late: zero() }
+        Counters {
+            sent: zero(),
+            suspended: zero(),
+            restarted: zero(),
+            refused: [zero(), zero(), zero()],
+            late: zero(),
+            descheduled: zero(),
+            denied: core::array::from_fn(|_| zero()),
+        }
     }
 }
 
 #[nowritebarrierrec]
-fn count(n: &AtomicU64) {
+pub(crate) fn count(n: &AtomicU64) {
     // Relaxed: statistics.
     n.fetch_add(1, Ordering::Relaxed);
 }
@@ -128,23 +139,34 @@ pub(crate) fn ask(sched: &Sched, p: &P) {
     p.preempt();
     // SAFETY: null or an entry of `allms`.
     let Some(m) = (unsafe { p.m.get().as_ref() }) else { return };
-    if !sched.settings.async_preempt || p.status.load(Ordering::SeqCst) != p::RUNNING {
-        return;
-    }
     let now = nanotime();
     // Relaxed: who loses a race here asks again.
     let asked = m.asked_at.load(Ordering::Relaxed);
     if now.wrapping_sub(asked) > 10 * PATIENCE {
         // Nobody has for a while: first the flag alone.
         m.asked_at.store(now, Ordering::Relaxed);
-    } else if now - asked.min(now) >= PATIENCE && !m.signal_pending.swap(true, Ordering::SeqCst) {
+    } else if now - asked.min(now) >= PATIENCE {
         m.asked_at.store(now, Ordering::Relaxed);
-        count(&sched.suspensions.sent);
-        // SAFETY: at worst the thread has ended, which is an error that nobody minds.
-        let sent = unsafe { syscall(libc::SYS_tgkill, getpid(), m.tid.load(Ordering::SeqCst), SIGNAL) };
-        if sent != 0 {
-            m.signal_pending.store(false, Ordering::SeqCst);
-        }
+        signal(sched, p);
+    }
+}
+
+/// Sends the signal to whoever runs on `p`, unless one is under way or suspending is off. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn signal(sched: &Sched, p: &P) {
+    // SAFETY: null or an entry of `allms`.
+    let Some(m) = (unsafe { p.m.get().as_ref() }) else { return };
+    if !sched.settings.async_preempt
+        || p.status.load(Ordering::SeqCst) != p::RUNNING
+        || m.signal_pending.swap(true, Ordering::SeqCst)
+    {
+        return;
+    }
+    count(&sched.suspensions.sent);
+    // SAFETY: at worst the thread has ended, which is an error that nobody minds.
+    let sent = unsafe { syscall(libc::SYS_tgkill, getpid(), m.tid.load(Ordering::SeqCst), SIGNAL) };
+    if sent != 0 {
+        m.signal_pending.store(false, Ordering::SeqCst);
     }
 }
 
@@ -188,7 +210,10 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     // SAFETY: an M's scheduler lives for ever.
     let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
     let counters = &sched.suspensions;
-    let (Some(p), Some(gp), 0) = (m.p(), m.curg(), current::locks()) else { return count(&counters.refused[0]) };
+    let (Some(p), Some(gp), 0) = (m.p(), m.curg(), current::locks()) else {
+        current::set_stop_pending(true);
+        return count(&counters.refused[0]);
+    };
     if gp.status.load(Ordering::SeqCst) != g::RUNNING || p.status.load(Ordering::SeqCst) != p::RUNNING {
         return count(&counters.refused[0]);
     }
@@ -202,18 +227,25 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     }
     let heap = sched.heap();
     let scan = heap.marking() && gp.stamp.load(Ordering::SeqCst) != heap.cycle();
-    if !scan && !sched.gcwaiting.load(Ordering::SeqCst) && p.safepoint_fn.load(Ordering::SeqCst) == 0 {
+    let wanted = scan || sched.gcwaiting.load(Ordering::SeqCst) || p.safepoint_fn.load(Ordering::SeqCst) != 0;
+    let slice_over = p.slice_over.load(Ordering::SeqCst);
+    if !wanted && !slice_over {
         return count(&counters.late);
     }
-    count(&counters.suspended);
     let pc = context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
     if let Some(start) = gc_core::restart_point(pc) {
         context.uc_mcontext.gregs[libc::REG_RIP as usize] = start as i64;
         count(&counters.restarted);
     }
-    let _region = Region::enter();
-    let frame = core::ptr::from_mut(context).expose_provenance();
-    suspend(sched, m, p, gp, sp, frame);
+    if wanted {
+        count(&counters.suspended);
+        let _region = Region::enter();
+        let frame = core::ptr::from_mut(context).expose_provenance();
+        suspend(sched, m, p, gp, sp, frame);
+    }
+    if slice_over {
+        crate::preempt::inject(sched, gp, context);
+    }
 }
 
 /// Comes by the door, with the goroutine at rest where it is. On the signal stack of `m`, above which its registers

@@ -184,7 +184,8 @@ unsafe extern "C" fn exitsyscall_m(sched: &'static Sched, m: &'static M, gp: &'s
     sched.globrunqput(&mut sched.lock(), gp);
     // If a P has become idle meanwhile somebody must see the queue.
     wakep(sched);
-    if !sched.exiting.load(Ordering::SeqCst) {
+    // One with a goroutine of its own waits for that (`stoplockedm`).
+    if !sched.exiting.load(Ordering::SeqCst) && m.lockedg().is_none() {
         crate::proc::newm::stopm(sched, m);
     }
     core::ptr::null()

@@ -7,7 +7,7 @@
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::proc::newm::{handoffp, wakep};
 use crate::proc::runq::runqempty;
-use crate::sched::Sched;
+use crate::sched::{SPARES, Sched};
 use crate::time::nanotime;
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
@@ -17,6 +17,8 @@ use gc_core::sync::Ordering;
 const SLICE: u64 = 10_000_000;
 /// A time slice while the collector waits for stacks.
 const SLICE_MARKING: u64 = 3_000_000;
+/// A P whose goroutine has not changed for so long may be stuck.
+const STUCK: u64 = 20_000_000;
 /// A P whose queue is empty is left to its blocked M this long.
 const SYSCALL_IDLE: u64 = 10_000_000;
 
@@ -43,6 +45,7 @@ pub(crate) fn sysmon(sched: &'static Sched) {
             // The M finds no goroutine, and gives memory back before it sleeps again.
             wakep(sched);
         }
+        lend_if_stuck(sched, nanotime());
         if retake(sched, nanotime()) > 0 {
             idle = 0;
         } else {
@@ -51,12 +54,59 @@ pub(crate) fn sysmon(sched: &'static Sched) {
     }
 }
 
+/// Lends a spare P where goroutines wait and every P is held by a thread that sleeps in the kernel, outside a blocking
+/// call: for a lock of std, as a rule, whose holder is among those that wait.
+#[nowritebarrierrec]
+fn lend_if_stuck(sched: &'static Sched, now: u64) {
+    if sched.runqsize.load(Ordering::SeqCst) == 0 || sched.npidle.load(Ordering::SeqCst) != 0 {
+        return;
+    }
+    let mut culprit = None;
+    for i in 0..sched.procs {
+        let p = &sched.allps[i];
+        // Relaxed: sysmon's own words.
+        let since = p.seen_sched_at.load(Ordering::Relaxed);
+        // SAFETY: null or an entry of `allms`.
+        let m = unsafe { p.m.get().as_ref() };
+        let Some(m) = m else { return };
+        if p.status.load(Ordering::SeqCst) != p::RUNNING
+            || p.seen_sched.load(Ordering::Relaxed) != p.schedtick.load(Ordering::SeqCst)
+            || now.saturating_sub(since) < STUCK
+            || crate::stw::thread_state(m.tid.load(Ordering::SeqCst)) == 'R'
+        {
+            return;
+        }
+        culprit = culprit.or(m.curg());
+    }
+    if crate::proc::locked::lend(sched) {
+        report_stuck(culprit);
+    }
+}
+
+barrier_lint::certify! {
+    fn report_stuck: "prints";
+}
+
+/// Says once which goroutine is stuck.
+fn report_stuck(culprit: Option<&crate::g::G>) {
+    static SAID: gc_core::sync::AtomicBool = gc_core::sync::AtomicBool::new(false);
+    if let Some(gp) = culprit
+        && !SAID.swap(true, Ordering::SeqCst)
+    {
+        gc_core::fatal::print_line(format_args!(
+            "tricolor: all Ps are held by goroutines that sleep in the kernel, goroutine {} among them, while others wait: \
+             one more is lent. A lock of std that is held for long, or a system call outside `blocking`?",
+            gp.id.load(Ordering::Relaxed)
+        ));
+    }
+}
+
 /// One look at all Ps; how many were taken from blocked Ms.
 #[nowritebarrierrec]
 fn retake(sched: &'static Sched, now: u64) -> u32 {
     let slice = if sched.heap().marking() { SLICE_MARKING } else { SLICE };
     let mut taken = 0;
-    for i in 0..sched.procs {
+    for i in 0..sched.procs + SPARES {
         let p = &sched.allps[i];
         // Relaxed: these words are sysmon's own.
         let relaxed = Ordering::Relaxed;
@@ -69,8 +119,11 @@ fn retake(sched: &'static Sched, now: u64) -> u32 {
         if p.seen_sched.swap(tick, relaxed) != tick {
             p.seen_sched_at.store(now, relaxed);
         } else if now - p.seen_sched_at.load(relaxed).min(now) > slice {
-            p.slice_over.store(true, Ordering::SeqCst);
             p.preempt();
+            if p.slice_over.swap(true, Ordering::SeqCst) {
+                // Since the last look it has come to no safepoint.
+                crate::suspend::signal(sched, p);
+            }
         }
         if status == p::SYSCALL {
             let tick = p.syscalltick.load(Ordering::SeqCst);

@@ -136,6 +136,7 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
                     unsafe {
                         s.conservative(core::ptr::with_exposed_provenance(lo), core::ptr::with_exposed_provenance(hi));
                         crate::suspend::scan_frame(gp, s);
+                        crate::xregs::scan(gp, s);
                         s.entered(&gp.entered);
                     }
                     stamp(gp, s);

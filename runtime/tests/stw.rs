@@ -9,6 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::Duration;
 use tricolor::{chan, gc, poll, spawn, yield_now};
 
+/// Four Ps, and the four spare ones.
+const ALL_OF_4: u32 = 0xff;
+/// Eight Ps, and the four spare ones.
+const ALL_OF_8: u32 = 0xfff;
+
 /// Goroutines that keep busy in every way until told to stop: polling, channels, blocking calls.
 fn busy(stop: &Arc<AtomicBool>, ticks: &Arc<AtomicU64>) -> Vec<tricolor::JoinHandle<()>> {
     let mut handles = Vec::new();
@@ -101,7 +106,7 @@ fn many_stoppers_take_turns() {
                             gc::for_each_p(&|id| {
                                 assert_eq!(seen.fetch_or(1 << id, Ordering::SeqCst) & 1 << id, 0, "P{id} twice");
                             });
-                            assert_eq!(seen.load(Ordering::SeqCst), 0b1111, "for_each_p left a P out");
+                            assert_eq!(seen.load(Ordering::SeqCst), ALL_OF_4, "for_each_p left a P out");
                         } else {
                             gc::with_stopped_world(&mut || {
                                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two stops at once");
@@ -139,7 +144,7 @@ fn a_function_runs_once_for_every_p_also_for_idle_and_blocked_ones() {
             gc::for_each_p(&|id| {
                 assert_eq!(seen.fetch_or(1 << id, Ordering::SeqCst) & 1 << id, 0, "P{id} twice");
             });
-            assert_eq!(seen.load(Ordering::SeqCst), 0xff);
+            assert_eq!(seen.load(Ordering::SeqCst), ALL_OF_8);
         }
         tx.write_all(&[1]).expect("the reader is there");
         blocked.join().expect("no panic");

@@ -62,6 +62,20 @@ pub fn set_locks(n: u32) {
     imp::set_locks(n);
 }
 
+/// Offset of the in-runtime count in the block `tricolor_current`, for assembly of the host.
+pub const IN_RUNTIME_OFFSET: usize = 4;
+/// Offset of the M there.
+pub const M_OFFSET: usize = 24;
+/// Offset of the 32-bit word there that says that a stop was refused: see [`set_stop_pending`].
+pub const STOP_PENDING_OFFSET: usize = 32;
+
+/// Notes, in a signal handler of this thread, that it refused to stop here; or that this was seen.
+#[nowritebarrierrec]
+#[inline(always)]
+pub fn set_stop_pending(pending: bool) {
+    imp::set_stop_pending(pending);
+}
+
 /// One reason more not to suspend this thread.
 #[nowritebarrierrec]
 #[inline(always)]
@@ -133,12 +147,14 @@ mod imp {
         ".balign 8",
         ".globl tricolor_current",
         ".type tricolor_current,@object",
-        ".size tricolor_current,32",
+        ".size tricolor_current,40",
         "tricolor_current:",
         ".long {no_p}",
         ".long 0",
         ".quad 0",
         ".quad 0",
+        ".quad 0",
+        // The pending stop (`set_stop_pending`).
         ".quad 0",
         ".text",
         no_p = const super::NO_P,
@@ -166,6 +182,16 @@ mod imp {
                 options(nostack, preserves_flags, readonly));
         }
         n
+    }
+
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+    #[inline(always)]
+    pub fn set_stop_pending(pending: bool) {
+        // SAFETY: only this thread uses the word.
+        unsafe {
+            asm!("mov dword ptr fs:[tricolor_current@TPOFF + 32], {0:e}", in(reg) u32::from(pending),
+                options(nostack, preserves_flags));
+        }
     }
 
     // The three below are no `nomem`: what the region guards stays on its side of them.
@@ -283,6 +309,9 @@ mod imp {
     }
 
     #[nowritebarrierrec]
+    pub fn set_stop_pending(_: bool) {}
+
+    #[nowritebarrierrec]
     pub fn lock() {
         set_locks(locks().wrapping_add(1));
     }
@@ -342,6 +371,9 @@ mod imp {
     pub fn set_locks(n: u32) {
         CURRENT.with(|c| c.locks.set(n));
     }
+
+    #[nowritebarrierrec]
+    pub fn set_stop_pending(_: bool) {}
 
     #[nowritebarrierrec]
     pub fn lock() {

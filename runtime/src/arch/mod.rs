@@ -6,5 +6,10 @@ mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use x86_64::{frame_pointer, init_stack, spill_and_call, switch};
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[path = "async_preempt/x86_64.rs"]
+#[allow(dead_code)] // what other architectures and the harness of `mkpreempt` need, too
+pub(crate) mod async_preempt;
+
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 compile_error!("tricolor runs on Linux x86_64 only, for now");

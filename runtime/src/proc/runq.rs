@@ -193,7 +193,8 @@ pub(crate) fn globrunqget(sched: &Sched, global: &mut Global, p: &P, max: usize)
         // There is room: `p`'s ring is empty, or `max` is 1.
         let Some(gp) = sched.globrunqpop(global) else { break };
         let t = p.runqtail.load(Relaxed);
-        if t.wrapping_sub(p.runqhead.load(Acquire)) >= LEN {
+        // One with an M of its own stays where everybody looks.
+        if t.wrapping_sub(p.runqhead.load(Acquire)) >= LEN || gp.lockedm().is_some() {
             sched.globrunqput(global, gp);
             break;
         }

@@ -13,13 +13,14 @@
 //! queues once more, after it has said so. What would break without that second look: work submitted between the
 //! first look and the decrement would wait for nobody.
 
+use super::locked::{startlockedm, stoplockedm};
 use super::newm::{acquirep, releasep, startm, stopm, wakep};
 use super::runq::{demote_next, globrunqget, runqget, runqsteal};
 use crate::arch;
 use crate::g::{self, G, WaitReason};
 use crate::m::{Door, M};
 use crate::p::P;
-use crate::sched::{Sched, unlock};
+use crate::sched::{SPARES, Sched, unlock};
 use barrier_lint::{certify, nowritebarrierrec};
 use gc_core::WorkKind;
 use gc_core::sync::{Ordering, current, fence};
@@ -29,6 +30,7 @@ pub(crate) type Mcall = unsafe extern "C" fn(&'static Sched, &'static M, &'stati
 
 certify! {
     pub(crate) fn mcall: "a switch: what continues on either side answers for itself";
+    pub(crate) fn mcall_at: "as `mcall`";
 }
 
 /// The loop of an M that holds a P. Returns when the world ends.
@@ -39,7 +41,7 @@ pub(crate) fn schedule(sched: &'static Sched, m: &'static M) {
         let gp = match unsafe { next.as_ref() } {
             Some(gp) => gp,
             None => {
-                let Some((gp, inherit)) = find_runnable(sched, m) else { return };
+                let Some((gp, inherit)) = pick(sched, m) else { return };
                 prepare(sched, m, gp, inherit);
                 gp
             }
@@ -52,6 +54,27 @@ pub(crate) fn schedule(sched: &'static Sched, m: &'static M) {
         let f = unsafe { core::mem::transmute::<usize, Mcall>(f) };
         // SAFETY: on g0, with the goroutine that switched here, as such functions expect.
         next = unsafe { f(sched, m, gp) };
+    }
+}
+
+/// The goroutine to run next: its own, for an M that has one; else what is found, unless another M must run it.
+fn pick(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bool)> {
+    loop {
+        if let Some(gp) = m.lockedg() {
+            if !stoplockedm(sched, m) || !crate::stw::door(sched, m, false) {
+                return None;
+            }
+            return Some((gp, false));
+        }
+        let found = find_runnable(sched, m)?;
+        match found.0.lockedm() {
+            Some(other) if !core::ptr::eq(other, m) => {
+                if !startlockedm(sched, m, other) {
+                    return None;
+                }
+            }
+            _ => return Some(found),
+        }
     }
 }
 
@@ -114,6 +137,16 @@ pub(crate) fn dropg(m: &M, gp: &G) {
         m.curg.set_no_write_barrier(core::ptr::null_mut());
         gp.m.set_no_write_barrier(core::ptr::null_mut());
     }
+    if gp.lockedm.get().is_null() {
+        return;
+    }
+    if gp.lockedext.load(Ordering::Relaxed) == 0 {
+        // It was kept since a signal descheduled it, and has come to a safepoint of its own.
+        super::locked::unkeep(m, gp);
+    } else {
+        // Before anybody can ready it.
+        m.park.clear();
+    }
 }
 
 /// Takes the request off `p` that this M has answered, without losing one that comes in between.
@@ -135,6 +168,13 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             return None;
         }
         let Some(p) = m.p() else { gc_core::throw!("the scheduler's loop has no P") };
+        if sched.is_spare(p) && !p.lent.swap(false, Ordering::SeqCst) {
+            super::locked::retire(sched, m, p);
+            if !stopm(sched, m) {
+                return None;
+            }
+            continue;
+        }
         let heap = sched.heap();
         // No goroutine runs, so there is no slice to end; marking below looks at the flag. If it was goroutines that
         // hand the slice to each other through `runnext`, the next one queues behind the others.
@@ -251,7 +291,7 @@ fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Opti
 
 /// Four rounds over all Ps from a changing start; in the last one also what a P would run next.
 fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
-    let n = sched.procs;
+    let n = sched.procs + SPARES;
     let start = crate::time::nanotime() as usize / 64 % n;
     for round in 0..4 {
         for i in 0..n {
@@ -332,6 +372,9 @@ fn leave_safepoint(sched: &'static Sched, m: &'static M, gp: &'static G) -> *con
         p.slice_over.store(false, Ordering::SeqCst);
     }
     clear_preempt(sched, p);
+    if gp.lockedm().is_some() && gp.lockedext.load(Ordering::Relaxed) == 0 {
+        super::locked::unkeep(m, gp);
+    }
     gp.casgstatus(g::WAITING, g::RUNNING);
     gp
 }

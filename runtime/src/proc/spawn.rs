@@ -183,6 +183,7 @@ unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp: &'static 
         gp.panics.set(None);
     }
     gp.noyield.store(false, Ordering::Relaxed);
+    super::locked::at_exit(m, gp);
     let end = core::ptr::eq(gp.stack.hi as *const u8, sched.stacks.main().hi as *const u8);
     gp.casgstatus(g::RUNNING, g::DEAD);
     dropg(m, gp);

@@ -1,0 +1,231 @@
+//! Descheduling by signal: the end of a time slice for a goroutine that comes to no safepoint (Go's asynchronous
+//! preemption).
+//!
+//! ```text
+//! handler (`suspend`)        the time slice is over, and the goroutine is in its own code: `inject`
+//! async_preempt (assembly)   saves all registers: general ones on the goroutine's stack, vector ones in p.xregs
+//! async_preempt2             vector registers to the G's own area; leaves for g0
+//!   deschedule (g0)          Running -> Runnable, at the end of the global queue; the M is kept, its P goes on
+//!   ... another M finds it: `startlockedm` ...
+//! async_preempt2             puts the area where async_preempt restores from
+//! async_preempt              restores, leaves the runtime, continues at the interrupted instruction
+//! ```
+//! The compiler may hold the address of a thread-local, or anything else of the thread, across any instruction; so the
+//! goroutine continues on the same M, and nobody else runs there meanwhile (`proc::locked`). At most [`MOST_KEPT`] may be
+//! descheduled so; others go on running beyond their slice.
+//!
+//! **Where** (`deny`): by default nowhere. The interrupted instruction and all return addresses on the stack, by frame
+//! pointers, lie in the program's own text; libc is no part of it, nor is any other library: they have locks, and what
+//! the runtime needs of them (making a thread) would wait for a goroutine that waits for a P. Not while a panic unwinds,
+//! since std counts panics by thread. And not with little stack left.
+//!
+//! What would break if the count were not raised by the handler but by `async_preempt`: a second signal in between would
+//! suspend, or inject, in the middle of the first.
+
+use crate::arch::async_preempt::{Frame, STACK_BYTES, xsave_mode};
+use crate::g::{self, G};
+use crate::m::M;
+use crate::p::P;
+use crate::proc::locked::keep;
+use crate::proc::newm::this_m;
+use crate::proc::schedule::{clear_preempt, mcall_at, self_scan};
+use crate::sched::Sched;
+use crate::suspend::count;
+use barrier_lint::nowritebarrierrec;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, AtomicUsize};
+use gc_core::sync::{Ordering, current};
+
+/// Most goroutines that are descheduled by signals at once.
+pub(crate) const MOST_KEPT: usize = 64;
+
+/// Bytes that must be left of a stack: what `async_preempt` pushes, and the frames below it.
+const ROOM: usize = STACK_BYTES + (16 << 10);
+
+/// How the processor saves vector registers; written once, at start.
+static XSAVE_MODE: AtomicU32 = AtomicU32::new(0);
+
+/// The program's own text; 0 while nothing may be descheduled.
+static TEXT: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+/// Why a goroutine was not descheduled where a signal found it.
+#[derive(Clone, Copy)]
+pub(crate) enum Denied {
+    Off,
+    Stack,
+    Unwinding,
+    Text,
+    TooMany,
+}
+
+impl Denied {
+    pub(crate) const COUNT: usize = 5;
+}
+
+core::arch::global_asm!(
+    include_str!("arch/async_preempt/x86_64.s"),
+    CURRENT_M = const current::M_OFFSET,
+    CURRENT_IN_RUNTIME = const current::IN_RUNTIME_OFFSET,
+    CURRENT_STOP_PENDING = const current::STOP_PENDING_OFFSET,
+    M_P = const offset_of!(M, p),
+    P_XREGS_SCRATCH = const offset_of!(P, xregs) + offset_of!(crate::xregs::PXRegs, scratch),
+    P_XREGS_CACHE = const offset_of!(P, xregs) + offset_of!(crate::xregs::PXRegs, cache),
+    xsave_mode = sym XSAVE_MODE,
+    async_preempt2 = sym async_preempt2,
+);
+
+unsafe extern "C" {
+    fn async_preempt();
+    static async_preempt_end: u8;
+    // From the linker.
+    static __executable_start: u8;
+    static etext: u8;
+}
+
+/// Finds out whether goroutines can be descheduled here; if not, says why in one line.
+pub(crate) fn init(sched: &Sched) {
+    if !sched.settings.async_preempt {
+        return;
+    }
+    match xsave_mode() {
+        Ok(mode) => {
+            XSAVE_MODE.store(mode, Ordering::SeqCst);
+            TEXT[0].store((&raw const __executable_start).addr(), Ordering::SeqCst);
+            TEXT[1].store((&raw const etext).addr(), Ordering::SeqCst);
+        }
+        Err(why) => eprintln!("tricolor: time slices end at safepoints only: {why}"),
+    }
+}
+
+fn in_text(pc: usize) -> bool {
+    // Relaxed: written before the first M started.
+    (TEXT[0].load(Ordering::Relaxed)..TEXT[1].load(Ordering::Relaxed)).contains(&pc)
+}
+
+/// Makes the interrupted goroutine call `async_preempt` as if by itself, if it may be descheduled where it is. In the
+/// signal handler of its thread, which found it in user code.
+pub(crate) fn inject(sched: &Sched, gp: &G, context: &mut libc::ucontext_t) {
+    let counters = &sched.suspensions;
+    if let Some(why) = deny(sched, gp, context) {
+        return count(&counters.denied[why as usize]);
+    }
+    count(&counters.descheduled);
+    let registers = &mut context.uc_mcontext.gregs;
+    let sp = registers[libc::REG_RSP as usize] as usize - crate::suspend::RED_ZONE - size_of::<usize>();
+    current::set_locks(1);
+    // SAFETY: below the red zone of the goroutine's stack, which has room (`deny`).
+    unsafe { core::ptr::with_exposed_provenance_mut::<usize>(sp).write(registers[libc::REG_RIP as usize] as usize) };
+    registers[libc::REG_RSP as usize] = sp as i64;
+    registers[libc::REG_RIP as usize] = (async_preempt as *const () as usize) as i64;
+}
+
+/// Why the goroutine may not be descheduled here; `None`: it may.
+fn deny(sched: &Sched, gp: &G, context: &libc::ucontext_t) -> Option<Denied> {
+    let register = |r: libc::c_int| context.uc_mcontext.gregs[r as usize] as usize;
+    let (pc, sp) = (register(libc::REG_RIP), register(libc::REG_RSP));
+    if TEXT[1].load(Ordering::Relaxed) == 0 {
+        return Some(Denied::Off);
+    }
+    if sp < gp.stack.lo + ROOM {
+        return Some(Denied::Stack);
+    }
+    if std::thread::panicking() {
+        return Some(Denied::Unwinding);
+    }
+    // `async_preempt` is entered once at a time.
+    let own = (async_preempt as *const () as usize)..(&raw const async_preempt_end).addr();
+    if !in_text(pc) || own.contains(&pc) || !frames_in_text(gp, sp, register(libc::REG_RBP)) {
+        return Some(Denied::Text);
+    }
+    // One that is kept already keeps its place.
+    if gp.lockedm().is_none() && sched.nkept.load(Ordering::SeqCst) as usize >= MOST_KEPT {
+        return Some(Denied::TooMany);
+    }
+    None
+}
+
+/// Whether all return addresses on the stack lie in the program's own text.
+fn frames_in_text(gp: &G, sp: usize, mut frame: usize) -> bool {
+    // SAFETY: words of this goroutine's stack, on whose thread this is, at or above its sp.
+    let word = |at: usize| unsafe { core::ptr::with_exposed_provenance::<usize>(at).read() };
+    // Where a function has just been called, or is about to return, the frame pointer is its caller's, and its return
+    // address one of the first two words.
+    for at in [sp, sp + 8] {
+        if at.is_multiple_of(8) && at + 8 <= gp.stack.hi && in_other_library(word(at)) {
+            return false;
+        }
+    }
+    // `gostart` has put zeros at the end.
+    while frame != 0 {
+        if frame < sp || !frame.is_multiple_of(8) || frame + 16 > gp.stack.hi {
+            return false;
+        }
+        let (next, back) = (word(frame), word(frame + 8));
+        if back == 0 {
+            return true;
+        }
+        if !in_text(back) || (next != 0 && next <= frame) {
+            return false;
+        }
+        frame = next;
+    }
+    true
+}
+
+/// Whether a word may be an address in another library's text: near the libc that this program uses.
+fn in_other_library(word: usize) -> bool {
+    /// More than the text of any library.
+    const NEAR: usize = 64 << 20;
+    word.abs_diff(libc::getpid as *const () as usize) < NEAR && !in_text(word)
+}
+
+/// On the goroutine's stack, called by `async_preempt`, which has saved the vector registers in the P's scratch. The
+/// in-runtime count is 1.
+#[nowritebarrierrec]
+extern "C" fn async_preempt2(_frame: *mut Frame) {
+    let m = this_m();
+    let (Some(gp), Some(p)) = (m.curg(), m.p()) else { gc_core::throw!("async_preempt2 without a goroutine or a P") };
+    current::set_stop_pending(false);
+    crate::xregs::save(gp, p);
+    // SAFETY: a goroutine; `deschedule` queues it only once it is at rest.
+    unsafe { mcall_at(gp, deschedule, 1) };
+    // The same M, perhaps another P.
+    let Some(p) = this_m().p() else { gc_core::throw!("async_preempt2: no P") };
+    crate::xregs::restore(gp, p);
+}
+
+barrier_lint::certify! {
+    fn deschedule: "runs on g0, with a P";
+}
+
+/// g0 part of `async_preempt2`.
+///
+/// # Safety
+/// As [`Mcall`](crate::proc::schedule::Mcall).
+unsafe extern "C" fn deschedule(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    gp.set_wait(crate::g::WaitReason::Suspended);
+    gp.casgstatus(g::RUNNING, g::WAITING);
+    if let Some(p) = m.p() {
+        self_scan(sched, p, gp);
+    }
+    if !crate::stw::door(sched, m, false) {
+        return core::ptr::null();
+    }
+    let Some(p) = m.p() else { gc_core::throw!("a time slice ends without a P") };
+    if !p.slice_over.swap(false, Ordering::SeqCst) {
+        // It was for a stop, which is over.
+        clear_preempt(sched, p);
+        gp.casgstatus(g::WAITING, g::RUNNING);
+        return gp;
+    }
+    keep(m, gp);
+    gp.casgstatus(g::WAITING, g::RUNNABLE);
+    // Not `dropg`: that would give the M back.
+    // SAFETY: nulls.
+    unsafe {
+        m.curg.set_no_write_barrier(core::ptr::null_mut());
+        gp.m.set_no_write_barrier(core::ptr::null_mut());
+    }
+    sched.globrunqput(&mut sched.lock(), gp);
+    core::ptr::null()
+}

@@ -1,0 +1,179 @@
+//! Goroutines with an M of their own, as Go's `stoplockedm` and `startlockedm`.
+//!
+//! A goroutine has one for either of two reasons: a signal has descheduled it somewhere in its code, so it must continue
+//! on the same thread, until its next safepoint (*kept*); or it has asked for it (`lock_os_thread`). While it does not
+//! run, nobody else runs on that M.
+//!
+//! ```text
+//! the M: its goroutine stops        any M finds the goroutine in a queue
+//! stoplockedm: hands its P on       startlockedm: gives its own P to the M, wakes it,
+//! sleeps on `park`          ◄────   and looks for another P (stopm)
+//! takes the P, comes by the door (a stop may have been announced), runs the goroutine
+//! ```
+//! The note `park` is cleared before the goroutine can be found by others (`keep`, `dropg`), not when the M goes to sleep:
+//! otherwise a wake-up that comes early would be lost.
+
+use super::newm::{acquirep, handoffp, releasep, stopm};
+use super::runq::runqget;
+use crate::g::G;
+use crate::m::{Door, M, set_m_no_write_barrier};
+use crate::p::{P, set_p_no_write_barrier};
+use crate::sched::{Sched, unlock};
+use barrier_lint::nowritebarrierrec;
+use gc_core::sync::Ordering;
+
+/// Ties a goroutine and its M to each other.
+#[nowritebarrierrec]
+fn lock(m: &M, gp: &G) {
+    set_m_no_write_barrier(&gp.lockedm, core::ptr::from_ref(m).cast_mut());
+    // SAFETY: `allgs` keeps every G.
+    unsafe { m.lockedg.set_no_write_barrier(core::ptr::from_ref(gp).cast_mut()) };
+}
+
+#[nowritebarrierrec]
+fn unlock_from(m: &M, gp: &G) {
+    set_m_no_write_barrier(&gp.lockedm, core::ptr::null_mut());
+    // SAFETY: null.
+    unsafe { m.lockedg.set_no_write_barrier(core::ptr::null_mut()) };
+}
+
+/// The goroutine is about to be queued in the middle of its code: only `m` may run it from now on.
+#[nowritebarrierrec]
+pub(crate) fn keep(m: &M, gp: &G) {
+    if gp.lockedm.get().is_null() {
+        gp.sched.nkept.fetch_add(1, Ordering::SeqCst);
+        lock(m, gp);
+    }
+    m.park.clear();
+}
+
+/// It has come to a safepoint.
+#[nowritebarrierrec]
+pub(crate) fn unkeep(m: &M, gp: &G) {
+    gp.sched.nkept.fetch_sub(1, Ordering::SeqCst);
+    unlock_from(m, gp);
+}
+
+/// Waits until somebody has a P for the goroutine of this M. False: the world ends. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn stoplockedm(sched: &'static Sched, m: &'static M) -> bool {
+    match m.p() {
+        Some(p) if sched.is_spare(p) => retire(sched, m, p),
+        Some(_) => {
+            let p = releasep(sched, m);
+            handoffp(sched, p);
+        }
+        None => {}
+    }
+    let mut global = sched.lock();
+    if sched.exiting.load(Ordering::SeqCst) {
+        return false;
+    }
+    global.nmidlelocked += 1;
+    m.at(Door::Idle);
+    crate::deadlock::checkdead(sched, &mut global);
+    unlock(global);
+    m.park.sleep();
+    if sched.exiting.load(Ordering::SeqCst) {
+        return false;
+    }
+    let p = m.nextp.get();
+    set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
+    // SAFETY: `startlockedm` set it before the wake-up, to an entry of `allps`.
+    acquirep(sched, m, unsafe { &*p })
+}
+
+/// Gives a lent P back; what is in its queue goes to the global one.
+#[nowritebarrierrec]
+pub(crate) fn retire(sched: &'static Sched, m: &'static M, p: &'static P) {
+    while let Some((gp, _)) = runqget(p) {
+        sched.globrunqput(&mut sched.lock(), gp);
+    }
+    releasep(sched, m);
+    let mut global = sched.lock();
+    sched.pidleput(&mut global, p);
+    unlock(global);
+    // What it gave back may have been all that there is.
+    super::newm::wakep(sched);
+}
+
+/// All Ps are stuck in the kernel: lends a spare one, if there is one, first to a goroutine that was descheduled in the
+/// middle of its code, since it may hold what the others wait for. By sysmon, without a P.
+#[nowritebarrierrec]
+pub(crate) fn lend(sched: &'static Sched) -> bool {
+    let mut global = sched.lock();
+    if sched.gcwaiting.load(Ordering::SeqCst) || sched.exiting.load(Ordering::SeqCst) {
+        return false;
+    }
+    let Some(p) = sched.spareget(&mut global) else { return false };
+    p.lent.store(true, Ordering::SeqCst);
+    if let Some(gp) = sched.globrunqget_kept(&mut global)
+        && let Some(m) = gp.lockedm()
+    {
+        p.lent.store(false, Ordering::SeqCst);
+        global.nmidlelocked -= 1;
+        unlock(global);
+        set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
+        m.park.wakeup();
+        return true;
+    }
+    unlock(global);
+    super::newm::startm(sched, p, false);
+    true
+}
+
+/// Gives the P of this M to `other`, whose goroutine was found, and waits for another one. False: the world ends.
+#[nowritebarrierrec]
+pub(crate) fn startlockedm(sched: &'static Sched, m: &'static M, other: &'static M) -> bool {
+    let p = releasep(sched, m);
+    let mut global = sched.lock();
+    global.nmidlelocked -= 1;
+    unlock(global);
+    set_p_no_write_barrier(&other.nextp, core::ptr::from_ref(p).cast_mut());
+    other.park.wakeup();
+    stopm(sched, m)
+}
+
+/// Ties the calling goroutine to its thread: it runs on no other, and nothing else runs there, until
+/// [`unlock_os_thread`] was called as often. For libraries that keep state by thread. Needs a P.
+///
+/// Switches to and from such a goroutine cost two thread switches. Source: Go's `runtime.LockOSThread`.
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn lock_os_thread() {
+    let gp = crate::g::getg().expect("`lock_os_thread` is called on a goroutine");
+    let _region = gc_core::sync::current::Region::enter();
+    let m = super::newm::this_m();
+    if gp.lockedext.load(Ordering::Relaxed) == 0 && gp.lockedm().is_some() {
+        // It was kept so far.
+        unkeep(m, gp);
+    }
+    // Relaxed: its own.
+    if gp.lockedext.fetch_add(1, Ordering::Relaxed) == 0 {
+        lock(m, gp);
+    }
+}
+
+/// Takes one [`lock_os_thread`] back. Without one it does nothing.
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn unlock_os_thread() {
+    let gp = crate::g::getg().expect("`unlock_os_thread` is called on a goroutine");
+    let _region = gc_core::sync::current::Region::enter();
+    let depth = gp.lockedext.load(Ordering::Relaxed);
+    if depth > 0 {
+        gp.lockedext.store(depth - 1, Ordering::Relaxed);
+    }
+    if depth == 1 {
+        unlock_from(super::newm::this_m(), gp);
+    }
+}
+
+/// A goroutine ends that may be tied to its thread: the thread is for all again.
+pub(crate) fn at_exit(m: &M, gp: &G) {
+    if gp.lockedext.swap(0, Ordering::Relaxed) > 0 {
+        unlock_from(m, gp);
+    }
+}

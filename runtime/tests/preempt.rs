@@ -1,0 +1,272 @@
+//! Time slices end for goroutines that come to no safepoint: they are descheduled in the middle of their code, and
+//! continue with all registers as they were.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod common;
+
+use common::{child, is_child, run, with_procs};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tricolor::gc::{self, Stress};
+use tricolor::{Gc, Trace, spawn, yield_now};
+
+/// On one P, a goroutine that never comes to a safepoint lets the others run.
+#[test]
+fn a_loop_without_calls_lets_others_run() {
+    run(with_procs(1), || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let over = stop.clone();
+        let worker = spawn(move || {
+            let mut n = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                n += 1;
+            }
+            n
+        });
+        for _ in 0..20 {
+            yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(worker.join().expect("no panic") > 0);
+        let stats = gc::suspensions();
+        assert!(stats.descheduled >= 15, "{stats:?}");
+    });
+}
+
+/// Runs `kernel` on `n` goroutines over two Ps, each until it was interrupted often enough, and compares its results.
+fn kernels<R: PartialEq + Send + std::fmt::Debug + 'static>(n: usize, enough: u64, kernel: fn() -> R) {
+    run(with_procs(2), move || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let workers: Vec<_> = (0..n)
+            .map(|_| {
+                let over = stop.clone();
+                spawn(move || {
+                    let expected = kernel();
+                    let mut rounds = 0_u64;
+                    while !over.load(Ordering::Relaxed) {
+                        assert_eq!(kernel(), expected, "after {rounds} rounds");
+                        rounds += 1;
+                    }
+                })
+            })
+            .collect();
+        let begin = Instant::now();
+        while gc::suspensions().descheduled < enough {
+            assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", gc::suspensions());
+            yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        workers.into_iter().for_each(|w| w.join().expect("no panic"));
+    });
+}
+
+#[test]
+fn floats_and_integers_come_back() {
+    kernels(6, 100, || {
+        let (mut x, mut f) = (0x9E37_79B9_7F4A_7C15_u64, [1.0_f64, 0.5, 0.25, 0.125]);
+        for i in 0..20_000_u64 {
+            x = x.rotate_left(13).wrapping_mul(0x2545_F491_4F6C_DD1D) ^ i;
+            f.iter_mut().for_each(|v| *v = (*v * 1.000_1 + (x & 0xff) as f64).sqrt());
+        }
+        (x, f.map(f64::to_bits))
+    });
+}
+
+#[test]
+fn bytes_and_recursion_come_back() {
+    #[inline(never)]
+    fn fib(n: u32) -> u64 {
+        if n < 2 { u64::from(n) } else { fib(black_box(n - 1)) + fib(n - 2) }
+    }
+    kernels(6, 60, || {
+        let mut bytes: [u8; 256] = std::array::from_fn(|i| i as u8);
+        for i in 0..2000_u64 {
+            bytes.iter_mut().for_each(|b| *b = b.wrapping_mul(7).wrapping_add(i as u8));
+            bytes.reverse();
+        }
+        (fib(18), bytes.iter().fold(0_u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(*b))))
+    });
+}
+
+/// More loops than may be kept: nobody is lost, and the rest of the program goes on.
+#[test]
+fn more_than_can_be_kept() {
+    run(with_procs(2), || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let spun = Arc::new(AtomicU64::new(0));
+        let workers: Vec<_> = (0..100)
+            .map(|_| {
+                let (over, spun) = (stop.clone(), spun.clone());
+                spawn(move || {
+                    spun.fetch_add(1, Ordering::Relaxed);
+                    while !over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                })
+            })
+            .collect();
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(500) {
+            yield_now();
+        }
+        gc::collect();
+        stop.store(true, Ordering::Relaxed);
+        workers.into_iter().for_each(|w| w.join().expect("no panic"));
+        assert_eq!(spun.load(Ordering::Relaxed), 100);
+    });
+}
+
+#[derive(Trace)]
+struct Node {
+    id: u64,
+}
+
+/// Makes a node and returns its address with all bits flipped, so that no scan takes it for a pointer.
+#[inline(never)]
+fn hidden(id: u64) -> usize {
+    !Gc::as_ptr(Gc::new(Node { id })).addr()
+}
+
+/// Overwrites what calls before have left below this frame.
+#[inline(never)]
+fn wipe() {
+    black_box(&mut [0_usize; 512]);
+}
+
+/// Keeps a pointer in a vector register alone until `flag` is set.
+#[inline(never)]
+fn wait_with_it_in_a_vector(hidden: usize, flag: &AtomicBool) -> usize {
+    let mut word = hidden;
+    // SAFETY: moves a word to a register and back, and reads the flag in between.
+    unsafe {
+        std::arch::asm!(
+            "movq xmm15, {word}",
+            "pcmpeqd xmm14, xmm14",
+            "pxor xmm15, xmm14",
+            "2: pause",
+            "cmp byte ptr [{flag}], 0",
+            "je 2b",
+            "pxor xmm15, xmm14",
+            "movq {word}, xmm15",
+            word = inout(reg) word,
+            flag = in(reg) flag,
+            out("xmm14") _,
+            out("xmm15") _,
+            options(nostack),
+        );
+    }
+    word
+}
+
+/// On one P, so the holder is descheduled whenever somebody else runs.
+fn a_pointer_in_a_vector_register() {
+    for id in 0..10 {
+        let flag = Arc::new(AtomicBool::new(false));
+        let set = flag.clone();
+        let holder = spawn(move || {
+            let word = hidden(id);
+            wipe();
+            let back = !wait_with_it_in_a_vector(word, &flag);
+            // SAFETY: the node's address; the register has kept it alive.
+            let found = unsafe { Gc::<Node>::from_ptr(std::ptr::with_exposed_provenance_mut(back)) }.id;
+            assert_eq!(found, id, "the node in the vector register is lost");
+        });
+        yield_now();
+        gc::collect();
+        gc::collect();
+        set.store(true, Ordering::Relaxed);
+        holder.join().expect("no panic");
+    }
+    assert!(gc::suspensions().descheduled >= 5, "{:?}", gc::suspensions());
+}
+
+#[test]
+fn a_pointer_in_a_saved_vector_register_survives() {
+    let name = "a_pointer_in_a_saved_vector_register_survives";
+    #[cfg(feature = "faults")]
+    if is_child(name) {
+        gc_core::faults::choose(Some("xregs-unscanned")).expect("a fault of that name");
+    }
+    let mut stress = Stress::default();
+    stress.poison = true;
+    run(with_procs(1).stress(stress), a_pointer_in_a_vector_register);
+    if cfg!(feature = "faults") && !is_child(name) {
+        let (code, err) = child(name, &[]);
+        assert_ne!(code, Some(0), "nobody noticed that saved registers are not scanned");
+        assert!(err.contains("the node in the vector register is lost") || err.contains("freed"), "{err}");
+    }
+}
+
+#[test]
+fn a_locked_goroutine_stays_on_its_thread() {
+    fn thread() -> i32 {
+        // SAFETY: asks for this thread's number.
+        unsafe { libc::gettid() }
+    }
+    run(with_procs(2), || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let others: Vec<_> = (0..4)
+            .map(|_| {
+                let over = stop.clone();
+                spawn(move || {
+                    let mut seen = std::collections::BTreeSet::new();
+                    while !over.load(Ordering::Relaxed) {
+                        seen.insert(thread());
+                        yield_now();
+                    }
+                    seen
+                })
+            })
+            .collect();
+        let locked = spawn(|| {
+            tricolor::lock_os_thread();
+            let here = thread();
+            let (tx, rx) = tricolor::chan::bounded(0);
+            let sender = spawn(move || (0..200_u32).for_each(|i| tx.send(i).expect("somebody listens")));
+            for i in 0..200 {
+                assert_eq!(rx.recv(), Ok(i));
+                assert_eq!(thread(), here);
+                tricolor::blocking((), |()| std::thread::sleep(Duration::from_micros(10)));
+                assert_eq!(thread(), here);
+            }
+            sender.join().expect("no panic");
+            tricolor::unlock_os_thread();
+            here
+        });
+        let here = locked.join().expect("no panic");
+        stop.store(true, Ordering::Relaxed);
+        for other in others {
+            // It may have run there before or after.
+            assert!(!other.join().expect("no panic").is_empty());
+        }
+        assert!(here > 0);
+    });
+}
+
+/// A goroutine is descheduled with a std lock in its hands, and all the others wait for that in the kernel, with their
+/// Ps: one is lent to the holder.
+#[test]
+fn a_lock_of_std_in_the_hands_of_a_descheduled_goroutine() {
+    static LOCK: std::sync::Mutex<u64> = std::sync::Mutex::new(0);
+    for procs in [1, 2] {
+        run(with_procs(procs), || {
+            let workers: Vec<_> = (0..6)
+                .map(|_| {
+                    spawn(|| {
+                        for _ in 0..3 {
+                            let mut sum = LOCK.lock().expect("nobody panics");
+                            let begin = Instant::now();
+                            while begin.elapsed() < Duration::from_millis(15) {
+                                *sum += 1;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            workers.into_iter().for_each(|w| w.join().expect("no panic"));
+        });
+    }
+    assert!(*LOCK.lock().expect("nobody panics") > 0);
+}
