@@ -36,6 +36,10 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicUsize};
 use gc_core::sync::{Ordering, current};
 
+barrier_lint::certify! {
+    use std::thread::panicking: "reads two counters";
+}
+
 /// Most goroutines that are descheduled by signals at once.
 pub(crate) const MOST_KEPT: usize = 64;
 
@@ -47,6 +51,12 @@ static XSAVE_MODE: AtomicU32 = AtomicU32::new(0);
 
 /// The program's own text; 0 while nothing may be descheduled.
 static TEXT: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+/// `async_preempt`, from its first instruction to its end.
+static OWN: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+/// Some address in the text of libc.
+static LIBC: AtomicUsize = AtomicUsize::new(0);
 
 /// Why a goroutine was not descheduled where a signal found it.
 #[derive(Clone, Copy)]
@@ -90,6 +100,9 @@ pub(crate) fn init(sched: &Sched) {
     match xsave_mode() {
         Ok(mode) => {
             XSAVE_MODE.store(mode, Ordering::SeqCst);
+            OWN[0].store(async_preempt as *const () as usize, Ordering::SeqCst);
+            OWN[1].store((&raw const async_preempt_end).addr(), Ordering::SeqCst);
+            LIBC.store(libc::getpid as *const () as usize, Ordering::SeqCst);
             TEXT[0].store((&raw const __executable_start).addr(), Ordering::SeqCst);
             TEXT[1].store((&raw const etext).addr(), Ordering::SeqCst);
         }
@@ -97,6 +110,7 @@ pub(crate) fn init(sched: &Sched) {
     }
 }
 
+#[nowritebarrierrec]
 fn in_text(pc: usize) -> bool {
     // Relaxed: written before the first M started.
     (TEXT[0].load(Ordering::Relaxed)..TEXT[1].load(Ordering::Relaxed)).contains(&pc)
@@ -104,6 +118,7 @@ fn in_text(pc: usize) -> bool {
 
 /// Makes the interrupted goroutine call `async_preempt` as if by itself, if it may be descheduled where it is. In the
 /// signal handler of its thread, which found it in user code.
+#[nowritebarrierrec]
 pub(crate) fn inject(sched: &Sched, gp: &G, context: &mut libc::ucontext_t) {
     let counters = &sched.suspensions;
     if let Some(why) = deny(sched, gp, context) {
@@ -116,25 +131,27 @@ pub(crate) fn inject(sched: &Sched, gp: &G, context: &mut libc::ucontext_t) {
     // SAFETY: below the red zone of the goroutine's stack, which has room (`deny`).
     unsafe { core::ptr::with_exposed_provenance_mut::<usize>(sp).write(registers[libc::REG_RIP as usize] as usize) };
     registers[libc::REG_RSP as usize] = sp as i64;
-    registers[libc::REG_RIP as usize] = (async_preempt as *const () as usize) as i64;
+    registers[libc::REG_RIP as usize] = OWN[0].load(Ordering::Relaxed) as i64;
 }
 
 /// Why the goroutine may not be descheduled here; `None`: it may.
+#[nowritebarrierrec]
 fn deny(sched: &Sched, gp: &G, context: &libc::ucontext_t) -> Option<Denied> {
-    let register = |r: libc::c_int| context.uc_mcontext.gregs[r as usize] as usize;
-    let (pc, sp) = (register(libc::REG_RIP), register(libc::REG_RSP));
+    let registers = &context.uc_mcontext.gregs;
+    let pc = registers[libc::REG_RIP as usize] as usize;
+    let (sp, bp) = (registers[libc::REG_RSP as usize] as usize, registers[libc::REG_RBP as usize] as usize);
     if TEXT[1].load(Ordering::Relaxed) == 0 {
         return Some(Denied::Off);
     }
     if sp < gp.stack.lo + ROOM {
         return Some(Denied::Stack);
     }
-    if std::thread::panicking() {
+    if panicking() {
         return Some(Denied::Unwinding);
     }
     // `async_preempt` is entered once at a time.
-    let own = (async_preempt as *const () as usize)..(&raw const async_preempt_end).addr();
-    if !in_text(pc) || own.contains(&pc) || !frames_in_text(gp, sp, register(libc::REG_RBP)) {
+    let own = pc >= OWN[0].load(Ordering::Relaxed) && pc < OWN[1].load(Ordering::Relaxed);
+    if !in_text(pc) || own || !frames_in_text(gp, sp, bp) {
         return Some(Denied::Text);
     }
     // One that is kept already keeps its place.
@@ -144,14 +161,22 @@ fn deny(sched: &Sched, gp: &G, context: &libc::ucontext_t) -> Option<Denied> {
     None
 }
 
+/// # Safety
+/// A word of a stack that nobody else writes.
+#[nowritebarrierrec]
+unsafe fn stack_word(at: usize) -> usize {
+    // SAFETY: the caller's contract.
+    unsafe { core::ptr::with_exposed_provenance::<usize>(at).read() }
+}
+
 /// Whether all return addresses on the stack lie in the program's own text.
+#[nowritebarrierrec]
 fn frames_in_text(gp: &G, sp: usize, mut frame: usize) -> bool {
-    // SAFETY: words of this goroutine's stack, on whose thread this is, at or above its sp.
-    let word = |at: usize| unsafe { core::ptr::with_exposed_provenance::<usize>(at).read() };
     // Where a function has just been called, or is about to return, the frame pointer is its caller's, and its return
     // address one of the first two words.
     for at in [sp, sp + 8] {
-        if at.is_multiple_of(8) && at + 8 <= gp.stack.hi && in_other_library(word(at)) {
+        // SAFETY: a word of this goroutine's stack, on whose thread this is, not below its sp.
+        if at.is_multiple_of(8) && at + 8 <= gp.stack.hi && in_other_library(unsafe { stack_word(at) }) {
             return false;
         }
     }
@@ -160,7 +185,8 @@ fn frames_in_text(gp: &G, sp: usize, mut frame: usize) -> bool {
         if frame < sp || !frame.is_multiple_of(8) || frame + 16 > gp.stack.hi {
             return false;
         }
-        let (next, back) = (word(frame), word(frame + 8));
+        // SAFETY: as above.
+        let (next, back) = unsafe { (stack_word(frame), stack_word(frame + 8)) };
         if back == 0 {
             return true;
         }
@@ -173,10 +199,11 @@ fn frames_in_text(gp: &G, sp: usize, mut frame: usize) -> bool {
 }
 
 /// Whether a word may be an address in another library's text: near the libc that this program uses.
+#[nowritebarrierrec]
 fn in_other_library(word: usize) -> bool {
     /// More than the text of any library.
     const NEAR: usize = 64 << 20;
-    word.abs_diff(libc::getpid as *const () as usize) < NEAR && !in_text(word)
+    word.abs_diff(LIBC.load(Ordering::Relaxed)) < NEAR && !in_text(word)
 }
 
 /// On the goroutine's stack, called by `async_preempt`, which has saved the vector registers in the P's scratch. The

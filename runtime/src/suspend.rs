@@ -178,7 +178,6 @@ barrier_lint::certify! {
 
 /// Interrupts anything, with a P or without.
 #[nowritebarrierrec(indirect = "a handler that was installed before ours knows nothing of the heap")]
-
 unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: this thread's errno, which the interrupted code may be about to read.
     let errno = unsafe { *__errno_location() };
