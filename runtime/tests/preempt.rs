@@ -211,12 +211,9 @@ fn a_locked_goroutine_stays_on_its_thread() {
             .map(|_| {
                 let over = stop.clone();
                 spawn(move || {
-                    let mut seen = std::collections::BTreeSet::new();
                     while !over.load(Ordering::Relaxed) {
-                        seen.insert(thread());
                         yield_now();
                     }
-                    seen
                 })
             })
             .collect();
@@ -237,10 +234,7 @@ fn a_locked_goroutine_stays_on_its_thread() {
         });
         let here = locked.join().expect("no panic");
         stop.store(true, Ordering::Relaxed);
-        for other in others {
-            // It may have run there before or after.
-            assert!(!other.join().expect("no panic").is_empty());
-        }
+        others.into_iter().for_each(|other| other.join().expect("no panic"));
         assert!(here > 0);
     });
 }

@@ -64,7 +64,9 @@ fn pick(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bool)> {
             if !stoplockedm(sched, m) || !crate::stw::door(sched, m, false) {
                 return None;
             }
-            return Some((gp, false));
+            // One that was descheduled begins a new slice. One that has locked its thread goes on with the P's, or two that
+            // wake each other would starve what is queued there.
+            return Some((gp, gp.lockedext.load(Ordering::Relaxed) > 0));
         }
         let found = find_runnable(sched, m)?;
         match found.0.lockedm() {
