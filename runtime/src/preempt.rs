@@ -12,7 +12,8 @@
 //! ```
 //! The compiler may hold the address of a thread-local, or anything else of the thread, across any instruction; so the
 //! goroutine continues on the same M, and nobody else runs there meanwhile (`proc::locked`). At most [`MOST_KEPT`] may be
-//! descheduled so; others go on running beyond their slice.
+//! descheduled so; others go on running beyond their slice. Where one has done so for a second while others waited, the
+//! number grows (`sysmon`).
 //!
 //! **Where** (`deny`): by default nowhere. The interrupted instruction and all return addresses on the stack, by frame
 //! pointers, lie in the program's own text; libc is no part of it, nor is any other library: they have locks, and what
@@ -40,8 +41,8 @@ barrier_lint::certify! {
     use std::thread::panicking: "reads two counters";
 }
 
-/// Most goroutines that are descheduled by signals at once.
-pub(crate) const MOST_KEPT: usize = 64;
+/// Most goroutines that are descheduled by signals at once, at first.
+pub(crate) const MOST_KEPT: u32 = 64;
 
 /// Bytes that must be left of a stack: what `async_preempt` pushes, and the frames below it.
 const ROOM: usize = STACK_BYTES + (16 << 10);
@@ -155,7 +156,7 @@ fn deny(sched: &Sched, gp: &G, context: &libc::ucontext_t) -> Option<Denied> {
         return Some(Denied::Text);
     }
     // One that is kept already keeps its place.
-    if gp.lockedm().is_none() && sched.nkept.load(Ordering::SeqCst) as usize >= MOST_KEPT {
+    if gp.lockedm().is_none() && sched.nkept.load(Ordering::SeqCst) >= sched.most_kept.load(Ordering::SeqCst) {
         return Some(Denied::TooMany);
     }
     None

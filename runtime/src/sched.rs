@@ -81,6 +81,8 @@ pub(crate) struct Sched {
     pub(crate) xregs: crate::xregs::Areas,
     /// Goroutines that are descheduled by a signal and keep their Ms.
     pub(crate) nkept: AtomicU32,
+    /// How many may be; grows where that starves others.
+    pub(crate) most_kept: AtomicU32,
 
     /// A stop is wanted or under way.
     pub(crate) gcwaiting: AtomicBool,
@@ -160,8 +162,9 @@ impl Sched {
             runqsize: AtomicUsize::new(0),
             npidle: AtomicU32::new(0),
             nmspinning: AtomicU32::new(0),
-            xregs: crate::xregs::Areas::new(crate::preempt::MOST_KEPT + 1 + MAX_PS, MAX_PS + SPARES)?,
+            xregs: crate::xregs::Areas::new(MAX_MS, MAX_PS + SPARES)?,
             nkept: AtomicU32::new(0),
+            most_kept: AtomicU32::new(crate::preempt::MOST_KEPT),
             gcwaiting: AtomicBool::new(false),
             stopnote: Note::new(),
             safepoint_note: Note::new(),

@@ -17,6 +17,8 @@ use gc_core::sync::Ordering;
 const SLICE: u64 = 10_000_000;
 /// A time slice while the collector waits for stacks.
 const SLICE_MARKING: u64 = 3_000_000;
+/// How long a goroutine may run beyond its slice because too many are kept already, if others wait.
+const STARVED: u64 = 1_000_000_000;
 /// A P whose goroutine has not changed for so long may be stuck.
 const STUCK: u64 = 20_000_000;
 /// A P whose queue is empty is left to its blocked M this long.
@@ -87,6 +89,26 @@ barrier_lint::certify! {
     fn report_stuck: "prints";
 }
 
+/// One goroutine more may be descheduled by a signal: so many are already that others starve behind one that may not.
+#[nowritebarrierrec]
+fn keep_more(sched: &Sched) {
+    if sched.most_kept.fetch_add(1, Ordering::SeqCst) == crate::preempt::MOST_KEPT {
+        report_many();
+    }
+}
+
+barrier_lint::certify! {
+    fn report_many: "prints";
+}
+
+fn report_many() {
+    gc_core::fatal::print_line(format_args!(
+        "tricolor: more than {} goroutines compute without coming to a safepoint, and each keeps its thread: \
+         `tricolor::poll` in their loops would make them cheap",
+        crate::preempt::MOST_KEPT
+    ));
+}
+
 /// Says once which goroutine is stuck.
 fn report_stuck(culprit: Option<&crate::g::G>) {
     static SAID: gc_core::sync::AtomicBool = gc_core::sync::AtomicBool::new(false);
@@ -123,6 +145,11 @@ fn retake(sched: &'static Sched, now: u64) -> u32 {
             if p.slice_over.swap(true, Ordering::SeqCst) {
                 // Since the last look it has come to no safepoint.
                 crate::suspend::signal(sched, p);
+                let full = sched.nkept.load(Ordering::SeqCst) >= sched.most_kept.load(Ordering::SeqCst);
+                let starves = sched.runqsize.load(Ordering::SeqCst) > 0;
+                if full && starves && now - p.seen_sched_at.load(relaxed).min(now) > STARVED {
+                    keep_more(sched);
+                }
             }
         }
         if status == p::SYSCALL {
