@@ -1,6 +1,6 @@
 //! `Gc<T>`: a pointer to an object of the heap, and how objects are made.
 
-use crate::alloc::{ARRAY_HEADER, AllocError, alloc_array, alloc_value};
+use crate::alloc::{ARRAY_HEADER, AllocError, alloc_array, alloc_value, try_alloc_value};
 use crate::barrier::{CellValue, GcCell};
 use crate::layout::{Kind, Trace, TypeDesc};
 use barrier_lint::{certify, nowritebarrierrec};
@@ -58,7 +58,7 @@ impl<T: Trace> Gc<T> {
     /// `mallocgc`.
     #[inline]
     pub fn new(value: T) -> Gc<T> {
-        Self::try_new(value).unwrap_or_else(|e| e.fatal())
+        Gc { ptr: alloc_value(value).cast(), target: PhantomData }
     }
 
     /// As [`Gc::new`], but a full heap is an error.
@@ -67,7 +67,7 @@ impl<T: Trace> Gc<T> {
     /// [`AllocError`] when there is no memory even after a whole collection. The memory limit is soft and causes none.
     #[inline]
     pub fn try_new(value: T) -> Result<Gc<T>, AllocError> {
-        alloc_value(value).map(|ptr| Gc { ptr: ptr.cast(), target: PhantomData })
+        try_alloc_value(value).map(|ptr| Gc { ptr: ptr.cast(), target: PhantomData })
     }
 }
 

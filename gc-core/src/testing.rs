@@ -4,6 +4,7 @@ use crate::barrier::Entered;
 use crate::heap::{Config, Heap, PAGE_SIZE};
 use crate::mark::Scanner;
 use crate::p::GcP;
+use crate::stress::Stress;
 use crate::world::{StopReason, World};
 
 /// A world of the calling thread alone, whose stack is not scanned.
@@ -33,7 +34,12 @@ unsafe impl World for Alone {
 
 /// A heap of `pages` pages (at least: a reservation has a smallest size). Nobody holds a P.
 pub(crate) fn heap(pages: usize) -> &'static Heap {
-    let config = Config { percent: None, reserve: pages * PAGE_SIZE, ..Config::default() };
+    heap_under(pages, Stress::default())
+}
+
+/// As [`heap`], under stress.
+pub(crate) fn heap_under(pages: usize, stress: Stress) -> &'static Heap {
+    let config = Config { percent: None, reserve: pages * PAGE_SIZE, stress, ..Config::default() };
     Heap::new(config, &Alone).expect("a small heap")
 }
 

@@ -8,16 +8,22 @@ mod rng;
 mod threads;
 
 use gc_core::{Busy, Config, Gc, GcCell, GcMut, Root, RootCell, Trace, keep_alive};
-use lab::{Lab, Node, same, time, with_twins};
+use lab::{Lab, Node, same, with_twins};
 use rng::Rng;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::time::Duration;
 use threads::ThreadWorld;
 
 type Link = Option<Gc<Node>>;
 
 /// One test at a time: each wants the whole machine.
 static TURN: Mutex<()> = Mutex::new(());
+
+fn time(twin: bool) -> Duration {
+    // A twin ends when it finds something.
+    Duration::from_millis(if twin { 20_000 } else { 700 })
+}
 
 /// An array, and what should be in it.
 struct Known {
@@ -332,8 +338,7 @@ fn mutable(lab: Lab, number: u64) {
 #[test]
 fn mutable_access_under_marking() {
     let _turn = TURN.lock();
-    // Too rare here for a twin: `enter-unshaded`, which the model `mutable-enter` finds.
-    let twins = ["mutable-unscanned", "leave-unshaded"];
+    let twins = ["mutable-unscanned", "enter-unshaded", "leave-unshaded"];
     with_twins("mutable_access_under_marking", &twins, |twin| Lab::run(2, time(twin), mutable));
 }
 

@@ -8,9 +8,10 @@ mod threads;
 use burial::{Book, book, collect_and_bury, dropped, elsewhere, nearly};
 use gc_core::sync::Lock;
 use gc_core::{Config, Gc, GcCell, GcP, Heap, Root, Trace, Weak, WorkKind, World, add_cleanup};
-use lab::{Lab, Node, same, time, with_twins};
+use lab::{Lab, Node, same, with_twins};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use threads::ThreadWorld;
 
 #[derive(Trace)]
@@ -294,7 +295,7 @@ fn what_is_upgraded_while_marking_stays() {
             }
         }
     };
-    with_twins("what_is_upgraded_while_marking_stays", &["weak-upgrade-unshaded"], |twin| {
-        Lab::run(2, time(twin), upgrade);
+    with_twins("what_is_upgraded_while_marking_stays", &["weak-upgrade-unshaded"], |_| {
+        Lab::run(2, Duration::from_millis(300), upgrade);
     });
 }

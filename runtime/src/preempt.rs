@@ -213,7 +213,7 @@ fn in_other_library(word: usize) -> bool {
 extern "C" fn async_preempt2(_frame: *mut Frame) {
     let m = this_m();
     let (Some(gp), Some(p)) = (m.curg(), m.p()) else { gc_core::throw!("async_preempt2 without a goroutine or a P") };
-    current::set_stop_pending(false);
+    current::set_refused(0);
     crate::xregs::save(gp, p);
     // SAFETY: a goroutine; `deschedule` queues it only once it is at rest.
     unsafe { mcall_at(gp, deschedule, 1) };

@@ -4,7 +4,8 @@
 //! who needs the goroutine (a stop, `for_each_p`, a scan)   its thread
 //! sets its own word, then the P's preempt flag
 //! 100 us later, still unanswered: SIGURG (`ask`)      ───►  handler, on the signal stack:
-//!                                                            in user code?  no: refuses, and is asked again
+//!                                                            in user code?  no: refuses; on its way out of the runtime
+//!                                                            the thread sends the signal to itself (`current::refused`)
 //!                                                            inside a barriered store: back to its start
 //!                                                            Running -> Waiting; scans its stack if that is due
 //!                                                            comes by the door (`stw::door`), as at a safepoint
@@ -182,7 +183,7 @@ unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, co
     // SAFETY: this thread's errno, which the interrupted code may be about to read.
     let errno = unsafe { *__errno_location() };
     let ours = getm().is_some_and(|m| {
-        let ours = m.signal_pending.swap(false, Ordering::SeqCst);
+        let ours = m.signal_pending.swap(false, Ordering::SeqCst) || current::refused() != 0;
         // SAFETY: the kernel passes the interrupted context.
         unsafe { interrupted(m, &mut *context.cast::<libc::ucontext_t>()) };
         ours
@@ -209,10 +210,13 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     // SAFETY: an M's scheduler lives for ever.
     let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
     let counters = &sched.suspensions;
-    let (Some(p), Some(gp), 0) = (m.p(), m.curg(), current::locks()) else {
-        current::set_stop_pending(true);
+    if current::locks() != 0 {
+        // Whoever leaves the runtime last sends it again.
+        current::set_refused(SIGNAL as u32);
         return count(&counters.refused[0]);
-    };
+    }
+    current::set_refused(0);
+    let (Some(p), Some(gp)) = (m.p(), m.curg()) else { return count(&counters.refused[0]) };
     if gp.status.load(Ordering::SeqCst) != g::RUNNING || p.status.load(Ordering::SeqCst) != p::RUNNING {
         return count(&counters.refused[0]);
     }

@@ -230,6 +230,41 @@ fn the_runtime_is_left_as_often_as_it_is_entered() {
     });
 }
 
+/// A goroutine that is inside the runtime for all but a few instructions is stopped at these: what was refused is sent again
+/// by its own thread, on its way out.
+#[test]
+fn who_is_hardly_ever_outside_the_runtime_stops_on_its_way_out() {
+    let stops = 20;
+    let stats = run(with_procs(2), move || {
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (over, count) = (stop.clone(), rounds.clone());
+        let worker = spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                count.fetch_add(1, Ordering::Relaxed);
+                let _region = gc_core::sync::current::Region::enter();
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_micros(500) {
+                    spin_loop();
+                }
+            }
+        });
+        let begin = Instant::now();
+        for _ in 0..stops {
+            let before = rounds.load(Ordering::Relaxed);
+            while rounds.load(Ordering::Relaxed) == before {
+                yield_now();
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "stops do not end: {:?}", gc::suspensions());
+            gc::census();
+        }
+        stop.store(true, Ordering::Relaxed);
+        worker.join().expect("no panic");
+        gc::suspensions()
+    });
+    // Each stop waits for one region, and asks again every 100 us.
+    assert!(stats.suspended >= stops && stats.sent < 100 * stops, "{stats:?}");
+}
+
 #[test]
 fn allocation_and_channels_are_left_alone() {
     let _storm = Storm::begin();

@@ -54,12 +54,24 @@ impl Cache {
         }
     }
 
-    /// The slots for a type: one compare if the front has it.
+    /// The slots for a type, if the front has it, else null: one compare.
     #[inline(always)]
-    pub fn typed(&mut self, heap: &Heap, desc: &'static TypeDesc) -> *mut Slots {
+    pub fn typed_cached(&self, desc: &'static TypeDesc) -> *mut Slots {
         let key = ptr::from_ref(desc);
         let (k, slots) = self.front[Self::hash(key)];
-        if k == key { slots } else { self.typed_slow(heap, desc) }
+        if k != key {
+            return ptr::null_mut();
+        }
+        // SAFETY: a type in the front has slots.
+        unsafe { core::hint::assert_unchecked(!slots.is_null()) };
+        slots
+    }
+
+    /// The slots for a type.
+    #[inline]
+    pub fn typed(&mut self, heap: &Heap, desc: &'static TypeDesc) -> *mut Slots {
+        let slots = self.typed_cached(desc);
+        if slots.is_null() { self.typed_slow(heap, desc) } else { slots }
     }
 
     fn hash(key: *const TypeDesc) -> usize {
@@ -76,21 +88,34 @@ impl Cache {
         slots
     }
 
-    /// The slots for `bytes` bytes that are read as `scan`.
-    #[inline]
-    pub fn sized(&mut self, heap: &Heap, scan: Scan, bytes: usize) -> *mut Slots {
+    /// Where slots of this kind and size stand in `sized`.
+    #[inline(always)]
+    fn sized_at(scan: Scan, bytes: usize) -> (usize, usize) {
         let kind = match scan {
             Scan::Data => 0,
             Scan::Array => 1,
             Scan::Conservative => 2,
             Scan::Typed => unreachable!("typed objects go by descriptor"),
         };
-        let class = if bytes > layout::SMALL_MAX { layout::class_count() } else { layout::class_of(bytes) };
-        let slots = self.sized[kind][class];
+        (kind, if bytes > layout::SMALL_MAX { layout::class_count() } else { layout::class_of(bytes) })
+    }
+
+    /// The slots for `bytes` bytes that are read as `scan`, or null if this P has none yet.
+    #[inline(always)]
+    pub fn sized_cached(&self, scan: Scan, bytes: usize) -> *mut Slots {
+        let (kind, class) = Self::sized_at(scan, bytes);
+        self.sized[kind][class]
+    }
+
+    /// The slots for `bytes` bytes that are read as `scan`.
+    #[inline]
+    pub fn sized(&mut self, heap: &Heap, scan: Scan, bytes: usize) -> *mut Slots {
+        let slots = self.sized_cached(scan, bytes);
         if !slots.is_null() {
             return slots;
         }
         let slots = self.of_class(heap, heap.classes.sized(scan, bytes));
+        let (kind, class) = Self::sized_at(scan, bytes);
         self.sized[kind][class] = slots;
         slots
     }

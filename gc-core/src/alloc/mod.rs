@@ -17,4 +17,4 @@ mod new;
 pub(crate) use cache::Cache;
 pub(crate) use class::{Class, Classes, List, Scan};
 pub use error::{AllocError, AllocErrorReason};
-pub(crate) use new::{ARRAY_HEADER, alloc_array, alloc_value};
+pub(crate) use new::{ARRAY_HEADER, alloc_array, alloc_value, try_alloc_value};

@@ -10,6 +10,7 @@ use crate::mark::Marker;
 use crate::p::{GcP, forbidden};
 use crate::sync::current::{self, Region};
 use crate::sync::{Ordering, word};
+use core::hint::assert_unchecked;
 use core::ptr::NonNull;
 
 /// Bytes in front of an array's elements: the length, and the class of the element type (for pointer arrays).
@@ -32,6 +33,15 @@ enum Want {
 }
 
 impl Want {
+    /// Those that the P's cache has at hand, or null.
+    #[inline(always)]
+    fn cached(self, cache: &Cache) -> *mut Slots {
+        match self {
+            Want::Typed(desc) => cache.typed_cached(desc),
+            Want::Sized(scan, bytes) => cache.sized_cached(scan, bytes),
+        }
+    }
+
     #[inline(always)]
     fn slots(self, heap: &Heap, cache: &mut Cache) -> *mut Slots {
         match self {
@@ -41,76 +51,165 @@ impl Want {
     }
 }
 
+/// Whether objects of `T` share spans by size: what has no type of its own, and is not to be dropped.
+const fn by_size<T: Trace>() -> bool {
+    matches!(T::DESC.kind, Kind::Conservative) && T::DESC.align <= layout::GRANULE && T::DESC.drop.is_none()
+}
+
+/// The slots that a small `T` wants.
+///
+/// The descriptor is looked up by its address, and `T::DESC` may have another one in each codegen unit: hence the fast
+/// path hands its own to the slow one, or it would never find what that has put into the cache.
+#[inline(always)]
+fn want<T: Trace>(desc: &'static TypeDesc) -> Want {
+    if by_size::<T>() { Want::Sized(Scan::Conservative, size_of::<T>().max(1)) } else { Want::Typed(desc) }
+}
+
+/// Puts `value` into a fresh object. Out of memory is a fatal error.
+#[inline(always)]
+pub(crate) fn alloc_value<T: Trace>(value: T) -> NonNull<T> {
+    let desc = T::DESC;
+    match alloc_fast(desc, value) {
+        Ok(object) => object,
+        Err(value) => alloc_slow_or_fatal(desc, value),
+    }
+}
+
 /// Puts `value` into a fresh object.
 ///
 /// # Errors
 /// There is no memory, not even after a collection.
 #[inline]
-pub(crate) fn alloc_value<T: Trace>(value: T) -> Result<NonNull<T>, AllocError> {
+pub(crate) fn try_alloc_value<T: Trace>(value: T) -> Result<NonNull<T>, AllocError> {
+    let desc = T::DESC;
+    match alloc_fast(desc, value) {
+        Ok(object) => Ok(object),
+        Err(value) => alloc_slow(desc, value),
+    }
+}
+
+/// Puts `value` into a small object if the P's cache has a slot at hand; else gives it back. Calls nothing after which
+/// there is more to do, so that a function which allocates needs to save no register for it.
+#[inline(always)]
+fn alloc_fast<T: Trace>(desc: &'static TypeDesc, value: T) -> Result<NonNull<T>, T> {
     const {
         assert!(align_of::<T>() <= 4096, "the heap aligns objects to 4096 bytes at most");
     }
-    let desc = T::DESC;
-    let scan = scan_of(desc);
-    // What has no type of its own shares spans by size; what is to be dropped has one.
-    let by_size = scan == Scan::Conservative && desc.align <= layout::GRANULE && desc.drop.is_none();
+    if size_of::<T>() > layout::SMALL_MAX {
+        return Err(value);
+    }
+    // From the look at the cache to publication.
+    let _region = Region::enter();
+    let state = current::state();
+    if state & !current::BARRIER != 0 {
+        return Err(value);
+    }
+    let p = current::p().cast::<GcP>();
+    // SAFETY: without `NO_P` in its state this thread holds a P (I1), and no other borrow of its cache is alive.
+    let cache = unsafe {
+        assert_unchecked(!p.is_null());
+        (*p).cache()
+    };
+    let slots = want::<T>(desc).cached(cache);
+    // SAFETY: null, or this P's slots, which only its holder uses.
+    match unsafe { slots.as_mut() } {
+        Some(slots) if slots.next != slots.end => {
+            // SAFETY: there is a free slot, and `state` is that of this region.
+            Ok(unsafe { place(slots, size_of::<T>(), state, fill(slots.slot, value)) })
+        }
+        _ => Err(value),
+    }
+}
+
+/// Whatever the fast path leaves: a first object of its type, a safepoint and a refill, large objects, no P.
+#[cold]
+#[inline(never)]
+fn alloc_slow<T: Trace>(desc: &'static TypeDesc, value: T) -> Result<NonNull<T>, AllocError> {
     if size_of::<T>() > layout::SMALL_MAX {
         let class = |heap: &Heap| {
-            if by_size { heap.classes.sized(scan, desc.size) } else { heap.classes.typed(desc) }
+            if by_size::<T>() { heap.classes.sized(scan_of(desc), desc.size) } else { heap.classes.typed(desc) }
         };
         // SAFETY: the closure fills the whole object.
         return unsafe { alloc_large(desc.size, class, |p: NonNull<T>| p.write(value)) };
     }
-    let want = if by_size { Want::Sized(scan, desc.size.max(1)) } else { Want::Typed(desc) };
     loop {
-        // From the look at the cache to publication.
         let _region = Region::enter();
         let p = GcP::current();
-        let heap = p.heap();
         // SAFETY: this thread holds `p`, and no other borrow of its cache is alive.
-        let slots = want.slots(heap, unsafe { p.cache() });
-        // SAFETY: this P's slots; they have a free one; the value fills the object.
+        let slots = want::<T>(desc).slots(p.heap(), unsafe { p.cache() });
+        // SAFETY: this P's slots, which live for ever.
+        let slots = unsafe { &mut *slots };
+        if slots.next != slots.end {
+            // SAFETY: there is a free slot.
+            return Ok(unsafe { place(slots, size_of::<T>(), current::state(), fill(slots.slot, value)) });
+        }
+        make_room(want::<T>(desc), size_of::<T>())?;
+    }
+}
+
+/// As [`alloc_slow`]; out of memory is a fatal error.
+#[cold]
+#[inline(never)]
+fn alloc_slow_or_fatal<T: Trace>(desc: &'static TypeDesc, value: T) -> NonNull<T> {
+    alloc_slow(desc, value).unwrap_or_else(|e| e.fatal())
+}
+
+/// Moves `value` into a slot of `slot` bytes.
+#[inline(always)]
+fn fill<T: Trace>(slot: usize, value: T) -> impl FnOnce(NonNull<T>) {
+    move |at| {
+        // SAFETY: the slot is the object's own, and at least as large as the value.
         unsafe {
-            if (*slots).next != (*slots).end {
-                let slot = (*slots).slot;
-                let object = place(p, &mut *slots, desc.size, |at: NonNull<T>| {
-                    at.write(value);
-                    if by_size {
-                        // The marker reads the whole slot: what lay in its tail before must not look alive.
-                        at.cast::<u8>().add(size_of::<T>()).write_bytes(0, slot - size_of::<T>());
-                    }
-                });
-                return Ok(object);
+            at.write(value);
+            if by_size::<T>() {
+                // The marker reads the whole slot: what lay in its tail before must not look alive.
+                at.cast::<u8>().add(size_of::<T>()).write_bytes(0, slot - size_of::<T>());
             }
         }
-        make_room(want, desc.size)?;
     }
+}
+
+/// Publishes the object at `at`, the last that was claimed of `slots`, while marking: black, what it points to shaded.
+///
+/// # Safety
+/// As [`place`], after `fill`.
+#[cold]
+#[inline(never)]
+unsafe fn publish_black(slots: &mut Slots, at: usize) {
+    let p = GcP::current();
+    p.heap().blacken_new(p, at);
+    // Release: as in `place`.
+    // SAFETY: a span is cached and `published` is its word.
+    unsafe { (*slots.published).store(slots.next, Ordering::Release) };
 }
 
 /// Claims, fills and publishes the next slot.
 ///
 /// # Safety
-/// `slots` has a free slot and belongs to `p`, which this thread holds; `fill` writes all `bytes` and runs no code
-/// that could reach a safepoint.
+/// `slots` has a free slot and belongs to the P that this thread holds; the thread is in a region, in which its state word
+/// is `state`; `fill` writes all `bytes` and runs no code that could reach a safepoint.
 #[inline(always)]
-unsafe fn place<T>(p: &GcP, slots: &mut Slots, bytes: usize, fill: impl FnOnce(NonNull<T>)) -> NonNull<T> {
+unsafe fn place<T>(slots: &mut Slots, bytes: usize, state: u32, fill: impl FnOnce(NonNull<T>)) -> NonNull<T> {
     let at = slots.next;
-    slots.next = at + slots.slot;
+    let end = at + slots.slot;
+    slots.next = end;
     // SAFETY: a slot lies in the heap, which does not start at address 0.
     let object = unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut::<T>(at)) };
     if faults::active(Fault::PublishEarly) {
         // SAFETY: as below.
-        unsafe { (*slots.published).store(slots.next, Ordering::Release) };
+        unsafe { (*slots.published).store(end, Ordering::Release) };
     }
     fill(object);
     // SAFETY: the object was just initialised and nobody else sees it.
     unsafe { word::adopt(at, bytes) };
-    if current::state() != 0 {
-        p.heap().blacken_new(p, at);
+    if state != 0 {
+        // SAFETY: this P's slots, from which the object is taken.
+        unsafe { publish_black(slots, at) };
+        return object;
     }
     // Release: pairs with the Acquire in `find_object`. From here on the slot is an object.
     // SAFETY: a slot was free, so a span is cached and `published` is its word.
-    unsafe { (*slots.published).store(slots.next, Ordering::Release) };
+    unsafe { (*slots.published).store(end, Ordering::Release) };
     object
 }
 
@@ -234,7 +333,7 @@ pub(crate) unsafe fn alloc_array<T: Trace>(
         // SAFETY: as in `alloc_value`.
         unsafe {
             if (*slots).next != (*slots).end {
-                return Ok(place(p, &mut *slots, bytes, |at| fill(heap, at)));
+                return Ok(place(&mut *slots, bytes, current::state(), |at| fill(heap, at)));
             }
         }
         make_room(want, bytes)?;
@@ -265,5 +364,28 @@ impl Heap {
             marker.scan_small(class, at);
             marker.settle();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// What the slow path has put into the cache the fast path finds, by whichever copy of a type's descriptor they go.
+    #[test]
+    fn the_second_object_of_a_type_is_quick() {
+        let heap = crate::testing::heap(64);
+        let p = heap.new_p();
+        heap.acquire_p(p);
+        let TypeDesc { size, align, kind, fields, drop, name } = *u64::DESC;
+        let copy = Box::leak(Box::new(TypeDesc { size, align, kind, fields, drop, name }));
+        for desc in [u64::DESC, &*copy] {
+            assert!(alloc_fast(desc, 1u64).is_err(), "nothing is cached yet");
+            let first = alloc_slow(desc, 2u64).expect("room");
+            let second = alloc_fast(desc, 3u64).expect("the cache has a slot");
+            // SAFETY: two objects that were just made.
+            assert_eq!(unsafe { (first.read(), second.read()) }, (2, 3));
+        }
+        heap.release_p(p);
     }
 }

@@ -218,7 +218,7 @@ impl Heap {
             pages: PageHeap::new(space)?,
             maps: [MarkMap::new(granules)?, MarkMap::new(granules)?],
             classes: Classes::new()?,
-            work: Work::new(npages)?,
+            work: Work::new(npages, &config.stress)?,
             cycle: Cycle::new(),
             pacer: Pacer::new(),
             roots: RootTable::new(bytes)?,

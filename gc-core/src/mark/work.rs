@@ -7,6 +7,7 @@
 
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
+use crate::layout::GRANULE;
 use crate::stress::Stress;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, MapError, Ordering, Table, Zeroed};
 use barrier_lint::{certify, nowritebarrierrec};
@@ -47,7 +48,8 @@ impl Grey {
 
 /// Objects per buffer: with the header, 2 KiB.
 pub(crate) const CAPACITY: usize = if cfg!(loom) { 2 } else { 254 };
-/// Most buffers. A small heap has fewer: half of its bytes, which is enough if all its objects are small and grey.
+/// Most buffers. A small heap has fewer: half of its bytes, which is enough if all its objects are small and grey; under
+/// `smallbuf` one for each object that it has room for, since a listed buffer holds at least one.
 const MAX_BUFFERS: usize = if cfg!(loom) { 8 } else { 1 << 20 };
 
 /// A buffer of grey objects.
@@ -141,11 +143,13 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub fn new(npages: usize) -> Result<Work, MapError> {
+    pub fn new(npages: usize, stress: &Stress) -> Result<Work, MapError> {
+        let bytes = npages * crate::heap::PAGE_SIZE;
         let buffers = if cfg!(loom) {
             MAX_BUFFERS
         } else {
-            (npages * crate::heap::PAGE_SIZE / 2 / size_of::<Buffer>()).clamp(64, MAX_BUFFERS)
+            let most = if stress.small_buffers { bytes / GRANULE } else { bytes / 2 / size_of::<Buffer>() };
+            most.clamp(64, MAX_BUFFERS)
         };
         Ok(Work {
             buffers: Table::new(buffers)?,
@@ -422,6 +426,19 @@ mod tests {
             let free = std::iter::from_fn(|| heap.work.empty.pop(&heap.work.buffers)).collect::<BTreeSet<_>>();
             prop_assert_eq!(free.len(), heap.work.made.load(Ordering::Relaxed), "a buffer is lost, or in a list twice");
         }
+    }
+
+    /// All objects of a small heap may be grey, however small the buffers are.
+    #[test]
+    #[cfg_attr(miri, ignore = "too slow")]
+    fn small_buffers_are_enough_for_a_small_heap() {
+        let mut stress = Stress::default();
+        stress.small_buffers = true;
+        let heap = crate::testing::heap_under(64, stress);
+        let mut gcw = GcWork::new(&heap.config.stress);
+        let objects = heap.bytes / 64;
+        (0..objects).for_each(|i| gcw.put(heap, Grey::object(heap.base + i * 64)));
+        assert_eq!((0..).take_while(|_| gcw.get(heap).is_some()).count(), objects);
     }
 
     #[test]

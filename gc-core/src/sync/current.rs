@@ -14,6 +14,11 @@
 //! runtime, holds one of its locks, or is between two steps that belong to one phase. Only its own thread touches it;
 //! a signal handler of the host that runs on the thread reads it. A thread of the host starts with 1 ([`Region`]
 //! and [`RawLock`](super::RawLock) add to it), and only goroutine code outside the runtime runs with 0.
+//!
+//! A handler that refuses for that reason leaves the number of its signal in the last word. Whoever makes the count zero
+//! reads that word *after* it has stored the count, and sends the signal to its own thread: so the thread stops at the
+//! first instruction at which it may. What would break in the other order: a signal between the look and the store would be
+//! refused and forgotten, and the requester would have to try again until one hits.
 
 use super::{AtomicU32, Ordering};
 use barrier_lint::nowritebarrierrec;
@@ -60,20 +65,39 @@ pub fn locks() -> u32 {
 #[inline(always)]
 pub fn set_locks(n: u32) {
     imp::set_locks(n);
+    if n == 0 && refused() != 0 {
+        come_again();
+    }
 }
 
 /// Offset of the in-runtime count in the block `tricolor_current`, for assembly of the host.
 pub const IN_RUNTIME_OFFSET: usize = 4;
 /// Offset of the M there.
 pub const M_OFFSET: usize = 24;
-/// Offset of the 32-bit word there that says that a stop was refused: see [`set_stop_pending`].
+/// Offset of the 32-bit word there that says that a stop was refused: see [`set_refused`].
 pub const STOP_PENDING_OFFSET: usize = 32;
 
-/// Notes, in a signal handler of this thread, that it refused to stop here; or that this was seen.
+/// Notes, in a handler of `signal` on this thread, that it refused to stop here; 0: that the stop has come, or that
+/// nobody waits for it any more.
 #[nowritebarrierrec]
 #[inline(always)]
-pub fn set_stop_pending(pending: bool) {
-    imp::set_stop_pending(pending);
+pub fn set_refused(signal: u32) {
+    imp::set_refused(signal);
+}
+
+/// The signal that was refused on this thread; 0: none.
+#[nowritebarrierrec]
+#[inline(always)]
+pub fn refused() -> u32 {
+    imp::refused()
+}
+
+/// The count has become zero after a signal was refused: sends it again.
+#[cold]
+#[inline(never)]
+#[nowritebarrierrec]
+fn come_again() {
+    imp::come_again();
 }
 
 /// One reason more not to suspend this thread.
@@ -154,7 +178,7 @@ mod imp {
         ".quad 0",
         ".quad 0",
         ".quad 0",
-        // The pending stop (`set_stop_pending`).
+        // The signal that was refused (`set_refused`).
         ".quad 0",
         ".text",
         no_p = const super::NO_P,
@@ -178,7 +202,7 @@ mod imp {
         let n: u32;
         // SAFETY: reads one thread-local word that exists on every thread.
         unsafe {
-            asm!("mov {0:e}, dword ptr fs:[tricolor_current@TPOFF + 4]", out(reg) n,
+            asm!("mov {0:e}, dword ptr fs:[tricolor_current@TPOFF + {at}]", out(reg) n, at = const super::IN_RUNTIME_OFFSET,
                 options(nostack, preserves_flags, readonly));
         }
         n
@@ -186,12 +210,34 @@ mod imp {
 
     #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
     #[inline(always)]
-    pub fn set_stop_pending(pending: bool) {
+    pub fn set_refused(signal: u32) {
         // SAFETY: only this thread uses the word.
         unsafe {
-            asm!("mov dword ptr fs:[tricolor_current@TPOFF + 32], {0:e}", in(reg) u32::from(pending),
+            asm!("mov dword ptr fs:[tricolor_current@TPOFF + {at}], {0:e}", in(reg) signal, at = const super::STOP_PENDING_OFFSET,
                 options(nostack, preserves_flags));
         }
+    }
+
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+    #[inline(always)]
+    pub fn refused() -> u32 {
+        let signal: u32;
+        // SAFETY: reads one thread-local word that exists on every thread. No `readonly`: it stays behind what is before it.
+        unsafe {
+            asm!("mov {0:e}, dword ptr fs:[tricolor_current@TPOFF + {at}]", out(reg) signal, at = const super::STOP_PENDING_OFFSET,
+                options(nostack, preserves_flags));
+        }
+        signal
+    }
+
+    #[nowritebarrierrec]
+    pub fn come_again() {
+        // SAFETY: a signal to this thread, whose handler the host has installed.
+        unsafe { syscall(libc::SYS_tgkill, getpid(), gettid(), refused()) };
+    }
+
+    barrier_lint::certify! {
+        use libc::{getpid, gettid, syscall}: "the kernel runs no code of ours, but for the handler, which answers for itself";
     }
 
     // The three below are no `nomem`: what the region guards stays on its side of them.
@@ -201,7 +247,7 @@ mod imp {
     pub fn set_locks(n: u32) {
         // SAFETY: only this thread uses the word.
         unsafe {
-            asm!("mov dword ptr fs:[tricolor_current@TPOFF + 4], {0:e}", in(reg) n,
+            asm!("mov dword ptr fs:[tricolor_current@TPOFF + {at}], {0:e}", in(reg) n, at = const super::IN_RUNTIME_OFFSET,
                 options(nostack, preserves_flags));
         }
     }
@@ -210,14 +256,28 @@ mod imp {
     #[inline(always)]
     pub fn lock() {
         // SAFETY: as above; one instruction, so no signal handler of this thread sees it half done.
-        unsafe { asm!("inc dword ptr fs:[tricolor_current@TPOFF + 4]", options(nostack)) };
+        unsafe {
+            asm!("inc dword ptr fs:[tricolor_current@TPOFF + {at}]", at = const super::IN_RUNTIME_OFFSET, options(nostack));
+        }
     }
 
-    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+    #[nowritebarrierrec(asm = "reads or writes thread-local words, or calls `come_again`")]
     #[inline(always)]
     pub fn unlock() {
-        // SAFETY: as above.
-        unsafe { asm!("dec dword ptr fs:[tricolor_current@TPOFF + 4]", options(nostack)) };
+        // SAFETY: as above; the count first, the refusal second.
+        unsafe {
+            asm!(
+                "dec dword ptr fs:[tricolor_current@TPOFF + {count}]",
+                "jnz 2f",
+                "cmp dword ptr fs:[tricolor_current@TPOFF + {refused}], 0",
+                "jne {again}",
+                "2:",
+                count = const super::IN_RUNTIME_OFFSET,
+                refused = const super::STOP_PENDING_OFFSET,
+                again = label { super::come_again() },
+                options(nostack),
+            );
+        }
     }
 
     #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
@@ -309,7 +369,15 @@ mod imp {
     }
 
     #[nowritebarrierrec]
-    pub fn set_stop_pending(_: bool) {}
+    pub fn set_refused(_: u32) {}
+
+    #[nowritebarrierrec]
+    pub fn refused() -> u32 {
+        0
+    }
+
+    #[nowritebarrierrec]
+    pub fn come_again() {}
 
     #[nowritebarrierrec]
     pub fn lock() {
@@ -373,7 +441,15 @@ mod imp {
     }
 
     #[nowritebarrierrec]
-    pub fn set_stop_pending(_: bool) {}
+    pub fn set_refused(_: u32) {}
+
+    #[nowritebarrierrec]
+    pub fn refused() -> u32 {
+        0
+    }
+
+    #[nowritebarrierrec]
+    pub fn come_again() {}
 
     #[nowritebarrierrec]
     pub fn lock() {

@@ -149,11 +149,6 @@ impl Lab {
     }
 }
 
-/// How long to look. A twin ends when it finds something.
-pub fn time(twin: bool) -> Duration {
-    Duration::from_millis(if twin { 60_000 } else { 700 })
-}
-
 /// Runs `good` as it is; then, in processes of their own, the test of this name with each of the faults, which must
 /// fail. `faults` without the feature are skipped.
 pub fn with_twins(test: &str, faults: &[&str], good: impl FnOnce(bool)) {

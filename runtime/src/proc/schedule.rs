@@ -153,8 +153,10 @@ pub(crate) fn dropg(m: &M, gp: &G) {
 
 /// Takes the request off `p` that this M has answered, without losing one that comes in between.
 pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
+    // A requester stores its own word first and the flag (and then a signal) second; here it is these first and the words
+    // second.
+    current::set_refused(0);
     p.gcp().preempt.store(false, Ordering::SeqCst);
-    // A requester stores its own word first and the flag second; here it is the flag first and the words second.
     if sched.gcwaiting.load(Ordering::SeqCst)
         || p.safepoint_fn.load(Ordering::SeqCst) != 0
         || p.slice_over.load(Ordering::SeqCst)
