@@ -51,6 +51,9 @@ impl Want {
     }
 }
 
+/// Larger objects, of which a span holds few, take the slow path at once: handing the value on costs more than it saves.
+const FAST_MAX: usize = 4096;
+
 /// Whether objects of `T` share spans by size: what has no type of its own, and is not to be dropped.
 const fn by_size<T: Trace>() -> bool {
     matches!(T::DESC.kind, Kind::Conservative) && T::DESC.align <= layout::GRANULE && T::DESC.drop.is_none()
@@ -69,6 +72,9 @@ fn want<T: Trace>(desc: &'static TypeDesc) -> Want {
 #[inline(always)]
 pub(crate) fn alloc_value<T: Trace>(value: T) -> NonNull<T> {
     let desc = T::DESC;
+    if size_of::<T>() > FAST_MAX {
+        return alloc_slow_or_fatal(desc, value);
+    }
     match alloc_fast(desc, value) {
         Ok(object) => object,
         Err(value) => alloc_slow_or_fatal(desc, value),
@@ -82,6 +88,9 @@ pub(crate) fn alloc_value<T: Trace>(value: T) -> NonNull<T> {
 #[inline]
 pub(crate) fn try_alloc_value<T: Trace>(value: T) -> Result<NonNull<T>, AllocError> {
     let desc = T::DESC;
+    if size_of::<T>() > FAST_MAX {
+        return alloc_slow(desc, value);
+    }
     match alloc_fast(desc, value) {
         Ok(object) => Ok(object),
         Err(value) => alloc_slow(desc, value),
@@ -94,9 +103,6 @@ pub(crate) fn try_alloc_value<T: Trace>(value: T) -> Result<NonNull<T>, AllocErr
 fn alloc_fast<T: Trace>(desc: &'static TypeDesc, value: T) -> Result<NonNull<T>, T> {
     const {
         assert!(align_of::<T>() <= 4096, "the heap aligns objects to 4096 bytes at most");
-    }
-    if size_of::<T>() > layout::SMALL_MAX {
-        return Err(value);
     }
     // From the look at the cache to publication.
     let _region = Region::enter();
