@@ -72,6 +72,7 @@ pub use mark::{Scanner, WorkKind};
 pub mod model {
     pub use crate::mark::BufferList;
 }
+pub use offheap::Pile;
 pub use p::GcP;
 pub use root::Root;
 pub use stats::Stats;

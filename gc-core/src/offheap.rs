@@ -5,18 +5,39 @@
 
 use core::ptr::NonNull;
 
-/// A list outside the heap, for code that runs while the world is stopped.
-pub(crate) struct Pile<T: Copy> {
-    at: NonNull<T>,
+/// A list outside the heap, for the runtime's own code: it grows without malloc, also while the world is stopped.
+pub struct Pile<T: Copy> {
+    /// Null while there is no mapping.
+    at: *mut T,
     len: usize,
     capacity: usize,
 }
 
+// SAFETY: it owns its elements.
+unsafe impl<T: Copy + Send> Send for Pile<T> {}
+// SAFETY: shared access only reads.
+unsafe impl<T: Copy + Sync> Sync for Pile<T> {}
+
+// SAFETY: all zero is a null pointer and no elements.
+unsafe impl<T: Copy> crate::sync::Zeroed for Pile<T> {
+    fn zeroed() -> Pile<T> {
+        Pile::new()
+    }
+}
+
+impl<T: Copy> Default for Pile<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T: Copy> Pile<T> {
-    pub fn new() -> Pile<T> {
-        Pile { at: NonNull::dangling(), len: 0, capacity: 0 }
+    /// An empty list, without memory.
+    pub const fn new() -> Pile<T> {
+        Pile { at: core::ptr::null_mut(), len: 0, capacity: 0 }
     }
 
+    /// Adds an element at the end. No memory for it is a fatal error.
     pub fn push(&mut self, value: T) {
         if self.len == self.capacity {
             self.grow();
@@ -26,31 +47,47 @@ impl<T: Copy> Pile<T> {
         self.len += 1;
     }
 
+    /// Takes the last element.
     pub fn pop(&mut self) -> Option<T> {
         self.len = self.len.checked_sub(1)?;
         // SAFETY: pushed before.
         Some(unsafe { self.at.add(self.len).read() })
     }
 
+    /// All elements.
     pub fn as_slice(&self) -> &[T] {
+        if self.at.is_null() {
+            return &[];
+        }
         // SAFETY: so many were pushed.
-        unsafe { core::slice::from_raw_parts(self.at.as_ptr(), self.len) }
+        unsafe { core::slice::from_raw_parts(self.at, self.len) }
+    }
+
+    /// All elements, to change them.
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        if self.at.is_null() {
+            return &mut [];
+        }
+        // SAFETY: so many were pushed; borrowed for as long as `self`.
+        unsafe { core::slice::from_raw_parts_mut(self.at, self.len) }
     }
 
     #[cold]
     fn grow(&mut self) {
         let capacity = (2 * self.capacity).max((64 << 10) / size_of::<T>());
-        let at: NonNull<T> = pages(capacity * size_of::<T>()).cast();
-        // SAFETY: both are mappings of at least so many elements, or the old one is empty.
-        unsafe { at.copy_from_nonoverlapping(self.at, self.len) };
+        let at: *mut T = pages(capacity * size_of::<T>()).cast().as_ptr();
+        if !self.at.is_null() {
+            // SAFETY: both are mappings of at least so many elements.
+            unsafe { at.copy_from_nonoverlapping(self.at, self.len) };
+        }
         self.give_back();
         (self.at, self.capacity) = (at, capacity);
     }
 
     fn give_back(&mut self) {
-        if self.capacity > 0 {
+        if let Some(at) = NonNull::new(self.at) {
             // SAFETY: the mapping of `grow`, which nobody uses any more.
-            unsafe { free_pages(self.at.cast(), self.capacity * size_of::<T>()) };
+            unsafe { free_pages(at.cast(), self.capacity * size_of::<T>()) };
         }
     }
 }

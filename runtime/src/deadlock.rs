@@ -2,12 +2,15 @@
 //!
 //! Called under the scheduler lock by an M that is about to sleep: if every M sleeps, none is in a blocking call and
 //! nobody is about to be woken (an M leaves the idle list under this lock), so no goroutine can ever run again.
+//! A timer in a heap is somebody who will be woken. The M that watches over timers sleeps as well, and if there are none
+//! any more it may do so for long: then it counts as asleep.
 //! Threads that the runtime does not know could still send; as in Go they do not count.
 
 use crate::arch;
 use crate::g::{self, G, WaitReason};
 use crate::sched::{Global, Sched};
 use crate::time::nanotime;
+use crate::time::timers::{NEVER, earliest};
 use barrier_lint::nowritebarrierrec;
 use core::fmt::{self, Write};
 use gc_core::fatal::Stderr;
@@ -19,8 +22,10 @@ const FRAMES: usize = 24;
 /// Ends the process if no goroutine can ever run again. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn checkdead(sched: &Sched, global: &mut Global) {
-    if i64::from(global.nmidle) + i64::from(global.nmidlelocked) < i64::from(global.mcount)
+    let watcher = i64::from(sched.watch.watched());
+    if i64::from(global.nmidle) + i64::from(global.nmidlelocked) + watcher < i64::from(global.mcount)
         || sched.exiting.load(Ordering::SeqCst)
+        || earliest(sched) != NEVER
     {
         return;
     }

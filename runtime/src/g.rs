@@ -52,10 +52,11 @@ pub(crate) enum WaitReason {
     /// Nothing to drop or clean up.
     Afterlife,
     Suspended,
+    Sleep,
 }
 
 impl WaitReason {
-    const NAMES: [&'static str; 11] = [
+    const NAMES: [&'static str; 12] = [
         "",
         "join",
         "chan send",
@@ -67,6 +68,7 @@ impl WaitReason {
         "waiting for a collection",
         "nothing to drop",
         "suspended",
+        "sleep",
     ];
 
     pub(crate) fn name(byte: u8) -> &'static str {

@@ -21,6 +21,7 @@
 //! | switch | `arch` | from stack to stack |
 //! | stop the world | `stw` | stops, doors, `for_each_p` |
 //! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
+//! | time | [`time`], `netpoll` | timers on each P; the M that sleeps until one is due |
 //! | blocking calls | `syscall`, `sysmon` | giving the P away and getting one back |
 //! | world | `world` | what the collector asks of the scheduler |
 #![deny(missing_docs)]
@@ -36,6 +37,7 @@ mod g;
 pub mod gc;
 mod join;
 mod m;
+mod netpoll;
 mod p;
 mod panic;
 mod preempt;
@@ -49,7 +51,7 @@ mod suspend;
 pub mod sync;
 mod syscall;
 mod sysmon;
-mod time;
+pub mod time;
 mod world;
 mod xregs;
 

@@ -12,6 +12,7 @@
 
 use crate::g::G;
 use crate::m::M;
+use crate::time::timers::Timers;
 use crate::xregs::PXRegs;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use gc_core::GcP;
@@ -67,6 +68,9 @@ pub(crate) struct P {
     /// Vector registers on their way out of and into a goroutine.
     pub(crate) xregs: PXRegs,
 
+    /// What its goroutines wait for in time; anybody looks at them.
+    pub(crate) timers: Timers,
+
     /// A spare P that may be used for one goroutine.
     pub(crate) lent: AtomicBool,
 
@@ -77,7 +81,7 @@ pub(crate) struct P {
     pub(crate) seen_syscall_at: AtomicU64,
 }
 
-// SAFETY: all fields are zero when new: integers and null pointers; zero is Idle.
+// SAFETY: all fields are zero when new: integers, null pointers, no timers; zero is Idle.
 unsafe impl Zeroed for P {
     fn zeroed() -> P {
         P {
@@ -99,6 +103,7 @@ unsafe impl Zeroed for P {
             stop_from: AtomicU32::new(0),
             stop_waiter: NoBarrierPtr::null(),
             xregs: PXRegs::new(),
+            timers: Timers::zeroed(),
             lent: AtomicBool::new(false),
             seen_sched: AtomicU32::new(0),
             seen_sched_at: AtomicU64::new(0),

@@ -77,6 +77,9 @@ pub(crate) struct Sched {
     /// Ms that look for work.
     pub(crate) nmspinning: AtomicU32,
 
+    /// The M that sleeps until the next timer.
+    pub(crate) watch: crate::netpoll::watch::Watch,
+
     /// Where their vector registers are.
     pub(crate) xregs: crate::xregs::Areas,
     /// Goroutines that are descheduled by a signal and keep their Ms.
@@ -162,6 +165,7 @@ impl Sched {
             runqsize: AtomicUsize::new(0),
             npidle: AtomicU32::new(0),
             nmspinning: AtomicU32::new(0),
+            watch: crate::netpoll::watch::Watch::new(),
             xregs: crate::xregs::Areas::new(MAX_MS, MAX_PS + SPARES)?,
             nkept: AtomicU32::new(0),
             most_kept: AtomicU32::new(crate::preempt::MOST_KEPT),

@@ -60,7 +60,8 @@ pub(crate) fn sysmon(sched: &'static Sched) {
 /// call: for a lock of std, as a rule, whose holder is among those that wait.
 #[nowritebarrierrec]
 fn lend_if_stuck(sched: &'static Sched, now: u64) {
-    if sched.runqsize.load(Ordering::SeqCst) == 0 || sched.npidle.load(Ordering::SeqCst) != 0 {
+    let waiting = sched.runqsize.load(Ordering::SeqCst) != 0 || crate::time::timers::earliest(sched) <= now;
+    if !waiting || sched.npidle.load(Ordering::SeqCst) != 0 {
         return;
     }
     let mut culprit = None;

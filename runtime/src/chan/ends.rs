@@ -1,9 +1,10 @@
 //! The two ends of a channel.
 
-use super::hchan::{Hchan, Refused};
+use super::hchan::{Ended, Hchan, Refused};
 use crate::g::{G, getg};
 use crate::proc::newm::this_m;
 use core::fmt;
+use core::time::Duration;
 use gc_core::sync::Ordering;
 use gc_core::{Conservative, Gc, Root};
 
@@ -68,7 +69,22 @@ impl<T: Send + 'static> Sender<T> {
     /// # Panics
     /// Outside a goroutine.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.0.chan().send(goroutine("send"), value).map_err(SendError)
+        self.0.chan().send(goroutine("send"), value, None).map_err(|(value, _)| SendError(value))
+    }
+
+    /// Sends, waiting for room no longer than `limit`. A safepoint; needs a P. Source: Go's `select` with `time.After`.
+    ///
+    /// # Errors
+    /// The value, and why it was not sent.
+    ///
+    /// # Panics
+    /// Outside a goroutine.
+    pub fn send_timeout(&self, value: T, limit: Duration) -> Result<(), SendTimeoutError<T>> {
+        let until = Some(crate::time::deadline(limit));
+        self.0.chan().send(goroutine("send_timeout"), value, until).map_err(|(value, why)| match why {
+            Ended::Closed => SendTimeoutError::Disconnected(value),
+            Ended::TimedOut => SendTimeoutError::Timeout(value),
+        })
     }
 
     /// Sends if there is room or a waiting receiver. Needs a P.
@@ -111,7 +127,23 @@ impl<T: Send + 'static> Receiver<T> {
     /// # Panics
     /// Outside a goroutine.
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.0.chan().recv(goroutine("recv")).ok_or(RecvError)
+        self.0.chan().recv(goroutine("recv"), None).map_err(|_| RecvError)
+    }
+
+    /// Receives, waiting for a value no longer than `limit`. A safepoint; needs a P. Source: Go's `select` with
+    /// `time.After`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    ///
+    /// # Panics
+    /// Outside a goroutine.
+    pub fn recv_timeout(&self, limit: Duration) -> Result<T, RecvTimeoutError> {
+        let until = Some(crate::time::deadline(limit));
+        self.0.chan().recv(goroutine("recv_timeout"), until).map_err(|why| match why {
+            Ended::Closed => RecvTimeoutError::Disconnected,
+            Ended::TimedOut => RecvTimeoutError::Timeout,
+        })
     }
 
     /// Receives if a value is there. Needs a P.
@@ -259,6 +291,54 @@ pub enum TryRecvError {
     /// None, and no sender is left.
     Disconnected,
 }
+
+/// Why a value was not sent in time; it comes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SendTimeoutError<T> {
+    /// There was no room for so long.
+    Timeout(T),
+    /// No receiver is left.
+    Disconnected(T),
+}
+
+/// Why there was no value in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecvTimeoutError {
+    /// None came for so long.
+    Timeout,
+    /// None came, and no sender is left.
+    Disconnected,
+}
+
+impl<T> fmt::Debug for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendTimeoutError::Timeout(_) => "Timeout(..)",
+            SendTimeoutError::Disconnected(_) => "Disconnected(..)",
+        })
+    }
+}
+
+impl<T> fmt::Display for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendTimeoutError::Timeout(_) => "no room in the channel within the time limit",
+            SendTimeoutError::Disconnected(_) => "sending on a channel without receivers",
+        })
+    }
+}
+
+impl fmt::Display for RecvTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecvTimeoutError::Timeout => "no value within the time limit",
+            RecvTimeoutError::Disconnected => "receiving on an empty channel without senders",
+        })
+    }
+}
+
+impl<T> std::error::Error for SendTimeoutError<T> {}
+impl std::error::Error for RecvTimeoutError {}
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,6 +10,7 @@
 use super::queue::{Cursor, Piece, Sudog, WaitQ, ring};
 use crate::g::{G, WaitReason};
 use crate::proc::park::{park, poll, ready};
+use crate::time::timers::Timer;
 use core::cell::Cell;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::sync::current::Region;
@@ -41,6 +42,56 @@ pub(super) enum Refused {
     Closed,
     /// It would have to wait.
     WouldWait,
+}
+
+/// Why a wait has ended without what it was for.
+pub(super) enum Ended {
+    /// The other side is gone.
+    Closed,
+    /// The time limit has passed.
+    TimedOut,
+}
+
+/// The time limit of a goroutine that waits; on its stack.
+#[repr(C)]
+struct Limit<T: 'static> {
+    timer: Timer,
+    chan: *const Hchan<T>,
+    sudog: *const Sudog<T>,
+}
+
+impl<T: 'static> Limit<T> {
+    fn new(chan: &Hchan<T>, sudog: &Sudog<T>) -> Limit<T> {
+        Limit { timer: Timer::new(expire::<T>), chan, sudog }
+    }
+
+    /// From now on `expire` may come.
+    ///
+    /// # Safety
+    /// This stays where it is and is dropped, while channel and Sudog live.
+    unsafe fn arm(&self, until: Option<u64>) {
+        if let Some(when) = until {
+            // SAFETY: the caller's contract.
+            unsafe { self.timer.arm(when) }
+        }
+    }
+}
+
+/// The time limit has passed: the goroutine is woken by it unless somebody else has come first. One that is not queued yet
+/// will find out before it parks.
+fn expire<T: 'static>(timer: &Timer) -> Option<&'static G> {
+    // SAFETY: the first field of a `Limit` (repr(C)), whose frame keeps both alive until the timer is stopped.
+    let (chan, s) = unsafe {
+        let limit = &*core::ptr::from_ref(timer).cast::<Limit<T>>();
+        (&*limit.chan, &*limit.sudog)
+    };
+    chan.lock.lock();
+    // It is in one of them, and off both the same way.
+    let queue = if s.sends { &chan.sendq } else { &chan.recvq };
+    let waits = queue.remove(s);
+    s.expired.set(true);
+    chan.lock.unlock();
+    waits.then_some(s.g)
 }
 
 /// Copies `value` into a heap slot: shades its words, then stores it.
@@ -138,33 +189,43 @@ impl<T: Send + 'static> Hchan<T> {
         })
     }
 
-    pub(super) fn send(&self, gp: &'static G, value: T) -> Result<(), T> {
+    /// Sends; waits for that, if there is a limit no longer than until then.
+    pub(super) fn send(&self, gp: &'static G, value: T, until: Option<u64>) -> Result<(), (T, Ended)> {
         poll();
         let value = match self.try_send(value) {
             Ok(()) => return Ok(()),
-            Err((value, Refused::Closed)) => return Err(value),
+            Err((value, Refused::Closed)) => return Err((value, Ended::Closed)),
             Err((value, Refused::WouldWait)) => value,
         };
         // The waiter's object is made before the lock is taken: allocation is a safepoint. The value moves into it
         // there, shaded; from here on it lives in the object.
-        let s = Gc::new(Conservative(Sudog::new(gp, MaybeUninit::new(value))));
+        let s = Gc::new(Conservative(Sudog::new(gp, true, MaybeUninit::new(value))));
+        let limit = Limit::new(self, &s);
+        // SAFETY: it stays in this frame, and `s` as well.
+        unsafe { limit.arm(until) };
         self.lock.lock();
         // SAFETY: the Sudog is ours until it is queued; `ManuallyDrop` is as `T`.
         let value = unsafe { &*s.elem.get().cast::<ManuallyDrop<T>>() };
-        match self.send_now(value) {
-            Ok(()) => return Ok(()),
-            Err(Refused::Closed) => self.lock.unlock(),
-            Err(Refused::WouldWait) => {
+        let sent = match self.send_now(value) {
+            Ok(()) => true,
+            Err(Refused::WouldWait) if !s.expired.get() => {
                 self.sendq.push(&s);
                 park(gp, &self.lock, WaitReason::ChanSend);
-                if s.success.get() {
-                    gc_core::keep_alive(s);
-                    return Ok(());
-                }
+                s.success.get()
             }
+            Err(_) => {
+                self.lock.unlock();
+                false
+            }
+        };
+        limit.timer.stop();
+        if sent {
+            gc_core::keep_alive(s);
+            return Ok(());
         }
         // SAFETY: nobody took the value.
-        Err(unsafe { get(self.heap(), s.elem.get()) })
+        let value = unsafe { get(self.heap(), s.elem.get()) };
+        Err((value, if s.expired.get() { Ended::TimedOut } else { Ended::Closed }))
     }
 
     /// Receives without waiting, under the lock, which it gives back if it succeeds.
@@ -204,28 +265,34 @@ impl<T: Send + 'static> Hchan<T> {
         self.recv_now().inspect_err(|_| self.lock.unlock())
     }
 
-    pub(super) fn recv(&self, gp: &'static G) -> Option<T> {
+    /// Receives; waits for that, if there is a limit no longer than until then.
+    pub(super) fn recv(&self, gp: &'static G, until: Option<u64>) -> Result<T, Ended> {
         poll();
         match self.try_recv() {
-            Ok(value) => return Some(value),
-            Err(Refused::Closed) => return None,
+            Ok(value) => return Ok(value),
+            Err(Refused::Closed) => return Err(Ended::Closed),
             Err(Refused::WouldWait) => {}
         }
-        let s = Gc::new(Conservative(Sudog::<T>::new(gp, MaybeUninit::zeroed())));
+        let s = Gc::new(Conservative(Sudog::<T>::new(gp, false, MaybeUninit::zeroed())));
+        let limit = Limit::new(self, &s);
+        // SAFETY: it stays in this frame, and `s` as well.
+        unsafe { limit.arm(until) };
         self.lock.lock();
-        match self.recv_now() {
+        let got = match self.recv_now() {
             Ok(value) => Some(value),
-            Err(Refused::Closed) => {
-                self.lock.unlock();
-                None
-            }
-            Err(Refused::WouldWait) => {
+            Err(Refused::WouldWait) if !s.expired.get() => {
                 self.recvq.push(&s);
                 park(gp, &self.lock, WaitReason::ChanRecv);
                 // SAFETY: a sender has put a value there and said so.
                 s.success.get().then(|| unsafe { get(self.heap(), s.elem.get()) })
             }
-        }
+            Err(_) => {
+                self.lock.unlock();
+                None
+            }
+        };
+        limit.timer.stop();
+        got.ok_or(if s.expired.get() { Ended::TimedOut } else { Ended::Closed })
     }
 
     /// The last sender or the last receiver has gone: wakes the other side, empty-handed. May run without a P.

@@ -19,4 +19,7 @@ mod ends;
 mod hchan;
 mod queue;
 
-pub use ends::{IntoIter, Iter, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError, bounded};
+pub use ends::{
+    IntoIter, Iter, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
+    TrySendError, bounded,
+};

@@ -14,14 +14,30 @@ pub(crate) struct Sudog<T> {
     pub(super) g: &'static G,
     /// Kept alive by the waiter's stack.
     next: Cell<*const Sudog<T>>,
+    /// Likewise.
+    prev: Cell<*const Sudog<T>>,
+    queued: Cell<bool>,
+    /// It waits to send; else to receive.
+    pub(super) sends: bool,
+    /// Its time limit has passed before anybody came.
+    pub(super) expired: Cell<bool>,
     pub(super) elem: UnsafeCell<MaybeUninit<T>>,
     /// Whether a value was handed over; false: the other side is gone.
     pub(super) success: Cell<bool>,
 }
 
 impl<T> Sudog<T> {
-    pub(super) fn new(g: &'static G, elem: MaybeUninit<T>) -> Sudog<T> {
-        Sudog { g, next: Cell::new(core::ptr::null()), elem: UnsafeCell::new(elem), success: Cell::new(false) }
+    pub(super) fn new(g: &'static G, sends: bool, elem: MaybeUninit<T>) -> Sudog<T> {
+        Sudog {
+            g,
+            next: Cell::new(core::ptr::null()),
+            prev: Cell::new(core::ptr::null()),
+            queued: Cell::new(false),
+            sends,
+            expired: Cell::new(false),
+            elem: UnsafeCell::new(elem),
+            success: Cell::new(false),
+        }
     }
 }
 
@@ -38,6 +54,8 @@ impl<T> WaitQ<T> {
 
     pub(super) fn push(&self, s: &Sudog<T>) {
         s.next.set(core::ptr::null());
+        s.prev.set(self.last.get());
+        s.queued.set(true);
         // SAFETY: a queued Sudog is alive (see the module's text).
         match unsafe { self.last.get().as_ref() } {
             Some(last) => last.next.set(s),
@@ -50,11 +68,26 @@ impl<T> WaitQ<T> {
     pub(super) fn pop<'a>(&self) -> Option<&'a Sudog<T>> {
         // SAFETY: as in `push`.
         let s = unsafe { self.first.get().as_ref() }?;
-        self.first.set(s.next.get());
-        if s.next.get().is_null() {
-            self.last.set(core::ptr::null());
-        }
+        self.remove(s);
         Some(s)
+    }
+
+    /// Takes `s` out; whether it was in.
+    pub(super) fn remove(&self, s: &Sudog<T>) -> bool {
+        if !s.queued.replace(false) {
+            return false;
+        }
+        // SAFETY: as in `push`.
+        let (prev, next) = unsafe { (s.prev.get().as_ref(), s.next.get().as_ref()) };
+        match prev {
+            Some(prev) => prev.next.set(s.next.get()),
+            None => self.first.set(s.next.get()),
+        }
+        match next {
+            Some(next) => next.prev.set(s.prev.get()),
+            None => self.last.set(s.prev.get()),
+        }
+        true
     }
 }
 

@@ -93,6 +93,7 @@ pub(crate) fn retire(sched: &'static Sched, m: &'static M, p: &'static P) {
     let mut global = sched.lock();
     sched.pidleput(&mut global, p);
     unlock(global);
+    crate::time::timers::ensure_watched(sched, p);
     // What it gave back may have been all that there is.
     super::newm::wakep(sched);
 }

@@ -1,6 +1,7 @@
 //! Running goroutines: the loop (`schedule`), the queues (`runq`), parking and readying (`park`), birth and death
-//! (`spawn`), threads (`newm`), goroutines with a thread of their own (`locked`).
+//! (`spawn`), lists of goroutines to run (`glist`), threads (`newm`), goroutines with a thread of their own (`locked`).
 
+pub(crate) mod glist;
 pub(crate) mod locked;
 pub(crate) mod newm;
 pub(crate) mod park;

@@ -234,6 +234,8 @@ pub(crate) fn handoffp(sched: &'static Sched, p: &'static P) {
         return;
     }
     sched.pidleput(&mut global, p);
+    unlock(global);
+    crate::time::timers::ensure_watched(sched, p);
 }
 
 /// The M of this thread.

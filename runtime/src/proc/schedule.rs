@@ -21,6 +21,7 @@ use crate::g::{self, G, WaitReason};
 use crate::m::{Door, M};
 use crate::p::P;
 use crate::sched::{SPARES, Sched, unlock};
+use crate::time::timers;
 use barrier_lint::{certify, nowritebarrierrec};
 use gc_core::WorkKind;
 use gc_core::sync::{Ordering, current, fence};
@@ -197,8 +198,10 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         }
         heap.scavenge_share();
         crate::afterlife::wake(sched);
+        timers::run_due(sched, p);
         if let Some(found) = look(sched, m, p, slice_over) {
             reset_spinning(sched, m);
+            timers::ensure_watched(sched, p);
             return Some(found);
         }
         // Nothing to run: help the collector, then sweep, one slice at a time. Meanwhile it does not count as looking
@@ -225,6 +228,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         if let Some(gp) = globrunqget(sched, &mut global, p, 0) {
             unlock(global);
             reset_spinning(sched, m);
+            timers::ensure_watched(sched, p);
             return Some((gp, false));
         }
         unlock(global);
@@ -252,24 +256,46 @@ fn rest(sched: &'static Sched, m: &'static M) -> bool {
         let p = sched.pidleget(&mut global);
         unlock(global);
         if let Some(p) = p {
-            if !acquirep(sched, m, p) {
-                return false;
-            }
-            m.spinning.store(true, Ordering::SeqCst);
-            sched.nmspinning.fetch_add(1, Ordering::SeqCst);
-            return true;
+            return come_back(sched, m, p);
         }
     }
-    stopm(sched, m)
+    if !crate::netpoll::watch::watch(sched) {
+        return stopm(sched, m);
+    }
+    if sched.exiting.load(Ordering::SeqCst) {
+        return false;
+    }
+    let mut global = sched.lock();
+    let p = sched.pidleget(&mut global);
+    unlock(global);
+    match p {
+        Some(p) => come_back(sched, m, p),
+        None => stopm(sched, m),
+    }
 }
 
-/// One look at all queues: now and then the global one first, so that it is not starved; own; global; the others'.
+/// Takes the idle `p` again and goes on looking for work. False: the world ends.
+#[nowritebarrierrec]
+fn come_back(sched: &'static Sched, m: &'static M, p: &'static P) -> bool {
+    if !acquirep(sched, m, p) {
+        return false;
+    }
+    m.spinning.store(true, Ordering::SeqCst);
+    sched.nmspinning.fetch_add(1, Ordering::SeqCst);
+    true
+}
+
+/// One look at all queues: now and then the global one first, so that it is not starved, and everybody's timers; own;
+/// global; the others'.
 fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Option<(&'static G, bool)> {
     // Relaxed: only this M writes it.
-    if (fair || p.schedtick.load(Ordering::Relaxed).is_multiple_of(61)) && sched.runqsize.load(Ordering::SeqCst) > 0 {
-        let mut global = sched.lock();
-        if let Some(gp) = globrunqget(sched, &mut global, p, 1) {
-            return Some((gp, false));
+    if fair || p.schedtick.load(Ordering::Relaxed).is_multiple_of(61) {
+        timers::run_all_due(sched);
+        if sched.runqsize.load(Ordering::SeqCst) > 0 {
+            let mut global = sched.lock();
+            if let Some(gp) = globrunqget(sched, &mut global, p, 1) {
+                return Some((gp, false));
+            }
         }
     }
     if let Some(found) = runqget(p) {
@@ -293,18 +319,25 @@ fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Opti
     None
 }
 
-/// Four rounds over all Ps from a changing start; in the last one also what a P would run next.
+/// Four rounds over all Ps from a changing start; in the last one also their timers, and what a P would run next.
 fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
     let n = sched.procs + SPARES;
     let start = crate::time::nanotime() as usize / 64 % n;
     for round in 0..4 {
         for i in 0..n {
             let victim = &sched.allps[(start + i) % n];
-            if core::ptr::eq(victim, p) || victim.status.load(Ordering::SeqCst) == crate::p::IDLE {
-                continue;
-            }
             if sched.gcwaiting.load(Ordering::SeqCst) {
                 return None;
+            }
+            // An idle P has no goroutines, but it may have timers.
+            if round == 3
+                && timers::run_due(sched, victim)
+                && let Some((gp, _)) = runqget(p)
+            {
+                return Some(gp);
+            }
+            if core::ptr::eq(victim, p) || victim.status.load(Ordering::SeqCst) == crate::p::IDLE {
+                continue;
             }
             if let Some(gp) = runqsteal(p, victim, round == 3) {
                 return Some(gp);

@@ -21,7 +21,8 @@ struct Node {
 #[cfg(not(loom))]
 fn everything() -> usize {
     use tricolor::sync::{Mutex, WaitGroup};
-    use tricolor::{Gc, GcCell, GcMut, Root, blocking, chan, gc, poll, spawn, yield_now};
+    use tricolor::{Gc, GcCell, GcMut, Root, blocking, chan, gc, poll, spawn, time, yield_now};
+    const MS: time::Duration = time::Duration::from_millis(1);
 
     let node = |value| Gc::new(Node { next: GcCell::new(None), value: GcMut::new(value) });
     let (first, second) = (node(1), node(2));
@@ -51,8 +52,11 @@ fn everything() -> usize {
         });
     }
     group.wait();
+    time::sleep(MS);
+    time::interval(MS).tick();
+    let late = time::timeout(MS, || time::sleep(2 * MS)).is_err();
     let weak = tricolor::Weak::new(first);
     gc::collect();
     let got = got + usize::from(weak.upgrade().is_some());
-    got + usize::from(sent) + total.with(|t| *t)
+    got + usize::from(sent) + usize::from(late) + total.with(|t| *t)
 }

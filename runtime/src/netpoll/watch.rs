@@ -1,0 +1,103 @@
+//! The watcher: at most one idle M sleeps until the next timer is due, for all; the others sleep until they are called.
+//!
+//! ```text
+//! until  0        nobody watches
+//!        STARTING an M is about to: it will look at all timers, so nobody needs to tell it of any
+//!        T        it sleeps, at most until T (NEVER: there is no timer)
+//! ```
+//! An M without work takes the word from 0 to STARTING by CAS, publishes T, and *then* looks at the timers again. Who has a
+//! timer that the watcher may not know of has stored the timer's time first and reads the word second: it finds STARTING
+//! or an early enough T (the watcher's second look, or its first one, has seen the timer), or a later T (it lowers the word
+//! and wakes the watcher), or 0 (it wakes an M that finds nothing to do and becomes the watcher). All of these are SeqCst.
+//! What would break without the second look: a timer armed between the computation of T and its publication would be late.
+//!
+//! The watcher holds no P. When it wakes it takes an idle one, and spins, so that it finds the timers that are due, wherever
+//! they are; if no P is idle, whoever has one is about to look anyway, or will watch when it goes idle, since the word has
+//! become 0 before the watcher looked for a P.
+
+use crate::proc::newm::wakep;
+use crate::sched::Sched;
+use crate::time::nanotime;
+use crate::time::timers::{NEVER, earliest};
+use barrier_lint::nowritebarrierrec;
+use core::time::Duration;
+use gc_core::sync::{AtomicU64, Note, Ordering};
+
+const NOBODY: u64 = 0;
+const STARTING: u64 = 1;
+
+/// See the module's text.
+pub(crate) struct Watch {
+    until: AtomicU64,
+    note: Note,
+}
+
+impl Watch {
+    pub(crate) fn new() -> Watch {
+        Watch { until: AtomicU64::new(NOBODY), note: Note::new() }
+    }
+
+    /// Whether an M watches, and so sleeps or is about to. Under the scheduler lock, by an M without work.
+    #[nowritebarrierrec]
+    pub(crate) fn watched(&self) -> bool {
+        self.until.load(Ordering::SeqCst) != NOBODY
+    }
+
+    /// Sees to it that an M wakes at `when`, the time of a timer that is in a heap. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn no_later_than(&self, sched: &'static Sched, when: u64) {
+        loop {
+            let until = self.until.load(Ordering::SeqCst);
+            if until == NOBODY {
+                return wakep(sched);
+            }
+            if until <= when {
+                return;
+            }
+            // Lowered, so that the next one who comes does not wake it again.
+            if self.until.compare_exchange(until, when, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                return self.note.wakeup();
+            }
+        }
+    }
+
+    /// Wakes the watcher. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn wake(&self) {
+        if self.watched() {
+            self.note.wakeup();
+        }
+    }
+}
+
+/// Sleeps as the watcher, if there is something to wait for and nobody else does. True: it has, and something may be due.
+/// Runs without a P.
+#[nowritebarrierrec]
+pub(crate) fn watch(sched: &'static Sched) -> bool {
+    let this = &sched.watch;
+    let first = earliest(sched);
+    if first == NEVER {
+        return false;
+    }
+    if this.until.compare_exchange(NOBODY, STARTING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        this.no_later_than(sched, first);
+        return false;
+    }
+    // Before anybody can see that it sleeps.
+    this.note.clear();
+    let mut until = first;
+    loop {
+        this.until.store(until, Ordering::SeqCst);
+        let now = earliest(sched);
+        if now >= until {
+            break;
+        }
+        until = now;
+    }
+    let now = nanotime();
+    if until > now && !sched.exiting.load(Ordering::SeqCst) {
+        this.note.sleep_for(Duration::from_nanos(until - now));
+    }
+    this.until.store(NOBODY, Ordering::SeqCst);
+    true
+}
