@@ -4,8 +4,9 @@
 //! ```text
 //! handler (`suspend`)        the time slice is over, and the goroutine is in its own code: `inject`
 //! async_preempt (assembly)   saves all registers: general ones on the goroutine's stack, vector ones in p.xregs
-//! async_preempt2             vector registers to the G's own area; leaves for g0
-//!   deschedule (g0)          Running -> Runnable, at the end of the global queue; the M is kept, its P goes on
+//! async_preempt2             leaves for g0
+//!   deschedule (g0)          vector registers to the G's own area; Running -> Runnable, at the end of the global
+//!                            queue; the M is kept, its P goes on
 //!   ... another M finds it: `startlockedm` ...
 //! async_preempt2             puts the area where async_preempt restores from
 //! async_preempt              restores, leaves the runtime, continues at the interrupted instruction
@@ -26,13 +27,13 @@
 use crate::arch::async_preempt::{Frame, STACK_BYTES, xsave_mode};
 use crate::g::{self, G};
 use crate::m::M;
-use crate::p::P;
+use crate::p::{self, P};
 use crate::proc::locked::keep;
 use crate::proc::newm::this_m;
 use crate::proc::schedule::{clear_preempt, mcall_at, self_scan};
 use crate::sched::Sched;
 use crate::suspend::count;
-use barrier_lint::nowritebarrierrec;
+use barrier_lint::{SystemStack, nosplit, nowritebarrierrec, yeswritebarrierrec};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicUsize};
 use gc_core::sync::{Ordering, current};
@@ -44,7 +45,9 @@ barrier_lint::certify! {
 /// Most goroutines that are descheduled by signals at once, at first.
 pub(crate) const MOST_KEPT: u32 = 64;
 
-/// Bytes that must be left of a stack: what `async_preempt` pushes, and the frames below it.
+/// Bytes that must be left of a stack: what `async_preempt` pushes, and the frames below it. Those of a program that is
+/// shipped fit into a thirtieth (`async_preempt2`'s budget, which `cargo lint-barriers --stack` checks); without
+/// optimisation they are larger.
 const ROOM: usize = STACK_BYTES + (16 << 10);
 
 /// How the processor saves vector registers; written once, at start.
@@ -109,6 +112,19 @@ pub(crate) fn init(sched: &Sched) {
         }
         Err(why) => eprintln!("tricolor: time slices end at safepoints only: {why}"),
     }
+}
+
+/// This thread's P and goroutine, if the thread may be stopped in the middle of its code (Go's `canPreemptM`). Not while
+/// it holds a lock of the runtime, allocates, or has preemption off otherwise, all of which raise the in-runtime count;
+/// nor if its P is not running. In the signal handler of the thread of `m`; may run without a P.
+#[nowritebarrierrec]
+pub(crate) fn can_preempt_m(m: &M) -> Option<(&'static P, &'static G)> {
+    if current::locks() != 0 {
+        return None;
+    }
+    let (p, gp) = (m.p()?, m.curg()?);
+    let running = p.status.load(Ordering::SeqCst) == p::RUNNING && gp.status.load(Ordering::SeqCst) == g::RUNNING;
+    running.then_some((p, gp))
 }
 
 #[nowritebarrierrec]
@@ -209,37 +225,38 @@ fn in_other_library(word: usize) -> bool {
 
 /// On the goroutine's stack, called by `async_preempt`, which has saved the vector registers in the P's scratch. The
 /// in-runtime count is 1.
+///
+/// Its budget covers the switch, which pushes seven words, and the message of a fatal error that never comes; nothing here
+/// waits, nor calls what is not the program's own. `deny` has made sure of [`ROOM`], thirty times as much.
+#[nosplit(budget = 512)]
 #[nowritebarrierrec]
 extern "C" fn async_preempt2(_frame: *mut Frame) {
-    let m = this_m();
-    let (Some(gp), Some(p)) = (m.curg(), m.p()) else { gc_core::throw!("async_preempt2 without a goroutine or a P") };
+    let Some(gp) = this_m().curg() else { gc_core::throw!("async_preempt2 without a goroutine") };
     current::set_refused(0);
-    crate::xregs::save(gp, p);
     // SAFETY: a goroutine; `deschedule` queues it only once it is at rest.
     unsafe { mcall_at(gp, deschedule, 1) };
     // The same M, perhaps another P.
     let Some(p) = this_m().p() else { gc_core::throw!("async_preempt2: no P") };
-    crate::xregs::restore(gp, p);
+    crate::xregs::xreg_restore(gp, p);
 }
 
-barrier_lint::certify! {
-    fn deschedule: "runs on g0, with a P";
-}
-
-/// g0 part of `async_preempt2`.
+/// g0 part of `async_preempt2`: holds a P, as every goroutine's M does that comes here, until it has queued the goroutine.
 ///
 /// # Safety
 /// As [`Mcall`](crate::proc::schedule::Mcall).
+#[yeswritebarrierrec]
 unsafe extern "C" fn deschedule(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    let Some(p) = m.p() else { gc_core::throw!("async_preempt2 without a P") };
+    // SAFETY: `mcall_at` has left the goroutine's stack.
+    let on = unsafe { SystemStack::conjure() };
+    // Before the scan below, which reads the area.
+    crate::xregs::xreg_save(&on, gp, p);
     gp.set_wait(crate::g::WaitReason::Suspended);
     gp.casgstatus(g::RUNNING, g::WAITING);
-    if let Some(p) = m.p() {
-        self_scan(sched, p, gp);
-    }
+    self_scan(sched, p, gp);
     if !crate::stw::door(sched, m, false) {
         return core::ptr::null();
     }
-    let Some(p) = m.p() else { gc_core::throw!("a time slice ends without a P") };
     if !p.slice_over.swap(false, Ordering::SeqCst) {
         // It was for a stop, which is over.
         clear_preempt(sched, p);
@@ -256,4 +273,41 @@ unsafe extern "C" fn deschedule(sched: &'static Sched, m: &'static M, gp: &'stat
     }
     sched.globrunqput(&mut sched.lock(), gp);
     core::ptr::null()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::can_preempt_m;
+    use crate::proc::newm::this_m;
+    use crate::{g, p};
+    use gc_core::sync::{Ordering, current::Region};
+
+    #[test]
+    fn a_thread_may_be_stopped_in_its_own_code_alone() {
+        let may = || can_preempt_m(this_m()).is_some();
+        // SAFETY: uses neither the heap nor thread-locals nor locks of std.
+        unsafe {
+            crate::Runtime::builder().procs(1).async_preempt(false).run(|| {
+                assert!(may());
+                let region = Region::enter();
+                assert!(!may(), "in a region");
+                drop(region);
+                let (Some(held), Some(gp)) = (this_m().p(), this_m().curg()) else { panic!("a goroutine has a P") };
+                let lock = gp.sched.lock();
+                assert!(!may(), "with a lock of the runtime");
+                drop(lock);
+                // Neither is for anybody to take.
+                held.status.store(p::GCSTOP, Ordering::SeqCst);
+                let stopped = may();
+                held.status.store(p::RUNNING, Ordering::SeqCst);
+                gp.status.store(g::IDLE, Ordering::SeqCst);
+                let idle = may();
+                gp.status.store(g::RUNNING, Ordering::SeqCst);
+                assert!(!stopped && !idle, "its P, and it itself, must be running");
+                assert!(may());
+                crate::blocking((), |()| assert!(can_preempt_m(this_m()).is_none(), "in a blocking call"));
+                assert!(may());
+            });
+        }
+    }
 }

@@ -210,16 +210,9 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     // SAFETY: an M's scheduler lives for ever.
     let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
     let counters = &sched.suspensions;
-    if current::locks() != 0 {
-        // Whoever leaves the runtime last sends it again.
-        current::set_refused(SIGNAL as u32);
-        return count(&counters.refused[0]);
-    }
-    current::set_refused(0);
-    let (Some(p), Some(gp)) = (m.p(), m.curg()) else { return count(&counters.refused[0]) };
-    if gp.status.load(Ordering::SeqCst) != g::RUNNING || p.status.load(Ordering::SeqCst) != p::RUNNING {
-        return count(&counters.refused[0]);
-    }
+    // If it is inside the runtime, whoever leaves that last sends the signal again.
+    current::set_refused(if current::locks() != 0 { SIGNAL as u32 } else { 0 });
+    let Some((p, gp)) = crate::preempt::can_preempt_m(m) else { return count(&counters.refused[0]) };
     let sp = context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
     if sp < gp.stack.lo + RED_ZONE || sp >= gp.stack.hi {
         return count(&counters.refused[1]);

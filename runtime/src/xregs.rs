@@ -1,21 +1,22 @@
 //! Vector registers of descheduled goroutines, off heap (Go's `xRegState`).
 //!
 //! ```text
-//! async_preempt saves into p.xregs.scratch ─ save ─► an XRegs of the G, which is scanned with its stack
+//! async_preempt saves into p.xregs.scratch ─ xreg_save ─► an XRegs of the G, which is scanned with its stack
 //!                                                         │ the G runs again, under whatever P
-//! async_preempt restores from p.xregs.cache ◄─ restore ───┘
-//! the next `save` on that P takes the area from p.xregs.cache for its own G: it is given back late
+//! async_preempt restores from p.xregs.cache ◄─ xreg_restore ───┘
+//! the next `xreg_save` on that P takes the area from p.xregs.cache for its own G: it is given back late
 //! ```
-//! What would break if `restore` gave the area back to the free list at once: another P could take it and write to it
+//! What would break if `xreg_restore` gave the area back to the free list at once: another P could take it and write to it
 //! before `async_preempt` has read it.
 //!
-//! Areas are all of one size, in a table whose pages are committed when first used, and never given back; a lock guards
-//! the list of free ones (rank: innermost).
+//! Areas are all of one size, in a table whose pages are committed when first used, and never given back. The free ones
+//! are a list: areas are taken off it under a lock (rank: innermost), on g0, and put on it without one, on the stack of
+//! the goroutine that was preempted, where there is no room for waiting.
 
 use crate::arch::async_preempt::XREGS_BYTES;
 use crate::g::G;
 use crate::p::P;
-use barrier_lint::{NoBarrierPtr, NotInHeap, nowritebarrierrec};
+use barrier_lint::{NoBarrierPtr, NotInHeap, SystemStack, nowritebarrierrec, systemstack};
 use core::cell::UnsafeCell;
 use gc_core::Scanner;
 use gc_core::sync::{AtomicPtr, Lock, MapError, Ordering, Table, Zeroed};
@@ -60,61 +61,73 @@ unsafe impl Sync for XRegs {}
 /// The areas of a scheduler.
 pub(crate) struct Areas {
     all: Table<XRegs>,
-    free: Lock<Free>,
+    /// The first free one.
+    free: AtomicPtr<XRegs>,
+    /// How many were ever used. Who holds the lock may take areas off the list.
+    used: Lock<usize>,
 }
-
-struct Free {
-    first: *mut XRegs,
-    /// Areas ever used.
-    used: usize,
-}
-
-// SAFETY: a list of areas, which live as long as the scheduler.
-unsafe impl Send for Free {}
 
 impl Areas {
     /// For `most` descheduled goroutines at once, and one area for each of `procs` Ps.
     pub(crate) fn new(most: usize, procs: usize) -> Result<Areas, MapError> {
-        let free = Lock::new(Free { first: core::ptr::null_mut(), used: 0 });
-        Ok(Areas { all: Table::new(most + procs)?, free })
+        let all = Table::new(most + procs)?;
+        Ok(Areas { all, free: AtomicPtr::new(core::ptr::null_mut()), used: Lock::new(0) })
     }
 
     /// Bytes that the areas take.
     pub(crate) fn bytes(&self) -> usize {
-        self.free.lock().used * size_of::<XRegs>()
+        *self.used.lock() * size_of::<XRegs>()
     }
 
+    /// A free area. On g0, as it may wait.
     #[nowritebarrierrec]
-    fn take(&self) -> *mut XRegs {
-        let mut free = self.free.lock();
-        // SAFETY: null, or a free area.
-        if let Some(area) = unsafe { free.first.as_ref() } {
-            free.first = area.next.get();
-            return core::ptr::from_ref(area).cast_mut();
+    fn take(&self, _on: &SystemStack) -> *mut XRegs {
+        let mut used = self.used.lock();
+        // Acquire: pairs with the Release in `give_back`, for the link.
+        let mut first = self.free.load(Ordering::Acquire);
+        // SAFETY: null, or an area, which lies in a table that is never freed.
+        while let Some(area) = unsafe { first.as_ref() } {
+            // Nobody else takes areas off, so `area` stays where it is, with the same link, unless others come before it.
+            match self.free.compare_exchange(first, area.next.get(), Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return first,
+                Err(now) => first = now,
+            }
         }
-        free.used += 1;
-        if free.used > self.all.len() {
+        *used += 1;
+        if *used > self.all.len() {
             gc_core::throw!("more than {} goroutines are descheduled by signals", self.all.len());
         }
-        core::ptr::from_ref(&self.all[free.used - 1]).cast_mut()
+        core::ptr::from_ref(&self.all[*used - 1]).cast_mut()
     }
 
+    /// Puts an area on the list. Never waits.
     #[nowritebarrierrec]
     fn give_back(&self, area: &XRegs) {
-        let mut free = self.free.lock();
-        // SAFETY: areas lie in a table that is never freed.
-        unsafe { area.next.set_no_write_barrier(free.first) };
-        free.first = core::ptr::from_ref(area).cast_mut();
+        let mut first = self.free.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: areas lie in a table that is never freed.
+            unsafe { area.next.set_no_write_barrier(first) };
+            let new = core::ptr::from_ref(area).cast_mut();
+            // Release: pairs with the Acquires in `take`, for the link.
+            match self.free.compare_exchange_weak(first, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
+        }
     }
 }
 
-/// Moves what `async_preempt` has saved from the scratch of `p` to an area of `gp`. On the goroutine's stack, in the
-/// runtime.
+/// Moves what `async_preempt` has saved from the scratch of `p` to an area of `gp`. On g0, where the M keeps its P: on
+/// the goroutine's stack the copy would be of whatever P it wakes up with (Go's `xRegSave`).
+#[systemstack]
 #[nowritebarrierrec]
-pub(crate) fn save(gp: &G, p: &P) {
+pub(crate) fn xreg_save(on: &SystemStack, gp: &G, p: &P) {
+    if !gp.xregs.load(Ordering::Relaxed).is_null() {
+        gc_core::throw!("a goroutine is descheduled that is so already");
+    }
     let mut area = p.xregs.cache.swap(core::ptr::null_mut(), Ordering::Relaxed);
     if area.is_null() {
-        area = gp.sched.xregs.take();
+        area = gp.sched.xregs.take(on);
     }
     // SAFETY: the area is this goroutine's alone, the scratch this P's, which this M holds.
     unsafe { core::ptr::copy_nonoverlapping(p.xregs.scratch.get(), (*area).bytes.get(), 1) };
@@ -125,7 +138,7 @@ pub(crate) fn save(gp: &G, p: &P) {
 /// Puts the area of `gp` where `async_preempt` restores from. On the goroutine's stack, in the runtime; until it has
 /// restored nothing else happens on this P.
 #[nowritebarrierrec]
-pub(crate) fn restore(gp: &G, p: &P) {
+pub(crate) fn xreg_restore(gp: &G, p: &P) {
     let area = gp.xregs.swap(core::ptr::null_mut(), Ordering::Relaxed);
     let old = p.xregs.cache.swap(area, Ordering::Relaxed);
     // SAFETY: null, or an area that nobody restores from any more, since this M holds the P.
@@ -139,7 +152,7 @@ pub(crate) fn restore(gp: &G, p: &P) {
 /// # Safety
 /// Nobody runs the goroutine meanwhile.
 pub(crate) unsafe fn scan(gp: &G, s: &mut Scanner<'_>) {
-    // Acquire: pairs with the Release in `save`.
+    // Acquire: pairs with the Release in `xreg_save`.
     let area = gp.xregs.load(Ordering::Acquire);
     if area.is_null() || gc_core::faults::active(gc_core::faults::Fault::XRegsUnscanned) {
         return;

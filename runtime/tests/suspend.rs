@@ -60,6 +60,15 @@ impl Drop for Storm {
 /// Runs `body` again and again on a goroutine of its own while the main goroutine collects, for a while and until
 /// `wanted` suspensions have hit it. Returns what came of the signals.
 fn under_collections(builder: tricolor::Builder, wanted: u64, body: impl Fn() + Send + 'static) -> gc::SuspendStats {
+    under_collections_until(builder, move |stats| stats.suspended >= wanted, body)
+}
+
+/// The same, until there was enough of something else.
+fn under_collections_until(
+    builder: tricolor::Builder,
+    enough: impl Fn(&gc::SuspendStats) -> bool + Send,
+    body: impl Fn() + Send + 'static,
+) -> gc::SuspendStats {
     run(builder, move || {
         let stop = Arc::new(AtomicBool::new(false));
         let over = stop.clone();
@@ -69,8 +78,8 @@ fn under_collections(builder: tricolor::Builder, wanted: u64, body: impl Fn() + 
             }
         });
         let begin = Instant::now();
-        while begin.elapsed() < Duration::from_millis(300) || gc::suspensions().suspended < wanted {
-            assert!(begin.elapsed() < Duration::from_secs(120), "hardly any suspension: {:?}", gc::suspensions());
+        while begin.elapsed() < Duration::from_millis(300) || !enough(&gc::suspensions()) {
+            assert!(begin.elapsed() < Duration::from_secs(120), "not enough of them: {:?}", gc::suspensions());
             black_box(node(0));
             gc::collect();
         }
@@ -113,7 +122,8 @@ fn with_suspending_off_it_does() {
 
 #[test]
 fn barriered_stores_begin_again() {
-    let stats = under_collections(watched(2), 100, || {
+    let enough = |stats: &gc::SuspendStats| stats.suspended >= 100 && stats.restarted > 0;
+    let stats = under_collections_until(watched(2), enough, || {
         let (a, b) = (node(1), node(2));
         for _ in 0..100_000 {
             a.next.set(Some(b));

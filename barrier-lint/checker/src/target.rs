@@ -24,6 +24,8 @@ struct Defaults {
     forbid: Vec<String>,
     stop: Vec<PathBuf>,
     allow: Vec<PathBuf>,
+    /// Stop lists for `--stack` alone, beside the others.
+    stack: Vec<PathBuf>,
 }
 
 /// A line of `cargo build --message-format=json`.
@@ -60,7 +62,9 @@ fn add_defaults(options: &mut Options, metadata: &Metadata) -> Result<(), Refusa
     let Some(table) = metadata.metadata.as_ref().and_then(|m| m.get(&section)) else { return Ok(()) };
     let defaults: Defaults = serde_json::from_value(table.clone())
         .map_err(|e| Refusal(format!("[workspace.metadata.{section}] in Cargo.toml: {e}")))?;
-    for (given, of_workspace) in [(&mut options.stop, defaults.stop), (&mut options.allow, defaults.allow)] {
+    let mut stop = defaults.stop;
+    stop.extend(if options.stack { defaults.stack } else { Vec::new() });
+    for (given, of_workspace) in [(&mut options.stop, stop), (&mut options.allow, defaults.allow)] {
         if given.is_empty() {
             given.extend(of_workspace.iter().map(|p| metadata.workspace_root.join(p)));
         }

@@ -45,7 +45,7 @@ struct Place {
     other_crate: &'static str,
 }
 
-const PLACES: [Place; 3] = [
+const PLACES: [Place; 5] = [
     Place {
         file: "runtime/src/proc/newm.rs",
         function: "startm",
@@ -63,6 +63,20 @@ const PLACES: [Place; 3] = [
         function: "greyobject",
         root: "gc_core::mark::grey::<impl gc_core::heap::Heap>::greyobject",
         other_crate: "crate",
+    },
+    // Called by assembly alone.
+    Place {
+        file: "runtime/src/preempt.rs",
+        function: "async_preempt2",
+        root: "tricolor::preempt::async_preempt2",
+        other_crate: "gc_core",
+    },
+    // All that the signal handler does on a thread of the runtime; the kernel alone calls the handler.
+    Place {
+        file: "runtime/src/suspend.rs",
+        function: "interrupted",
+        root: "tricolor::suspend::handler",
+        other_crate: "gc_core",
     },
 ];
 
@@ -133,6 +147,10 @@ fn planted(store: fn()) { store(); }"#,
         verdict: "BAD",
     },
 ];
+
+/// A frame that is larger than any budget.
+const LARGE: &str = "let large: core::mem::MaybeUninit<[u8; 4000]> = core::mem::MaybeUninit::uninit();
+    core::hint::black_box(&large);";
 
 /// A copy of the workspace's sources.
 struct Copy {
@@ -273,4 +291,24 @@ fn a_barrier_that_the_attributes_do_not_see_is_found_in_the_program() {
             assert!(chain.contains(place.file) && chain.contains("planted"), "{}: {chain}", plant.name);
         }
     }
+}
+
+#[test]
+fn a_planted_frame_breaks_the_budget_of_async_preempt2() {
+    if !is_long_tier() {
+        return;
+    }
+    let copy = Copy::new("planted-frame");
+    let place = PLACES.iter().find(|place| place.function == "async_preempt2").expect("a row of the table");
+    let check = || {
+        let stack = ["barrier-lint", "--package", "tricolor", "--example", "word_index", "--stack"];
+        copy.run(env!("CARGO_BIN_EXE_cargo-barrier-lint"), &stack)
+    };
+    copy.restore(place);
+    let (kept, report, says) = check();
+    assert!(kept && report.contains(&format!("OK {}: ", place.root)), "{report}{says}");
+    copy.plant(place, LARGE, "");
+    let (kept, report, says) = check();
+    assert!(!kept && report.contains(&format!("BAD {}: 4", place.root)), "{report}{says}");
+    println!("{report}");
 }

@@ -123,6 +123,8 @@ fn lint(workspace: &Workspace) -> Plan {
     // The same programs; their tables of unsafe points against their code.
     let ranges = [&WORD_INDEX[..], &harness[..5]].map(|program| [program, &["--ranges"]].concat());
     steps.extend(ranges.map(|arguments| Step::new(workspace.cargo(&arguments), Expect::Success)));
+    let budgets = [&WORD_INDEX[..], &["--stack"]].concat();
+    steps.push(Step::new(workspace.cargo(&budgets), Expect::Success));
     Ok(steps)
 }
 
