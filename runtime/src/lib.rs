@@ -31,6 +31,7 @@ extern crate self as tricolor;
 mod afterlife;
 mod arch;
 pub mod chan;
+mod conditions;
 mod config;
 mod deadlock;
 mod g;

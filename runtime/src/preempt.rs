@@ -24,7 +24,9 @@
 //! What would break if the count were not raised by the handler but by `async_preempt`: a second signal in between would
 //! suspend, or inject, in the middle of the first.
 
-use crate::arch::async_preempt::{Frame, STACK_BYTES, xsave_mode};
+use crate::arch::FIRST_FRAME;
+use crate::arch::async_preempt::{Frame, STACK_BYTES};
+use crate::conditions::{Known, Objects};
 use crate::g::{self, G};
 use crate::m::M;
 use crate::p::{self, P};
@@ -53,7 +55,7 @@ const ROOM: usize = STACK_BYTES + (16 << 10);
 /// How the processor saves vector registers; written once, at start.
 static XSAVE_MODE: AtomicU32 = AtomicU32::new(0);
 
-/// The program's own text; 0 while nothing may be descheduled.
+/// The program's own text; zeros while nothing may be descheduled (`conditions`).
 static TEXT: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 
 /// `async_preempt`, from its first instruction to its end.
@@ -91,26 +93,27 @@ core::arch::global_asm!(
 unsafe extern "C" {
     fn async_preempt();
     static async_preempt_end: u8;
-    // From the linker.
-    static __executable_start: u8;
-    static etext: u8;
 }
 
-/// Finds out whether goroutines can be descheduled here; if not, says why in one line.
-pub(crate) fn init(sched: &Sched) {
-    if !sched.settings.async_preempt {
-        return;
-    }
-    match xsave_mode() {
-        Ok(mode) => {
-            XSAVE_MODE.store(mode, Ordering::SeqCst);
-            OWN[0].store(async_preempt as *const () as usize, Ordering::SeqCst);
-            OWN[1].store((&raw const async_preempt_end).addr(), Ordering::SeqCst);
-            LIBC.store(libc::getpid as *const () as usize, Ordering::SeqCst);
-            TEXT[0].store((&raw const __executable_start).addr(), Ordering::SeqCst);
-            TEXT[1].store((&raw const etext).addr(), Ordering::SeqCst);
+/// `async_preempt`, from its first instruction to its end.
+pub(crate) fn own_text() -> core::ops::Range<usize> {
+    async_preempt as *const () as usize..(&raw const async_preempt_end).addr()
+}
+
+/// Before the first M starts: what the handler must know, or that nobody is descheduled.
+pub(crate) fn init(known: Option<Known>) {
+    let set = |range: &[AtomicUsize; 2], [lo, hi]: [usize; 2]| {
+        range[0].store(lo, Ordering::SeqCst);
+        range[1].store(hi, Ordering::SeqCst);
+    };
+    match known {
+        Some(Known { xsave_mode, objects: Objects { text: Some(text), libc: Some(libc) } }) => {
+            XSAVE_MODE.store(xsave_mode, Ordering::SeqCst);
+            set(&OWN, [own_text().start, own_text().end]);
+            LIBC.store(libc, Ordering::SeqCst);
+            set(&TEXT, text);
         }
-        Err(why) => eprintln!("tricolor: time slices end at safepoints only: {why}"),
+        _ => set(&TEXT, [0, 0]),
     }
 }
 
@@ -197,22 +200,24 @@ fn frames_in_text(gp: &G, sp: usize, mut frame: usize) -> bool {
             return false;
         }
     }
-    // `gostart` has put zeros at the end.
-    while frame != 0 {
+    // Up to the frame of the goroutine's first function: a chain that does not come there is none.
+    loop {
         if frame < sp || !frame.is_multiple_of(8) || frame + 16 > gp.stack.hi {
             return false;
         }
         // SAFETY: as above.
         let (next, back) = unsafe { (stack_word(frame), stack_word(frame + 8)) };
-        if back == 0 {
+        if !in_text(back) {
+            return false;
+        }
+        if frame == gp.stack.hi - FIRST_FRAME {
             return true;
         }
-        if !in_text(back) || (next != 0 && next <= frame) {
+        if next <= frame {
             return false;
         }
         frame = next;
     }
-    true
 }
 
 /// Whether a word may be an address in another library's text: near the libc that this program uses.

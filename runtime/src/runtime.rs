@@ -5,6 +5,7 @@
 //! At the end the world is stopped for good: Ms at a door end, Ms in blocking calls end when they come back. The
 //! heap, the stacks and the tables are leaked on purpose: handles and threads may still point there.
 
+use crate::arch::keeps_frame_pointers;
 use crate::config::Settings;
 use crate::join::Join;
 use crate::m::M;
@@ -112,7 +113,9 @@ impl Builder {
 
     /// Whether goroutines that come to no safepoint are interrupted by a signal (SIGURG): suspended for a collection, and
     /// descheduled at the end of a time slice, so that a loop without calls holds up nobody. Default: on, where the machine
-    /// is known (Linux on x86_64). Source: Go's asynchronous preemption (proposal 24543).
+    /// is known (Linux on x86_64). Descheduling needs a program that is built with `-C force-frame-pointers=yes`; where
+    /// that or something else is missing, one line on standard error says so. Source: Go's asynchronous preemption
+    /// (proposal 24543).
     pub fn async_preempt(mut self, on: bool) -> Builder {
         self.settings.async_preempt = on;
         self
@@ -197,7 +200,11 @@ pub(crate) struct MainPtr(*const ());
 // SAFETY: one goroutine uses it while the entering thread sleeps.
 unsafe impl Send for MainPtr {}
 
-fn enter<R: Send, F: FnOnce() -> R + Send>(settings: Settings, f: F) -> Result<Result<R, Box<dyn Any + Send>>, String> {
+fn enter<R: Send, F: FnOnce() -> R + Send>(
+    mut settings: Settings,
+    f: F,
+) -> Result<Result<R, Box<dyn Any + Send>>, String> {
+    let known = crate::conditions::check(&mut settings, keeps_frame_pointers::<F>())?;
     let sched = Sched::new(settings).map_err(|e| e.to_string())?;
     let sched: &'static Sched = Box::leak(Box::new(sched));
     let s = &sched.settings;
@@ -219,7 +226,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(settings: Settings, f: F) -> Result<R
     crate::panic::install_hook();
     crate::signal::install(sched);
     crate::suspend::install(&sched.settings);
-    crate::preempt::init(sched);
+    crate::preempt::init(known);
 
     let main = Main { f: UnsafeCell::new(Some(f)), out: UnsafeCell::new(None) };
     *sched.boot.lock() = Some(Boot { main: MainPtr((&raw const main).cast()), entry: main_entry::<F, R> });

@@ -4,7 +4,7 @@
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use x86_64::{frame_pointer, init_stack, spill_and_call, switch};
+pub(crate) use x86_64::{FIRST_FRAME, frame_pointer, init_stack, keeps_frame_pointers, spill_and_call, switch};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[path = "async_preempt/x86_64.rs"]

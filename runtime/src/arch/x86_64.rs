@@ -91,6 +91,9 @@ unsafe extern "sysv64" fn gostart() {
 /// Words that [`init_stack`] writes: two zeros above, rip, six registers.
 const INITIAL_WORDS: usize = 9;
 
+/// Where the frame of a goroutine's first function is, if it has a frame pointer: bytes below the top.
+pub(crate) const FIRST_FRAME: usize = 32;
+
 /// Makes the stack ending at `top` a suspended context that calls `entry`; returns its saved sp.
 ///
 /// # Safety
@@ -163,4 +166,45 @@ pub(crate) unsafe extern "sysv64" fn spill_and_call(
 /// Where the saved frame pointer of a context suspended at `sp` lies (the start of its frame-pointer chain).
 pub(crate) fn frame_pointer(sp: usize) -> usize {
     sp + 5 * size_of::<usize>()
+}
+
+/// Whether the crate in which this is instantiated was built with frame pointers, in functions that call nobody, too.
+/// `T` is a type of that crate: otherwise another crate's instance might do.
+#[inline(never)]
+pub(crate) fn keeps_frame_pointers<T>() -> bool {
+    let here: usize;
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("mov {}, rbp", out(reg) here, options(nomem, nostack, preserves_flags)) };
+    let (above, back) = innermost_frame::<T>();
+    let start = keeps_frame_pointers::<T> as *const () as usize;
+    // In some hundred bytes of code.
+    above == here && (start..start + 1024).contains(&back)
+}
+
+/// The two words of this function's frame: the frame pointer of its caller, and the way back there; zeros if it has none.
+/// It does not branch: compilers make frames late where some ways through a function need none (there the way back is on
+/// top of the stack, which the handler looks at, too).
+#[inline(never)]
+fn innermost_frame<T>() -> (usize, usize) {
+    let (above, back): (usize, usize);
+    // SAFETY: reads registers, and two words of this thread's stack if the frame pointer points just above its sp.
+    unsafe {
+        core::arch::asm!(
+            "xor {above:e}, {above:e}",
+            "mov {back}, rbp",
+            "sub {back}, rsp",
+            "cmp {back}, 256",
+            "mov {back}, 0",
+            "ja 2f",
+            "test bpl, 7",
+            "jnz 2f",
+            "mov {above}, qword ptr [rbp]",
+            "mov {back}, qword ptr [rbp + 8]",
+            "2:",
+            above = out(reg) above,
+            back = out(reg) back,
+            options(nostack, readonly),
+        );
+    }
+    (above, back)
 }

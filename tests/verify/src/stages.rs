@@ -3,6 +3,8 @@
 //! A new stage is a row of [`STAGES`] and a function that gives its steps. An integration test that should show as a
 //! stage of its own also stands in [`CLAIMED`].
 
+use std::path::Path;
+
 use crate::stage::{Plan, Stage, Step, Tier};
 use crate::verdict::Expect;
 use crate::workspace::Workspace;
@@ -40,6 +42,11 @@ const WORD_INDEX: [&str; 5] = ["lint-barriers", "--package", "tricolor", "--exam
 
 /// What the crate in `tests/outside` prints when everything in it worked.
 const OUTSIDE_SAYS: &str = "outside: 42 from a goroutine, nodes 1 2 after a collection";
+
+/// What another program there prints, built as the workspace is, and without frame pointers.
+const WITH_FRAME_POINTERS: &str = "outside: with frame pointers, time slices end in loops without calls";
+const WITHOUT_FRAME_POINTERS: &str =
+    "outside: without frame pointers, stops end in loops without calls, time slices do not";
 
 const fn stage(name: &'static str, about: &'static str, tier: Tier, plan: fn(&Workspace) -> Plan) -> Stage {
     Stage { name, about, tier, plan }
@@ -105,10 +112,20 @@ fn twins(workspace: &Workspace) -> Plan {
 }
 
 fn outside(workspace: &Workspace) -> Plan {
-    let mut command = workspace.cargo(&["run", "--quiet", "--manifest-path", "tests/outside/Cargo.toml"]);
-    // The same flags and profile, so the same folder: what both need is built once.
-    command.arg("--target-dir").arg(&workspace.target);
-    Ok(vec![Step::new(command, Expect::Line(OUTSIDE_SAYS))])
+    let run = |target: &Path, bin: &[&str]| {
+        let mut command = workspace.cargo(&["run", "--quiet", "--manifest-path", "tests/outside/Cargo.toml"]);
+        command.arg("--target-dir").arg(target).args(bin);
+        command
+    };
+    // The same flags and profile as the workspace, so the same folder: what both need is built once.
+    let here = &workspace.target;
+    let with = run(here, &["--bin", "signals", "--", "with"]);
+    let without = run(&here.join("outside"), &["--bin", "signals", "--", "without"]);
+    Ok(vec![
+        Step::new(run(here, &[]), Expect::Line(OUTSIDE_SAYS)),
+        Step::new(with, Expect::Line(WITH_FRAME_POINTERS)),
+        Step::new(without, Expect::Line(WITHOUT_FRAME_POINTERS)).env("RUSTFLAGS", "-Cforce-frame-pointers=no"),
+    ])
 }
 
 fn models(workspace: &Workspace) -> Plan {
