@@ -170,6 +170,7 @@ pub(crate) fn frame_pointer(sp: usize) -> usize {
 
 /// Whether the crate in which this is instantiated was built with frame pointers, in functions that call nobody, too.
 /// `T` is a type of that crate: otherwise another crate's instance might do.
+#[allow(clippy::extra_unused_type_parameters)] // it says where this is compiled
 #[inline(never)]
 pub(crate) fn keeps_frame_pointers<T>() -> bool {
     let here: usize;
@@ -184,6 +185,7 @@ pub(crate) fn keeps_frame_pointers<T>() -> bool {
 /// The two words of this function's frame: the frame pointer of its caller, and the way back there; zeros if it has none.
 /// It does not branch: compilers make frames late where some ways through a function need none (there the way back is on
 /// top of the stack, which the handler looks at, too).
+#[allow(clippy::extra_unused_type_parameters)]
 #[inline(never)]
 fn innermost_frame<T>() -> (usize, usize) {
     let (above, back): (usize, usize);
