@@ -23,6 +23,7 @@ pub const STAGES: &[Stage] = &[
     stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
     stage("lint-lto", "the same for the shipped profile, and with link-time optimisation", Tier::Long, lint_lto),
     stage("preempt-asm", "async_preempt keeps every register, on each architecture", Tier::Commit, preempt_asm),
+    stage("gdb", "what gdb shows of goroutines that signals have stopped", Tier::Commit, gdb),
     stage("main-job", "word_index agrees with a single-threaded program", Tier::Commit, main_job),
     stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
     stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri),
@@ -30,7 +31,7 @@ pub const STAGES: &[Stage] = &[
 ];
 
 /// Integration tests that are stages of their own.
-const CLAIMED: &[&str] = &["compile_fail", "implied", "word_index", "oracle", "async_preempt"];
+const CLAIMED: &[&str] = &["compile_fail", "implied", "word_index", "oracle", "async_preempt", "gdb"];
 
 /// Sets the flags that `cargo models` sets; the two share a target folder.
 const LOOM: &str = "build.rustflags=[\"--cfg=loom\"]";
@@ -158,6 +159,12 @@ fn preempt_asm(workspace: &Workspace) -> Plan {
         Step::new(mkpreempt("--harness"), Expect::Summary),
         workspace.tests_named(&["async_preempt"])?,
     ])
+}
+
+fn gdb(workspace: &Workspace) -> Plan {
+    let probe = workspace.command("gdb", &["-nx", "-batch", "-return-child-result", "-ex", "run", "--args", "true"]);
+    workspace.needs(probe, "gdb, with the right to trace,")?;
+    Ok(vec![workspace.tests_named(&["gdb"])?])
 }
 
 fn main_job(workspace: &Workspace) -> Plan {
