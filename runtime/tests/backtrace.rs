@@ -80,7 +80,9 @@ extern "C" fn trap(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::
 fn trapped() {
     // SAFETY: sets a flag, which has `trap` called from here on.
     unsafe { std::arch::asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
-    while !END.load(Ordering::Relaxed) {}
+    while !END.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
 }
 
 /// Step by step, from the first instruction of `async_preempt` into `async_preempt2`.

@@ -12,7 +12,9 @@ static END: AtomicBool = AtomicBool::new(false);
 
 #[inline(never)]
 fn the_loop() {
-    while !END.load(Ordering::Relaxed) {}
+    while !END.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
 }
 
 #[inline(never)]
