@@ -2,8 +2,8 @@
 //!
 //! Called under the scheduler lock by an M that is about to sleep: if every M sleeps, none is in a blocking call and
 //! nobody is about to be woken (an M leaves the idle list under this lock), so no goroutine can ever run again.
-//! A timer in a heap is somebody who will be woken. The M that watches over timers sleeps as well, and if there are none
-//! any more it may do so for long: then it counts as asleep.
+//! A timer in a heap is somebody who will be woken, and so is who waits for a file. The M that watches over them sleeps as
+//! well, and if there are none any more it may do so for long: then it counts as asleep.
 //! Threads that the runtime does not know could still send; as in Go they do not count.
 
 use crate::arch;
@@ -26,6 +26,7 @@ pub(crate) fn checkdead(sched: &Sched, global: &mut Global) {
     if i64::from(global.nmidle) + i64::from(global.nmidlelocked) + watcher < i64::from(global.mcount)
         || sched.exiting.load(Ordering::SeqCst)
         || earliest(sched) != NEVER
+        || sched.netpoll.any_waiters()
     {
         return;
     }

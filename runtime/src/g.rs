@@ -53,10 +53,11 @@ pub(crate) enum WaitReason {
     Afterlife,
     Suspended,
     Sleep,
+    Io,
 }
 
 impl WaitReason {
-    const NAMES: [&'static str; 12] = [
+    const NAMES: [&'static str; 13] = [
         "",
         "join",
         "chan send",
@@ -69,6 +70,7 @@ impl WaitReason {
         "nothing to drop",
         "suspended",
         "sleep",
+        "IO wait",
     ];
 
     pub(crate) fn name(byte: u8) -> &'static str {
@@ -108,6 +110,8 @@ pub(crate) struct G {
     pub(crate) panics: GcCell<Option<Gc<Conservative<Snapshot>>>>,
     /// Lock to give back once this G is parked; inside an object that the parked frame points to.
     pub(crate) wait_lock: AtomicPtr<RawLock>,
+    /// Word to go into once this G is parked (`park_in`).
+    pub(crate) wait_word: AtomicPtr<AtomicPtr<G>>,
     pub(crate) wait_reason: AtomicU8,
     pub(crate) wait_since: AtomicU64,
     /// The caller's work of `at_safepoint`: a `&mut dyn FnMut()` in a frame of this stack.
@@ -154,6 +158,7 @@ impl G {
             start: GcCell::new(None),
             panics: GcCell::new(None),
             wait_lock: AtomicPtr::new(core::ptr::null_mut()),
+            wait_word: AtomicPtr::new(core::ptr::null_mut()),
             wait_reason: AtomicU8::new(WaitReason::None as u8),
             wait_since: AtomicU64::new(0),
             work: AtomicPtr::new(core::ptr::null_mut()),

@@ -21,7 +21,8 @@
 //! | switch | `arch` | from stack to stack |
 //! | stop the world | `stw` | stops, doors, `for_each_p` |
 //! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
-//! | time | [`time`], `netpoll` | timers on each P; the M that sleeps until one is due |
+//! | time | [`time`] | timers on each P |
+//! | sockets | [`net`], `netpoll` | who waits for a file; the M that sleeps until one is ready, or a timer due |
 //! | blocking calls | `syscall`, `sysmon` | giving the P away and getting one back |
 //! | world | `world` | what the collector asks of the scheduler |
 #![deny(missing_docs)]
@@ -38,6 +39,7 @@ mod g;
 pub mod gc;
 mod join;
 mod m;
+pub mod net;
 mod netpoll;
 mod p;
 mod panic;

@@ -164,7 +164,8 @@ impl Builder {
     /// 3. **Std locks.** No guard of a std lock (`Mutex`, `RwLock`, `stdout().lock()`) is held across a safepoint.
     ///
     /// Safepoints, at which a goroutine may change threads, are: allocation in the collected heap, channel and lock
-    /// operations, `spawn`, `join`, `blocking`, `yield_now`, `poll`, `gc::collect`, and what waits for time ([`time`](crate::time)).
+    /// operations, `spawn`, `join`, `blocking`, `yield_now`, `poll`, `gc::collect`, and all of
+    /// [`time`](crate::time) and [`net`](crate::net).
     ///
     /// Signals: a handler of the program's own on a goroutine's thread neither uses the runtime nor lasts (the thread is
     /// not suspended while it runs), and nobody changes the signal mask of such a thread or uses SIGURG for himself.

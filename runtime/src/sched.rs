@@ -77,8 +77,11 @@ pub(crate) struct Sched {
     /// Ms that look for work.
     pub(crate) nmspinning: AtomicU32,
 
-    /// The M that sleeps until the next timer.
+    /// The M that sleeps until the next timer, or until a file is ready.
     pub(crate) watch: crate::netpoll::watch::Watch,
+
+    /// What the kernel tells of files.
+    pub(crate) netpoll: crate::netpoll::Netpoll,
 
     /// Where their vector registers are.
     pub(crate) xregs: crate::xregs::Areas,
@@ -166,6 +169,7 @@ impl Sched {
             npidle: AtomicU32::new(0),
             nmspinning: AtomicU32::new(0),
             watch: crate::netpoll::watch::Watch::new(),
+            netpoll: crate::netpoll::Netpoll::new(),
             xregs: crate::xregs::Areas::new(MAX_MS, MAX_PS + SPARES)?,
             nkept: AtomicU32::new(0),
             most_kept: AtomicU32::new(crate::preempt::MOST_KEPT),

@@ -265,7 +265,7 @@ pub(crate) fn wake_for_the_end(sched: &'static Sched) {
             m.park.wakeup();
         }
     }
-    sched.watch.wake();
+    sched.watch.wake(sched);
     for p in sched.ps() {
         // SAFETY: null or an entry of `allms`.
         if let Some(m) = unsafe { p.stop_waiter.get().as_ref() } {

@@ -47,6 +47,7 @@ pub(crate) fn sysmon(sched: &'static Sched) {
             // The M finds no goroutine, and gives memory back before it sleeps again.
             wakep(sched);
         }
+        crate::netpoll::look_if_late(sched, nanotime());
         lend_if_stuck(sched, nanotime());
         if retake(sched, nanotime()) > 0 {
             idle = 0;

@@ -1,4 +1,5 @@
-//! The watcher: at most one idle M sleeps until the next timer is due, for all; the others sleep until they are called.
+//! The watcher: at most one idle M sleeps until the next timer is due or a file is ready, for all; the others sleep until
+//! they are called. It sleeps in `netpoll`, or on its note while there is no epoll.
 //!
 //! ```text
 //! until  0        nobody watches
@@ -15,6 +16,8 @@
 //! they are; if no P is idle, whoever has one is about to look anyway, or will watch when it goes idle, since the word has
 //! become 0 before the watcher looked for a P.
 
+use super::netpoll;
+use crate::proc::glist::GList;
 use crate::proc::newm::wakep;
 use crate::sched::Sched;
 use crate::time::nanotime;
@@ -56,32 +59,45 @@ impl Watch {
             }
             // Lowered, so that the next one who comes does not wake it again.
             if self.until.compare_exchange(until, when, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                return self.note.wakeup();
+                return self.rouse(sched);
             }
         }
     }
 
-    /// Wakes the watcher. May run without a P.
+    /// Wakes the watcher, wherever it sleeps. May run without a P.
     #[nowritebarrierrec]
-    pub(crate) fn wake(&self) {
+    pub(crate) fn wake(&self, sched: &Sched) {
         if self.watched() {
+            self.note.wakeup();
+            self.rouse(sched);
+        }
+    }
+
+    /// If the epoll is made just now, this may miss a watcher that takes the other place to sleep; who makes it calls `wake`.
+    #[nowritebarrierrec]
+    fn rouse(&self, sched: &Sched) {
+        if sched.netpoll.is_open() {
+            sched.netpoll.wake();
+        } else {
             self.note.wakeup();
         }
     }
 }
 
-/// Sleeps as the watcher, if there is something to wait for and nobody else does. True: it has, and something may be due.
-/// Runs without a P.
+/// Sleeps as the watcher, if there is something to wait for and nobody else does. `Some`: it has, timers may be due, and
+/// these goroutines wait no longer. Runs without a P.
 #[nowritebarrierrec]
-pub(crate) fn watch(sched: &'static Sched) -> bool {
+pub(crate) fn watch(sched: &'static Sched) -> Option<GList> {
     let this = &sched.watch;
     let first = earliest(sched);
-    if first == NEVER {
-        return false;
+    if first == NEVER && !sched.netpoll.any_waiters() {
+        return None;
     }
     if this.until.compare_exchange(NOBODY, STARTING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-        this.no_later_than(sched, first);
-        return false;
+        if first != NEVER {
+            this.no_later_than(sched, first);
+        }
+        return None;
     }
     // Before anybody can see that it sleeps.
     this.note.clear();
@@ -95,9 +111,18 @@ pub(crate) fn watch(sched: &'static Sched) -> bool {
         until = now;
     }
     let now = nanotime();
-    if until > now && !sched.exiting.load(Ordering::SeqCst) {
-        this.note.sleep_for(Duration::from_nanos(until - now));
+    let mut list = GList::new();
+    let delay = match until {
+        _ if sched.exiting.load(Ordering::SeqCst) => 0,
+        NEVER => NEVER,
+        _ if until > now => until - now,
+        _ => 0,
+    };
+    if sched.netpoll.is_open() {
+        list = netpoll(sched, delay);
+    } else if delay != 0 {
+        this.note.sleep_for(Duration::from_nanos(delay));
     }
     this.until.store(NOBODY, Ordering::SeqCst);
-    true
+    Some(list)
 }

@@ -6,12 +6,12 @@
 
 use super::newm::{this_m, wakep};
 use super::runq::runqput;
-use super::schedule::{dropg, gosched_m, mcall, mcall_at, pause_m, preempt_m};
+use super::schedule::{dropg, gosched_m, mcall, mcall_at, pause_m, preempt_m, run_on};
 use crate::g::{self, G, WaitReason, getg};
 use crate::m::{M, getm};
 use crate::sched::Sched;
 use gc_core::sync::current::{self, Region};
-use gc_core::sync::{Ordering, RawLock};
+use gc_core::sync::{AtomicPtr, Ordering, RawLock};
 
 /// Parks the goroutine until `ready`, and gives `lock` back once its stack is at rest.
 ///
@@ -19,11 +19,7 @@ use gc_core::sync::{Ordering, RawLock};
 pub(crate) fn park(gp: &'static G, lock: &RawLock, reason: WaitReason) {
     if std::thread::panicking() {
         lock.unlock();
-        gc_core::throw!(
-            "goroutine {} would block ({}) while a panic unwinds its stack: a Drop may not wait",
-            gp.id.load(Ordering::Relaxed),
-            WaitReason::name(reason as u8)
-        );
+        may_not_wait(gp, reason);
     }
     clear_panics(gp);
     gp.set_wait(reason);
@@ -31,6 +27,15 @@ pub(crate) fn park(gp: &'static G, lock: &RawLock, reason: WaitReason) {
     // The lock is not held any more when this goroutine continues, so its part of the count is not taken along.
     // SAFETY: a goroutine, by `gp`; `park_m` makes it Waiting before it gives the lock back.
     unsafe { mcall_at(gp, park_m, current::locks() - 1) }
+}
+
+#[cold]
+fn may_not_wait(gp: &G, reason: WaitReason) -> ! {
+    gc_core::throw!(
+        "goroutine {} would block ({}) while a panic unwinds its stack: a Drop may not wait",
+        gp.id.load(Ordering::Relaxed),
+        WaitReason::name(reason as u8)
+    )
 }
 
 /// g0 part of `park`.
@@ -42,6 +47,40 @@ unsafe extern "C" fn park_m(sched: &'static Sched, m: &'static M, gp: &'static G
     // SAFETY: `park` stored it; the object that holds it is alive, since the parked stack points to it.
     unsafe { (*lock).unlock() };
     core::ptr::null()
+}
+
+/// What is in the word of [`park_in`] until the goroutine is; no G is at this address.
+pub(crate) const WAIT: *mut G = core::ptr::without_provenance_mut(2);
+
+/// Parks the goroutine until whoever finds it in `word` readies it. It goes in there, in the place of [`WAIT`], when its stack
+/// is at rest; if something else is there by then, it does not park.
+///
+/// What would break if it went in before: it would be readied while it still runs.
+pub(crate) fn park_in(gp: &'static G, word: &AtomicPtr<G>, reason: WaitReason) {
+    if std::thread::panicking() {
+        may_not_wait(gp, reason);
+    }
+    clear_panics(gp);
+    gp.set_wait(reason);
+    gp.wait_word.store(core::ptr::from_ref(word).cast_mut(), Ordering::Relaxed);
+    // SAFETY: a goroutine, by `gp`; `park_in_m` makes it Waiting before anybody can find it.
+    unsafe { mcall(gp, park_in_m) }
+}
+
+/// g0 part of `park_in`.
+unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+    let _ = sched;
+    gp.casgstatus(g::RUNNING, g::WAITING);
+    dropg(m, gp);
+    let word = gp.wait_word.swap(core::ptr::null_mut(), Ordering::Relaxed);
+    let at = core::ptr::from_ref(gp).cast_mut();
+    // SAFETY: `park_in` stored it; its caller's frame, or what that waits for, keeps it until the goroutine continues.
+    if unsafe { (*word).compare_exchange(WAIT, at, Ordering::SeqCst, Ordering::SeqCst) }.is_ok() {
+        return core::ptr::null();
+    }
+    run_on(m, gp);
+    gp.casgstatus(g::WAITING, g::RUNNING);
+    gp
 }
 
 /// Makes a parked goroutine runnable: next on this P, or on the global queue where this thread has none.

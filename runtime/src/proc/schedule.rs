@@ -13,6 +13,7 @@
 //! queues once more, after it has said so. What would break without that second look: work submitted between the
 //! first look and the decrement would wait for nobody.
 
+use super::glist::injectglist;
 use super::locked::{startlockedm, stoplockedm};
 use super::newm::{acquirep, releasep, startm, stopm, wakep};
 use super::runq::{demote_next, globrunqget, runqget, runqsteal};
@@ -124,7 +125,7 @@ fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) 
 }
 
 /// Ties `gp` and `m`.
-fn run_on(m: &'static M, gp: &'static G) {
+pub(crate) fn run_on(m: &'static M, gp: &'static G) {
     // SAFETY: `allgs` keeps every G, `allms` every M.
     unsafe {
         m.curg.set_no_write_barrier(core::ptr::from_ref(gp).cast_mut());
@@ -259,9 +260,7 @@ fn rest(sched: &'static Sched, m: &'static M) -> bool {
             return come_back(sched, m, p);
         }
     }
-    if !crate::netpoll::watch::watch(sched) {
-        return stopm(sched, m);
-    }
+    let Some(list) = crate::netpoll::watch::watch(sched) else { return stopm(sched, m) };
     if sched.exiting.load(Ordering::SeqCst) {
         return false;
     }
@@ -269,8 +268,17 @@ fn rest(sched: &'static Sched, m: &'static M) -> bool {
     let p = sched.pidleget(&mut global);
     unlock(global);
     match p {
-        Some(p) => come_back(sched, m, p),
-        None => stopm(sched, m),
+        Some(p) => {
+            if !come_back(sched, m, p) {
+                return false;
+            }
+            injectglist(sched, list);
+            true
+        }
+        None => {
+            injectglist(sched, list);
+            stopm(sched, m)
+        }
     }
 }
 
@@ -306,6 +314,11 @@ fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Opti
         if let Some(gp) = globrunqget(sched, &mut global, p, 0) {
             return Some((gp, false));
         }
+    }
+    if crate::netpoll::look(sched)
+        && let Some((gp, _)) = runqget(p)
+    {
+        return Some((gp, false));
     }
     let busy = sched.procs as u32 - sched.npidle.load(Ordering::SeqCst).min(sched.procs as u32);
     if m.spinning.load(Ordering::Relaxed) || 2 * sched.nmspinning.load(Ordering::SeqCst) < busy {

@@ -30,14 +30,15 @@
 //! makes sure that who watches does not sleep longer. A timer is only ever armed by a goroutine that goes on to park, or
 //! whose P passes by `find_runnable` if it does not get there; so it is enough that an M which has found something to run
 //! sees to it that the timers of its P are watched (`ensure_watched`), and whoever makes a P idle. What would break without:
-//! a timer armed on a busy P would wait for that P while others are idle.
+//! a timer armed on a busy P would wait for that P while others are idle. If nobody watches at all, it wakes an M as well: it
+//! may have been the one that watched, for others' timers.
 
 use super::clock::nanotime;
 use super::heap::{Entry, TimerHeap};
 use crate::g::{G, WaitReason};
 use crate::p::P;
 use crate::proc::glist::{GList, injectglist};
-use crate::proc::newm::this_m;
+use crate::proc::newm::{this_m, wakep};
 use crate::proc::park::park;
 use crate::sched::{SPARES, Sched};
 use barrier_lint::nowritebarrierrec;
@@ -257,18 +258,23 @@ pub(super) fn count(sched: &Sched) -> usize {
     sched.ps().map(len).sum()
 }
 
-/// Sees to it that somebody wakes in time for the timers of `p`, which this M is about to leave to themselves. May run
-/// without a P.
+/// Sees to it that somebody wakes in time for the timers of `p`, which this M is about to leave to themselves; and for those
+/// of the others, which this M may have watched before it found something to run. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn ensure_watched(sched: &'static Sched, p: &P) {
     let next = p.timers.next();
     if next != NEVER {
         sched.watch.no_later_than(sched, next);
+    } else if sched.npidle.load(Ordering::SeqCst) != 0
+        && !sched.watch.watched()
+        && (sched.netpoll.any_waiters() || earliest(sched) != NEVER)
+    {
+        wakep(sched);
     }
 }
 
 /// Moves all timers of `from`, which nobody will hold any more, to `to`. With the world stopped, or holding both.
-#[expect(dead_code, reason = "for a P that goes away for good")]
+#[cfg_attr(not(test), expect(dead_code, reason = "for a P that goes away for good"))]
 pub(crate) fn take_over(from: &P, to: &P) {
     let (from, to) = (&from.timers, &to.timers);
     loop {
@@ -287,5 +293,39 @@ pub(crate) fn take_over(from: &P, to: &P) {
         unsafe { to.insert(&*entry.timer, entry.when) };
         to.lock.unlock();
         from.lock.unlock();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn nobody(_: &Timer) -> Option<&'static G> {
+        None
+    }
+
+    #[test]
+    fn timers_of_a_p_that_goes_away() {
+        let (from, to) = (P::zeroed(), P::zeroed());
+        let timers: Vec<Timer> = (0..100).map(|_| Timer::new(nobody)).collect();
+        let arm = |p: &P, timer: &Timer, when| {
+            p.timers.lock.lock();
+            // SAFETY: locked; `timers` stays where it is.
+            unsafe { p.timers.insert(timer, when) };
+            p.timers.lock.unlock();
+        };
+        for (i, timer) in timers.iter().enumerate() {
+            // Even ones are at home already.
+            arm(if i % 2 == 0 { &to } else { &from }, timer, 1_000 - i as u64);
+        }
+        assert_eq!((from.timers.next(), to.timers.next()), (901, 902));
+        take_over(&from, &to);
+        assert_eq!((from.timers.next(), to.timers.next()), (NEVER, 901));
+        // Each is stopped where it is now.
+        for (i, timer) in timers.iter().enumerate().rev() {
+            assert_eq!(to.timers.next(), 1_000 - i as u64);
+            timer.stop();
+        }
+        assert_eq!(to.timers.next(), NEVER);
     }
 }

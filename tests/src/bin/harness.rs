@@ -55,8 +55,40 @@ fn everything() -> usize {
     time::sleep(MS);
     time::interval(MS).tick();
     let late = time::timeout(MS, || time::sleep(2 * MS)).is_err();
+    let echoed = sockets(MS).is_ok();
     let weak = tricolor::Weak::new(first);
     gc::collect();
     let got = got + usize::from(weak.upgrade().is_some());
-    got + usize::from(sent) + usize::from(late) + total.with(|t| *t)
+    got + usize::from(sent) + usize::from(late) + usize::from(echoed) + total.with(|t| *t)
+}
+
+/// A byte there and back over each kind of socket.
+#[cfg(not(loom))]
+fn sockets(limit: tricolor::time::Duration) -> std::io::Result<()> {
+    use std::io::{Read, Write};
+    use tricolor::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
+
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let addr = listener.local_addr()?;
+    let server = tricolor::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        stream.write_all(&byte)
+    });
+    let mut stream = TcpStream::connect(addr)?;
+    stream.write_all(b"x")?;
+    stream.read_exact(&mut [0])?;
+    stream.set_read_timeout(Some(limit))?;
+    let _end_or_limit = stream.read(&mut [0]);
+    server.join().unwrap_or(Ok(()))?;
+
+    let (mut near, mut far) = UnixStream::pair()?;
+    near.write_all(b"y")?;
+    far.read_exact(&mut [0])?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.send_to(b"z", socket.local_addr()?)?;
+    socket.recv_from(&mut [0])?;
+    socket.close();
+    Ok(())
 }
