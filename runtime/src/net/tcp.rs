@@ -8,6 +8,9 @@ use socket2::{Domain, Protocol, SockRef, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 
+/// Most connections that wait to be accepted, if the kernel allows as many.
+const BACKLOG: libc::c_int = 4096;
+
 /// A socket that listens, as [`std::net::TcpListener`]: see [the module](super).
 pub struct TcpListener(Socket<std::net::TcpListener>);
 
@@ -22,13 +25,19 @@ stream!(TcpStream);
 impl TcpListener {
     /// Listens at the first of the addresses that works. On a thread of the runtime.
     ///
+    /// The queue of connections that nobody has accepted yet is as long as the kernel allows, up to 4096, as Go's (std: 128):
+    /// beyond that the kernel may reset connections that their clients believe in.
+    ///
     /// # Errors
     /// As std's.
     ///
     /// # Panics
     /// On other threads.
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
-        TcpListener::from_std(std::net::TcpListener::bind(addr)?)
+        let listener = std::net::TcpListener::bind(addr)?;
+        // Only changes the length.
+        SockRef::from(&listener).listen(BACKLOG)?;
+        TcpListener::from_std(listener)
     }
 
     /// Waits for a connection. A safepoint.
