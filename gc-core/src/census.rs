@@ -87,7 +87,7 @@ impl Heap {
     /// Stops the world and calls `f` for every span. `f` is given the heap too, and waits for nothing.
     fn stopped_walk(&self, f: &mut dyn FnMut(&Heap, &Span)) {
         self.world.at_safepoint(&mut || {
-            self.stop_the_world(StopReason::User);
+            self.stop_the_world(StopReason::Census);
             let pages = self.pages.top();
             let mut page = 0;
             while page < pages {

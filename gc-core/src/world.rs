@@ -6,17 +6,56 @@
 use crate::barrier::Entered;
 use crate::mark::Scanner;
 use crate::p::GcP;
+use barrier_lint::nowritebarrierrec;
 
 /// Why the world is stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum StopReason {
     /// A cycle starts: the barrier goes on.
     GcStart,
     /// Marking ends: the barrier goes off.
     MarkTermination,
+    /// Objects are counted ([`Heap::census`](crate::Heap::census), [`Heap::for_each_object`](crate::Heap)).
+    Census,
+    /// The number of Ps changes.
+    SetProcs,
     /// The program asked.
     User,
+    /// The main goroutine has ended: nobody starts the world again.
+    End,
+}
+
+impl StopReason {
+    /// All of them, in the order of their numbers (`reason as usize`).
+    pub const ALL: [StopReason; 6] = [
+        StopReason::GcStart,
+        StopReason::MarkTermination,
+        StopReason::Census,
+        StopReason::SetProcs,
+        StopReason::User,
+        StopReason::End,
+    ];
+
+    /// What reports call it.
+    #[nowritebarrierrec]
+    pub fn name(self) -> &'static str {
+        match self {
+            StopReason::GcStart => "start of marking",
+            StopReason::MarkTermination => "end of marking",
+            StopReason::Census => "census",
+            StopReason::SetProcs => "set_procs",
+            StopReason::User => "user",
+            StopReason::End => "end of main",
+        }
+    }
+}
+
+impl core::fmt::Display for StopReason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// The threads that use a heap.
@@ -64,4 +103,17 @@ pub unsafe trait World: Sync {
 
     /// A mutator has nothing to do but wait for the collector: lets others run.
     fn pause(&self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StopReason;
+
+    #[test]
+    fn reasons_have_numbers_and_names_of_their_own() {
+        for (i, reason) in StopReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, i);
+            assert_eq!(StopReason::ALL.iter().filter(|r| r.name() == reason.name()).count(), 1);
+        }
+    }
 }

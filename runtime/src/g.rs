@@ -54,10 +54,12 @@ pub(crate) enum WaitReason {
     Suspended,
     Sleep,
     Io,
+    /// Its turn to stop the world.
+    Stop,
 }
 
 impl WaitReason {
-    const NAMES: [&'static str; 13] = [
+    const NAMES: [&'static str; 14] = [
         "",
         "join",
         "chan send",
@@ -71,6 +73,7 @@ impl WaitReason {
         "suspended",
         "sleep",
         "IO wait",
+        "stop of the world",
     ];
 
     pub(crate) fn name(byte: u8) -> &'static str {

@@ -1,12 +1,13 @@
 //! The collector, as a program sees it.
 
 use crate::g::getg;
-use core::time::Duration;
 use gc_core::GcP;
 use gc_core::sync::Ordering;
 
+pub use crate::stw::{Distribution, StopRow};
+
 pub use gc_core::events;
-pub use gc_core::{CensusRow, Cleanup, Stats, Stress, Window, add_cleanup, keep_alive};
+pub use gc_core::{CensusRow, Cleanup, Stats, StopReason, Stress, Window, add_cleanup, keep_alive};
 
 /// Runs a whole collection, sweep included, that starts after the call. A safepoint; needs a P. Source: Go's
 /// `runtime.GC`.
@@ -14,7 +15,7 @@ pub use gc_core::{CensusRow, Cleanup, Stats, Stress, Window, add_cleanup, keep_a
 /// # Panics
 /// Outside a goroutine.
 pub fn collect() {
-    let gp = getg().expect("`collect` is called on a goroutine");
+    let gp = on_goroutine("collect");
     gp.sched.heap().collect();
 }
 
@@ -24,13 +25,13 @@ pub fn stats() -> Stats {
 }
 
 /// What the heap holds, by type; the largest first. After [`collect`], what is reachable. A safepoint; stops the world
-/// for as long as it takes to count.
+/// for as long as it takes to count. Goroutines that ask at the same time take turns.
 ///
 /// # Panics
 /// Outside a goroutine.
 pub fn census() -> Vec<CensusRow> {
-    let gp = getg().expect("`census` is called on a goroutine");
-    gp.sched.heap().census()
+    let gp = on_goroutine("census");
+    gp.sched.stop_turn.with(gp, || gp.sched.heap().census())
 }
 
 /// Calls `listener` with `data` for everything that the collector does from now on, on the thread that does it. What
@@ -47,31 +48,22 @@ pub fn unlisten(id: events::ListenerId) {
     GcP::current().heap().unlisten(id);
 }
 
-/// How the stops of the world went.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct StopStats {
-    /// Number of stops.
-    pub count: u64,
-    /// From the request until the last P had stopped: the last one, and the longest.
-    pub to_stop: [Duration; 2],
-    /// From then until the world ran again: the last one, and the longest.
-    pub stopped: [Duration; 2],
-}
-
-/// How the stops of the world went so far.
+/// The stops of the world so far, a row for each reason there is. Allocates with malloc.
+///
+/// ```
+/// # unsafe { tricolor::Runtime::builder().run(|| {
+/// tricolor::gc::with_stopped_world(|| ());
+/// let stops = tricolor::gc::stops();
+/// let user = stops.iter().find(|row| row.name == "user").unwrap();
+/// assert_eq!(user.count, 1);
+/// println!("p99 {:?}, longest {:?}", user.stopped.quantile(0.99), user.stopped.max());
+/// # }) }
+/// ```
 ///
 /// # Panics
 /// Outside a goroutine.
-pub fn stops() -> StopStats {
-    let gp = getg().expect("`stops` is called on a goroutine");
-    let t = &gp.sched.stops;
-    let get = |a: &gc_core::sync::AtomicU64| Duration::from_nanos(a.load(Ordering::SeqCst));
-    StopStats {
-        count: t.count.load(Ordering::SeqCst),
-        to_stop: [get(&t.last_to_stop), get(&t.max_to_stop)],
-        stopped: [get(&t.last_stopped), get(&t.max_stopped)],
-    }
+pub fn stops() -> Vec<StopRow> {
+    on_goroutine("stops").sched.stops.read()
 }
 
 /// What came of the signals that suspend goroutines which come to no safepoint by themselves.
@@ -106,7 +98,7 @@ pub struct SuspendStats {
 /// # Panics
 /// Outside a goroutine.
 pub fn suspensions() -> SuspendStats {
-    let gp = getg().expect("`suspensions` is called on a goroutine");
+    let gp = on_goroutine("suspensions");
     let c = &gp.sched.suspensions;
     let get = |n: &gc_core::sync::AtomicU64| n.load(Ordering::SeqCst);
     SuspendStats {
@@ -123,32 +115,49 @@ pub fn suspensions() -> SuspendStats {
     }
 }
 
-/// Stops the world, runs `f` on a system stack, and starts it again. For tests.
-#[doc(hidden)]
-pub fn with_stopped_world(f: &mut dyn FnMut()) {
-    let gp = getg().expect("on a goroutine");
-    let world: &dyn gc_core::World = gp.sched;
-    world.at_safepoint(&mut || {
-        gp.sched.heap().stop_the_world(gc_core::StopReason::User);
-        f();
-        gp.sched.heap().start_the_world();
+/// Stops the world, runs `f`, and starts the world again: meanwhile no other goroutine runs, except in blocking calls.
+///
+/// `f` runs on the thread's own stack. It may read the heap and store to it. It must not wait: others were stopped
+/// wherever they were, so malloc's lock, std's and the program's may be held, and whoever waits for one of them (by
+/// allocating, with malloc, or printing) may do so for ever. An allocation in the collected heap may want a collection,
+/// which is fatal here, as is another stop; a panic ends the process.
+///
+/// A safepoint. Requesters take turns, parked; the collector's own stops come in between. Source: Go's
+/// `stopTheWorld`.
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn with_stopped_world<R>(f: impl FnOnce() -> R) -> R {
+    if getg().is_none()
+        && let Some(m) = crate::m::getm()
+    {
+        // SAFETY: an M's scheduler lives for ever.
+        let sched = unsafe { &*m.sched.load(Ordering::SeqCst) };
+        if crate::stw::has_stopped(sched, m) {
+            gc_core::World::stop_the_world(sched, StopReason::User); // says that it cannot be
+        }
+    }
+    let gp = on_goroutine("with_stopped_world");
+    let (mut f, mut out) = (Some(f), None);
+    gp.sched.stop_turn.with(gp, || {
+        gc_core::World::at_safepoint(gp.sched, &mut || {
+            gp.sched.heap().stop_the_world(StopReason::User);
+            out = f.take().map(|f| f());
+            gp.sched.heap().start_the_world();
+        });
     });
+    out.unwrap_or_else(|| unreachable!("a safepoint does its work once"))
+}
+
+/// The calling goroutine.
+fn on_goroutine(what: &str) -> &'static crate::g::G {
+    getg().unwrap_or_else(|| panic!("`{what}` is called on a goroutine"))
 }
 
 /// Runs `f` once for every P. For tests.
 #[doc(hidden)]
 pub fn for_each_p(f: &(dyn Fn(u32) + Sync)) {
-    let gp = getg().expect("on a goroutine");
+    let gp = on_goroutine("for_each_p");
     let world: &dyn gc_core::World = gp.sched;
     world.at_safepoint(&mut || world.for_each_p(&|p: &GcP| f(p.id)));
-}
-
-/// A stop inside a stop, which is fatal. For tests; called on the system stack of `with_stopped_world`.
-#[doc(hidden)]
-pub fn nested_stop_for_tests() {
-    if let Some(m) = crate::m::getm() {
-        // SAFETY: an M's scheduler lives for ever.
-        let sched = unsafe { &*m.sched.load(Ordering::SeqCst) };
-        gc_core::World::stop_the_world(sched, gc_core::StopReason::User);
-    }
 }

@@ -13,7 +13,7 @@ use crate::stack::Hit;
 use crate::stack::StackArena;
 use barrier_lint::nowritebarrierrec;
 use gc_core::sync::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Note, Ordering, Table,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Note, Ordering, Table,
 };
 use gc_core::{Gc, GcP, Heap};
 
@@ -98,6 +98,10 @@ pub(crate) struct Sched {
     pub(crate) safepoint_note: Note,
     /// The M that stops the world or runs a handshake (Go's `worldsema`).
     pub(crate) worldsema: AtomicPtr<M>,
+    /// What it does: the number of a `StopReason`, or another one for a handshake.
+    pub(crate) world_why: AtomicU8,
+    /// Which goroutine may want to stop it.
+    pub(crate) stop_turn: crate::stw::Turn,
     pub(crate) stops: crate::stw::StopTimes,
 
     /// What the first M makes the main goroutine of.
@@ -177,7 +181,9 @@ impl Sched {
             stopnote: Note::new(),
             safepoint_note: Note::new(),
             worldsema: AtomicPtr::new(core::ptr::null_mut()),
-            stops: crate::stw::StopTimes::new(),
+            world_why: AtomicU8::new(u8::MAX),
+            stop_turn: crate::stw::Turn::new(),
+            stops: crate::stw::StopTimes::new()?,
             boot: Lock::new(None),
             exiting: AtomicBool::new(false),
             done: Note::new(),

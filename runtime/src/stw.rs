@@ -23,41 +23,27 @@
 //! it lost its P to another M: the collector's slice, which it is in the middle of, would go on with a P it no longer
 //! holds.
 
-use crate::m::{Door, M, set_m_no_write_barrier};
+mod report;
+mod times;
+mod turn;
+
+pub(crate) use report::thread_state;
+pub(crate) use times::StopTimes;
+pub use times::{Distribution, StopRow};
+pub(crate) use turn::Turn;
+
+use crate::m::{M, set_m_no_write_barrier};
 use crate::p::{self, P};
 use crate::proc::newm::wakep;
 use crate::sched::{Global, SPARES, SafepointFn, Sched, unlock};
 use crate::time::nanotime;
 use barrier_lint::{certify, nowritebarrierrec};
 use core::time::Duration;
-use gc_core::GcP;
-use gc_core::sync::{AtomicBool, AtomicU64, Ordering};
+use gc_core::sync::Ordering;
+use gc_core::{GcP, StopReason};
 
 /// How long a stopper sleeps before it looks again at Ps that have changed hands meanwhile.
 const AGAIN: Duration = Duration::from_micros(100);
-
-/// How long stops took, in nanoseconds.
-pub(crate) struct StopTimes {
-    pub(crate) count: AtomicU64,
-    pub(crate) last_to_stop: AtomicU64,
-    pub(crate) max_to_stop: AtomicU64,
-    pub(crate) last_stopped: AtomicU64,
-    pub(crate) max_stopped: AtomicU64,
-    stopped_at: AtomicU64,
-}
-
-impl StopTimes {
-    pub(crate) fn new() -> StopTimes {
-        StopTimes {
-            count: AtomicU64::new(0),
-            last_to_stop: AtomicU64::new(0),
-            max_to_stop: AtomicU64::new(0),
-            last_stopped: AtomicU64::new(0),
-            max_stopped: AtomicU64::new(0),
-            stopped_at: AtomicU64::new(0),
-        }
-    }
-}
 
 certify! {
     use libc::pause: "a system call";
@@ -83,6 +69,11 @@ pub(crate) fn door(sched: &'static Sched, m: &'static M, deep: bool) -> bool {
 /// Waits at the door without the P, unless the stop is over by then. False: the world ends.
 #[nowritebarrierrec]
 fn stop_here(sched: &'static Sched, m: &'static M, p: &'static P, deep: bool) -> bool {
+    if has_stopped(sched, m) {
+        gc_core::throw!(
+            "a safepoint while this thread has stopped the world: an allocation, or a request to the collector"
+        );
+    }
     sched.heap().release_p(p.gcp());
     let mut global = sched.lock();
     if !sched.gcwaiting.load(Ordering::SeqCst) {
@@ -169,11 +160,23 @@ pub(crate) fn stop_left_behind(sched: &Sched, p: &P) {
     }
 }
 
+/// What a holder of `worldsema` does; `None`: a function for every P.
+type Why = Option<StopReason>;
+
+fn name(why: Why) -> &'static str {
+    why.map_or("a function for every P", StopReason::name)
+}
+
 /// Becomes the only stopper. The caller holds a P, on g0.
-fn acquire_worldsema(sched: &'static Sched, m: &'static M) {
+fn acquire_worldsema(sched: &'static Sched, m: &'static M, why: Why) {
     let me = core::ptr::from_ref(m).cast_mut();
-    if sched.worldsema.load(Ordering::SeqCst) == me {
-        gc_core::throw!("a stop of the world inside a stop of the world, by the same thread");
+    if has_stopped(sched, m) {
+        let outer = StopReason::ALL.get(sched.world_why.load(Ordering::SeqCst) as usize).copied();
+        gc_core::throw!(
+            "{} inside {}, by the same thread: a stop of the world inside a stop of the world would wait for itself",
+            name(why),
+            name(outer)
+        );
     }
     while sched.worldsema.compare_exchange(core::ptr::null_mut(), me, Ordering::SeqCst, Ordering::SeqCst).is_err() {
         if let Some(p) = m.p()
@@ -184,6 +187,13 @@ fn acquire_worldsema(sched: &'static Sched, m: &'static M) {
         }
         door(sched, m, true);
     }
+    sched.world_why.store(why.map_or(u8::MAX, |why| why as u8), Ordering::SeqCst);
+}
+
+/// Whether `m` has `worldsema`.
+#[nowritebarrierrec]
+pub(crate) fn has_stopped(sched: &Sched, m: &M) -> bool {
+    sched.worldsema.load(Ordering::SeqCst) == core::ptr::from_ref(m).cast_mut()
 }
 
 fn release_worldsema(sched: &Sched) {
@@ -191,18 +201,18 @@ fn release_worldsema(sched: &Sched) {
 }
 
 /// Stops the world. On g0, holding a P; returns when every other P is stopped.
-pub(crate) fn stop_the_world(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Debug) {
-    acquire_worldsema(sched, m);
-    stop_with_sema(sched, m, why, false);
+pub(crate) fn stop_the_world(sched: &'static Sched, m: &'static M, why: StopReason) {
+    acquire_worldsema(sched, m, Some(why));
+    stop_with_sema(sched, m, why);
 }
 
 /// Stops the world for good: nobody starts it again, and Ms at the door end.
 pub(crate) fn stop_for_good(sched: &'static Sched, m: &'static M) {
-    acquire_worldsema(sched, m);
-    stop_with_sema(sched, m, &"the end of main", true);
+    stop_the_world(sched, m, StopReason::End);
 }
 
-fn stop_with_sema(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Debug, for_good: bool) {
+fn stop_with_sema(sched: &'static Sched, m: &'static M, why: StopReason) {
+    let for_good = why == StopReason::End;
     let start = nanotime();
     let Some(own) = m.p() else { gc_core::throw!("stop the world without a P") };
     let mut global = sched.lock();
@@ -237,7 +247,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Deb
         let limit = sched.settings.stw_timeout.as_nanos() as u64;
         if !reported && waited > limit {
             reported = true;
-            report(sched, why, waited);
+            report::late(sched, why.name(), waited);
         }
         global = sched.lock();
         if for_good && waited > 2 * limit {
@@ -246,11 +256,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: &dyn core::fmt::Deb
     }
     unlock(global);
     let now = nanotime();
-    let t = &sched.stops;
-    t.count.fetch_add(1, Ordering::SeqCst);
-    t.last_to_stop.store(now - start, Ordering::SeqCst);
-    t.max_to_stop.fetch_max(now - start, Ordering::SeqCst);
-    t.stopped_at.store(now, Ordering::SeqCst);
+    sched.stops.stood(why, now, now - start);
 }
 
 /// Wakes all Ms that sleep, so that they see that the world ends.
@@ -277,13 +283,12 @@ pub(crate) fn wake_for_the_end(sched: &'static Sched) {
 /// Starts the world again.
 pub(crate) fn start_the_world(sched: &'static Sched, m: &'static M) {
     let Some(own) = m.p() else { gc_core::throw!("start the world without a P") };
-    if sched.worldsema.load(Ordering::SeqCst) != core::ptr::from_ref(m).cast_mut() {
+    if !has_stopped(sched, m) {
         gc_core::throw!("start the world by a thread that has not stopped it");
     }
-    let t = &sched.stops;
-    let stopped = nanotime() - t.stopped_at.load(Ordering::SeqCst);
-    t.last_stopped.store(stopped, Ordering::SeqCst);
-    t.max_stopped.fetch_max(stopped, Ordering::SeqCst);
+    if let Some(why) = StopReason::ALL.get(sched.world_why.load(Ordering::SeqCst) as usize) {
+        sched.stops.runs(*why, nanotime());
+    }
 
     let mut global = sched.lock();
     sched.gcwaiting.store(false, Ordering::SeqCst);
@@ -305,7 +310,7 @@ pub(crate) fn start_the_world(sched: &'static Sched, m: &'static M) {
 /// Runs `f` once for every P: on its own M at a safepoint, or here for those that nobody holds (Go's `forEachP`).
 /// On g0, holding a P.
 pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP) + Sync)) {
-    acquire_worldsema(sched, m);
+    acquire_worldsema(sched, m, None);
     let Some(own) = m.p() else { gc_core::throw!("for_each_p without a P") };
     let start = nanotime();
     // SAFETY: only the lifetime changes; this function waits until every P has run it, and then takes it away.
@@ -346,7 +351,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
         let waited = nanotime() - start;
         if !reported && waited > sched.settings.stw_timeout.as_nanos() as u64 {
             reported = true;
-            report(sched, &"a function for every P", waited);
+            report::late(sched, name(None), waited);
         }
     }
     sched.lock().safepoint_fn = None;
@@ -369,65 +374,4 @@ fn run_safepoint_fn(sched: &Sched, p: &P) {
     if global.safepoint_wait == 0 {
         sched.safepoint_note.wakeup();
     }
-}
-
-/// Says once who holds a stop up, and where. The program counter comes with signals (suspending in place).
-fn report(sched: &Sched, why: &dyn core::fmt::Debug, waited: u64) {
-    static REPORTING: AtomicBool = AtomicBool::new(false);
-    if REPORTING.swap(true, Ordering::SeqCst) {
-        return;
-    }
-    let now = nanotime();
-    for p in sched.ps().filter(|p| p.status.load(Ordering::SeqCst) == p::RUNNING) {
-        // SAFETY: null or an entry of `allms`.
-        let Some(m) = (unsafe { p.m.get().as_ref() }) else { continue };
-        let tid = m.tid.load(Ordering::SeqCst);
-        let goid = m.curg().map_or(0, |gp| gp.id.load(Ordering::SeqCst));
-        gc_core::fatal::print_line(format_args!(
-            "tricolor: stop of the world ({why:?}) waits for {} ms: P{} on M{} (thread {tid}, state {}) runs \
-             goroutine {goid}, which was last at a safepoint {} ms ago: {}",
-            waited / 1_000_000,
-            p.id.load(Ordering::SeqCst),
-            m.id.load(Ordering::SeqCst),
-            thread_state(tid),
-            now.saturating_sub(m.door_at.load(Ordering::Relaxed)) / 1_000_000,
-            Door::name(m.door.load(Ordering::Relaxed)),
-        ));
-    }
-    REPORTING.store(false, Ordering::SeqCst);
-}
-
-barrier_lint::certify! {
-    pub(crate) fn thread_state: "reads a file of the kernel";
-}
-
-/// The state letter of a thread of this process (R running, S sleeping, D in the kernel), without allocating.
-pub(crate) fn thread_state(tid: u32) -> char {
-    use core::fmt::Write;
-    struct Path([u8; 64], usize);
-    impl Write for Path {
-        fn write_str(&mut self, s: &str) -> core::fmt::Result {
-            let to = self.0.get_mut(self.1..self.1 + s.len()).ok_or(core::fmt::Error)?;
-            to.copy_from_slice(s.as_bytes());
-            self.1 += s.len();
-            Ok(())
-        }
-    }
-    let mut path = Path([0; 64], 0);
-    let _ = write!(path, "/proc/self/task/{tid}/stat\0");
-    let mut text = [0u8; 256];
-    // SAFETY: a path that ends in 0, and a buffer of that size.
-    let n = unsafe {
-        let fd = libc::open(path.0.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
-        if fd < 0 {
-            return '?';
-        }
-        let n = libc::read(fd, text.as_mut_ptr().cast(), text.len());
-        libc::close(fd);
-        n
-    };
-    // "tid (name) S ...": the name may hold anything, so from its last parenthesis.
-    let text = &text[..n.max(0) as usize];
-    let end = text.iter().rposition(|&b| b == b')');
-    end.and_then(|i| text.get(i + 2)).map_or('?', |&b| b as char)
 }

@@ -10,7 +10,7 @@ use gc_core::{Entered, Gc, GcP, Scanner, StopReason, World};
 // SAFETY: an M uses the heap only between `acquire_p` and `release_p`; each method says how it keeps its promise.
 unsafe impl World for Sched {
     fn stop_the_world(&self, why: StopReason) {
-        crate::stw::stop_the_world(self.forever(), this_m(), &why);
+        crate::stw::stop_the_world(self.forever(), this_m(), why);
     }
 
     fn start_the_world(&self) {

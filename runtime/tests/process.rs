@@ -4,7 +4,7 @@ mod common;
 
 use common::{child, is_child, with_procs};
 use std::time::{Duration, Instant};
-use tricolor::{chan, spawn, sync, yield_now};
+use tricolor::{chan, gc, gc_core, spawn, sync, yield_now};
 
 /// In the child: a runtime, and `f` in it.
 fn here(procs: usize, f: impl FnOnce() + Send) {
@@ -155,14 +155,14 @@ fn who_holds_a_stop_up_is_named() {
             });
             (0..100).for_each(|_| yield_now());
             std::thread::sleep(Duration::from_millis(50));
-            tricolor::gc::with_stopped_world(&mut || eprintln!("stopped at last"));
+            gc::with_stopped_world(|| eprintln!("stopped at last"));
             h.join().expect("no panic");
         });
         return;
     }
     let (code, err) = child("who_holds_a_stop_up_is_named", &[("TRICOLOR_DEBUG", "stwtimeout=100,asyncpreemptoff=1")]);
     assert_eq!(code, Some(0), "{err}");
-    assert_eq!(err.matches("stop of the world (User) waits for").count(), 1, "{err}");
+    assert_eq!(err.matches("stop of the world (user) waits for").count(), 1, "{err}");
     assert!(err.contains("state R) runs goroutine 2, which was last at a safepoint"), "{err}");
     assert!(err.contains("stopped at last"), "{err}");
 }
@@ -196,16 +196,24 @@ fn blocking_in_a_drop_while_unwinding_is_refused() {
 #[test]
 fn a_stop_inside_a_stop_is_fatal() {
     if is_child("a_stop_inside_a_stop_is_fatal") {
-        here(2, || {
-            tricolor::gc::with_stopped_world(&mut || {
-                tricolor::gc::nested_stop_for_tests();
-            })
-        });
+        here(2, || gc::with_stopped_world(|| gc::with_stopped_world(|| ())));
         return;
     }
     let (code, err) = child("a_stop_inside_a_stop_is_fatal", &[]);
     assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("a stop of the world inside a stop of the world"), "{err}");
+    let message = "fatal error: user inside user, by the same thread: a stop of the world inside a stop of the world";
+    assert!(err.contains(message), "{err}");
+}
+
+#[test]
+fn a_collection_inside_a_stop_is_fatal() {
+    if is_child("a_collection_inside_a_stop_is_fatal") {
+        here(2, || gc::with_stopped_world(|| gc_core::GcP::current().heap().collect()));
+        return;
+    }
+    let (code, err) = child("a_collection_inside_a_stop_is_fatal", &[]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("a safepoint while this thread has stopped the world"), "{err}");
 }
 
 #[test]

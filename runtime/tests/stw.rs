@@ -6,13 +6,18 @@ use common::{run, with_procs};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
-use tricolor::{chan, gc, poll, spawn, yield_now};
+use std::time::{Duration, Instant};
+use tricolor::gc::{StopReason, StopRow};
+use tricolor::{Gc, chan, gc, poll, spawn, yield_now};
 
 /// Four Ps, and the four spare ones.
 const ALL_OF_4: u32 = 0xff;
 /// Eight Ps, and the four spare ones.
 const ALL_OF_8: u32 = 0xfff;
+
+fn row(stops: &[StopRow], reason: StopReason) -> &StopRow {
+    stops.iter().find(|row| row.reason == reason).expect("a row for each reason")
+}
 
 /// Goroutines that keep busy in every way until told to stop: polling, channels, blocking calls.
 fn busy(stop: &Arc<AtomicBool>, ticks: &Arc<AtomicU64>) -> Vec<tricolor::JoinHandle<()>> {
@@ -71,7 +76,7 @@ fn nothing_moves_while_the_world_is_stopped() {
             let (stop, ticks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
             let handles = busy(&stop, &ticks);
             for i in 0..200 {
-                gc::with_stopped_world(&mut || {
+                gc::with_stopped_world(|| {
                     let before = ticks.load(Ordering::SeqCst);
                     if i % 20 == 0 {
                         std::thread::sleep(Duration::from_millis(1));
@@ -85,8 +90,14 @@ fn nothing_moves_while_the_world_is_stopped() {
             assert!(ticks.load(Ordering::SeqCst) > 0);
             gc::stops()
         });
-        assert_eq!(stops.count, 200);
-        assert!(stops.to_stop[1] < Duration::from_secs(1), "{stops:?}");
+        let user = row(&stops, StopReason::User);
+        assert_eq!((user.count, user.to_stop.count(), user.stopped.count()), (200, 200, 200), "{stops:?}");
+        // Ten of them slept.
+        assert!(user.stopped.total() >= Duration::from_millis(10), "{user:?}");
+        assert!(user.stopped.quantile(0.96) >= Duration::from_millis(1), "{user:?}");
+        assert!(user.stopped.quantile(0.5) <= user.stopped.quantile(0.99), "{user:?}");
+        assert!(user.to_stop.max() < Duration::from_secs(60), "{user:?}");
+        assert_eq!(stops.iter().map(|row| row.count).sum::<u64>(), 200, "{stops:?}");
     }
 }
 
@@ -108,7 +119,7 @@ fn many_stoppers_take_turns() {
                             });
                             assert_eq!(seen.load(Ordering::SeqCst), ALL_OF_4, "for_each_p left a P out");
                         } else {
-                            gc::with_stopped_world(&mut || {
+                            gc::with_stopped_world(|| {
                                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two stops at once");
                                 let before = ticks.load(Ordering::SeqCst);
                                 std::hint::spin_loop();
@@ -126,7 +137,104 @@ fn many_stoppers_take_turns() {
         handles.into_iter().for_each(|h| h.join().expect("no panic"));
         gc::stops()
     });
-    assert_eq!(stops.count, 400);
+    assert_eq!(row(&stops, StopReason::User).count, 400);
+}
+
+/// Eight requesters at once, while loops without calls, blocking calls, channels and allocation go on.
+#[test]
+fn stops_are_counted_by_reason() {
+    const ROUNDS: u64 = 25;
+    let stops = run(with_procs(3), || {
+        let (stop, ticks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let mut handles = busy(&stop, &ticks);
+        let loops = stop.clone();
+        handles.push(spawn(move || {
+            while !loops.load(Ordering::Relaxed) {
+                std::hint::spin_loop(); // no safepoint
+            }
+        }));
+        let allocates = stop.clone();
+        handles.push(spawn(move || {
+            while !allocates.load(Ordering::Relaxed) {
+                std::hint::black_box(Gc::new([1_u64; 8]));
+            }
+        }));
+        let requesters: Vec<_> = (0..8)
+            .map(|i| {
+                spawn(move || {
+                    for _ in 0..ROUNDS {
+                        match i % 4 {
+                            0 => assert!(!gc::census().is_empty()),
+                            1 => gc::collect(),
+                            _ => gc::with_stopped_world(std::hint::spin_loop),
+                        }
+                    }
+                })
+            })
+            .collect();
+        requesters.into_iter().for_each(|h| h.join().expect("no panic"));
+        stop.store(true, Ordering::SeqCst);
+        handles.into_iter().for_each(|h| h.join().expect("no panic"));
+        gc::stops()
+    });
+    assert_eq!(row(&stops, StopReason::User).count, 4 * ROUNDS);
+    assert_eq!(row(&stops, StopReason::Census).count, 2 * ROUNDS);
+    // Two that ask for a collection at once may share one.
+    assert!(row(&stops, StopReason::GcStart).count >= ROUNDS, "{stops:?}");
+    assert!(row(&stops, StopReason::MarkTermination).count >= ROUNDS, "{stops:?}");
+    for row in &stops {
+        assert_eq!((row.to_stop.count(), row.stopped.count()), (row.count, row.count), "{row:?}");
+    }
+}
+
+/// Who waits for a turn to stop the world gives its P away.
+#[test]
+fn requesters_that_wait_leave_their_ps_to_others() {
+    run(with_procs(4), || {
+        let (go, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (asking, ticks) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+        let requesters: Vec<_> = (0..5)
+            .map(|_| {
+                let (go, asking) = (go.clone(), asking.clone());
+                spawn(move || {
+                    while !go.load(Ordering::SeqCst) {
+                        yield_now();
+                    }
+                    asking.fetch_add(1, Ordering::SeqCst);
+                    gc::with_stopped_world(|| 7)
+                })
+            })
+            .collect();
+        let (n, end) = (ticks.clone(), done.clone());
+        let ticker = spawn(move || {
+            while !end.load(Ordering::SeqCst) {
+                n.fetch_add(1, Ordering::SeqCst);
+                yield_now();
+            }
+        });
+        let first = AtomicBool::new(true);
+        // Nobody stops the world while this goes on; the first call is on the caller's own P.
+        gc::for_each_p(&|_| {
+            if !first.swap(false, Ordering::SeqCst) {
+                return;
+            }
+            go.store(true, Ordering::SeqCst);
+            let limit = Instant::now() + Duration::from_secs(60);
+            let wait_until = |what: &str, f: &dyn Fn() -> bool| {
+                while !f() {
+                    assert!(Instant::now() < limit, "waited for {what}");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            };
+            wait_until("five requesters", &|| asking.load(Ordering::SeqCst) == 5);
+            std::thread::sleep(Duration::from_millis(20));
+            let before = ticks.load(Ordering::SeqCst);
+            wait_until("another goroutine to run", &|| ticks.load(Ordering::SeqCst) > before + 100);
+        });
+        requesters.into_iter().for_each(|h| assert_eq!(h.join().expect("no panic"), 7));
+        done.store(true, Ordering::SeqCst);
+        ticker.join().expect("no panic");
+    });
 }
 
 #[test]

@@ -1,0 +1,68 @@
+//! A stop that takes too long: who holds it up, and where.
+
+use crate::m::Door;
+use crate::p;
+use crate::sched::Sched;
+use crate::time::nanotime;
+use gc_core::sync::{AtomicBool, Ordering};
+
+/// Says once who holds a stop up, and where. The program counter comes with signals (suspending in place).
+pub(super) fn late(sched: &Sched, why: &str, waited: u64) {
+    static REPORTING: AtomicBool = AtomicBool::new(false);
+    if REPORTING.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let now = nanotime();
+    for p in sched.ps().filter(|p| p.status.load(Ordering::SeqCst) == p::RUNNING) {
+        // SAFETY: null or an entry of `allms`.
+        let Some(m) = (unsafe { p.m.get().as_ref() }) else { continue };
+        let tid = m.tid.load(Ordering::SeqCst);
+        let goid = m.curg().map_or(0, |gp| gp.id.load(Ordering::SeqCst));
+        gc_core::fatal::print_line(format_args!(
+            "tricolor: stop of the world ({why}) waits for {} ms: P{} on M{} (thread {tid}, state {}) runs \
+             goroutine {goid}, which was last at a safepoint {} ms ago: {}",
+            waited / 1_000_000,
+            p.id.load(Ordering::SeqCst),
+            m.id.load(Ordering::SeqCst),
+            thread_state(tid),
+            now.saturating_sub(m.door_at.load(Ordering::Relaxed)) / 1_000_000,
+            Door::name(m.door.load(Ordering::Relaxed)),
+        ));
+    }
+    REPORTING.store(false, Ordering::SeqCst);
+}
+
+barrier_lint::certify! {
+    pub(crate) fn thread_state: "reads a file of the kernel";
+}
+
+/// The state letter of a thread of this process (R running, S sleeping, D in the kernel), without allocating.
+pub(crate) fn thread_state(tid: u32) -> char {
+    use core::fmt::Write;
+    struct Path([u8; 64], usize);
+    impl Write for Path {
+        fn write_str(&mut self, s: &str) -> core::fmt::Result {
+            let to = self.0.get_mut(self.1..self.1 + s.len()).ok_or(core::fmt::Error)?;
+            to.copy_from_slice(s.as_bytes());
+            self.1 += s.len();
+            Ok(())
+        }
+    }
+    let mut path = Path([0; 64], 0);
+    let _ = write!(path, "/proc/self/task/{tid}/stat\0");
+    let mut text = [0u8; 256];
+    // SAFETY: a path that ends in 0, and a buffer of that size.
+    let n = unsafe {
+        let fd = libc::open(path.0.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return '?';
+        }
+        let n = libc::read(fd, text.as_mut_ptr().cast(), text.len());
+        libc::close(fd);
+        n
+    };
+    // "tid (name) S ...": the name may hold anything, so from its last parenthesis.
+    let text = &text[..n.max(0) as usize];
+    let end = text.iter().rposition(|&b| b == b')');
+    end.and_then(|i| text.get(i + 2)).map_or('?', |&b| b as char)
+}
