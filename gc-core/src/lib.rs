@@ -75,6 +75,6 @@ pub mod model {
 pub use offheap::Pile;
 pub use p::GcP;
 pub use root::Root;
-pub use stats::Stats;
+pub use stats::{OffHeap, Stats};
 pub use stress::{Stress, Window};
 pub use world::{StopReason, World};

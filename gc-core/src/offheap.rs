@@ -98,8 +98,33 @@ impl<T: Copy> Drop for Pile<T> {
     }
 }
 
+/// Bytes of [`persistent_new`] and its like, and of [`Pile`]s, in the whole process. Not modelled.
+#[cfg(not(any(loom, miri)))]
+static PERSISTENT: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+#[cfg(not(any(loom, miri)))]
+static PILES: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+
+#[cfg(not(any(loom, miri)))]
+fn count(sum: &core::sync::atomic::AtomicUsize, bytes: isize) {
+    // Relaxed: statistics.
+    sum.fetch_add(bytes as usize, core::sync::atomic::Ordering::Relaxed);
+}
+
+/// Bytes of the memory that lives for ever, and of lists at this moment, in the whole process.
+#[cfg(not(any(loom, miri)))]
+pub(crate) fn in_use() -> (usize, usize) {
+    let get = |sum: &core::sync::atomic::AtomicUsize| sum.load(core::sync::atomic::Ordering::Relaxed);
+    (get(&PERSISTENT), get(&PILES))
+}
+
+#[cfg(any(loom, miri))]
+pub(crate) fn in_use() -> (usize, usize) {
+    (0, 0)
+}
+
 #[cfg(not(any(loom, miri)))]
 fn pages(bytes: usize) -> NonNull<u8> {
+    count(&PILES, bytes as isize);
     match crate::sync::map_reserve(bytes) {
         Ok(at) => at,
         Err(e) => crate::throw!("out of memory for a list of the runtime's own: {e}"),
@@ -110,6 +135,7 @@ fn pages(bytes: usize) -> NonNull<u8> {
 /// `at` came from `pages(bytes)` and is used no more.
 #[cfg(not(any(loom, miri)))]
 unsafe fn free_pages(at: NonNull<u8>, bytes: usize) {
+    count(&PILES, -(bytes as isize));
     // SAFETY: the caller's contract.
     unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
 }
@@ -155,6 +181,7 @@ fn persistent(bytes: usize, align: usize) -> NonNull<u8> {
     // Not modelled: under loom memory comes from Box. A plain lock over a bump pointer.
     static CHUNK_NOW: Lock<Chunk> = Lock::new(Chunk { next: 0, end: 0 });
 
+    count(&PERSISTENT, bytes as isize);
     let mut chunk = CHUNK_NOW.lock();
     let mut start = chunk.next.next_multiple_of(align);
     if start + bytes > chunk.end {

@@ -58,6 +58,12 @@ impl RootTable {
         })
     }
 
+    /// Bytes of the slots ever used.
+    pub fn bytes(&self) -> usize {
+        // Relaxed: statistics.
+        self.top.load(Ordering::Relaxed) * size_of::<Slot>()
+    }
+
     /// Root jobs of a cycle. Slots made later hold what was shaded when it was stored.
     pub fn pieces(&self) -> usize {
         self.top.load(Ordering::Acquire).div_ceil(PIECE)

@@ -84,6 +84,41 @@ pub struct Stats {
     pub stale_words: u64,
 }
 
+/// The collector's memory outside the pages of its heap, by kind, in bytes: now. Tables count as far as they are in use.
+/// Source: Go's `MemStats` (`MSpanSys`, `GCSys`, `OtherSys`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OffHeap {
+    /// What there is for each page that was ever used: page map, spans, marks.
+    pub page_tables: usize,
+    /// Buffers for grey objects.
+    pub work_buffers: usize,
+    /// Records of weak pointers and cleanups.
+    pub afterlife: usize,
+    /// Slots of `Root`s.
+    pub roots: usize,
+    /// What is never given back: the collector's parts of Ps with their barrier buffers and caches, types' bitmaps,
+    /// listeners. Of all heaps of the process.
+    pub persistent: usize,
+    /// Lists of the verifier, while it walks. Of all heaps of the process.
+    pub lists: usize,
+}
+
+impl Heap {
+    /// The collector's memory outside its pages, by kind. May be called without a P.
+    pub fn off_heap(&self) -> OffHeap {
+        let (persistent, lists) = crate::offheap::in_use();
+        OffHeap {
+            page_tables: self.page_table_bytes(),
+            work_buffers: self.work.table_bytes(),
+            afterlife: self.afterlife.records.bytes(),
+            roots: self.roots.bytes(),
+            persistent,
+            lists,
+        }
+    }
+}
+
 /// The listener that every heap has: what [`Stats`] and `gctrace` are made from.
 pub(crate) struct Counters {
     /// When the heap was made ([`nanos`]).

@@ -5,7 +5,8 @@
 //! | `TRICOLOR_GC` | `off`, or 1 to 100000: percent by which the heap grows before a collection |
 //! | `TRICOLOR_MEMLIMIT` | `off`, or a size: `512MiB`, `2GiB`, `8388608`, at least 1 MiB: what the heap should keep within |
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
-//! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS`, `asyncpreemptoff=0\|1` |
+//! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS`, `asyncpreemptoff=0\|1`, |
+//! | | `schedtrace=MS`, `scheddetail=0\|1` |
 //! | | and what [`Stress`] knows: `poison=0\|1`, `eagerbarrier=0\|1`, `smallbuf=0\|1`, `delay=WINDOW:USEC` |
 //!
 //! A value that does not parse ends the program before anything runs, with one line and status 2.
@@ -26,6 +27,9 @@ pub(crate) struct Settings {
     pub(crate) stress: Stress,
     pub(crate) stw_timeout: Duration,
     pub(crate) async_preempt: bool,
+    /// How often sysmon prints a line; zero: never.
+    pub(crate) sched_trace: Duration,
+    pub(crate) sched_detail: bool,
     pub(crate) stack: usize,
     pub(crate) main_stack: usize,
     pub(crate) min_heap: Option<usize>,
@@ -44,6 +48,8 @@ impl Default for Settings {
             stress: Stress::default(),
             stw_timeout: Duration::from_secs(1),
             async_preempt: cfg!(all(target_os = "linux", target_arch = "x86_64")),
+            sched_trace: Duration::ZERO,
+            sched_detail: false,
             stack: crate::stack::DEFAULT_STACK,
             main_stack: crate::stack::DEFAULT_MAIN_STACK,
             min_heap: None,
@@ -144,7 +150,10 @@ impl Settings {
     fn debug(&mut self, pair: &str) -> Result<(), String> {
         let keys = || {
             let stress = Stress::NAMES.join(", ");
-            format!("key=value with one of the keys gctrace, verify, gcevery, stwtimeout, asyncpreemptoff, {stress}")
+            format!(
+                "key=value with one of the keys gctrace, verify, gcevery, stwtimeout, asyncpreemptoff, schedtrace, \
+                 scheddetail, {stress}"
+            )
         };
         let (key, value) = pair.split_once('=').ok_or_else(keys)?;
         let flag = || number(value, 0, 1).map(|n| n == 1);
@@ -163,6 +172,12 @@ impl Settings {
                 let off = flag().ok_or("asyncpreemptoff=0 or asyncpreemptoff=1")?;
                 self.async_preempt = !off && Settings::default().async_preempt;
             }
+            "schedtrace" => {
+                let ms =
+                    number(value, 0, 3_600_000).ok_or("schedtrace=MS, milliseconds up to 3600000, or 0 for never")?;
+                self.sched_trace = Duration::from_millis(ms);
+            }
+            "scheddetail" => self.sched_detail = flag().ok_or("scheddetail=0 or scheddetail=1")?,
             key if Stress::NAMES.contains(&key) => self.stress.set(key, value)?,
             _ => return Err(keys()),
         }
@@ -191,6 +206,8 @@ mod tests {
         assert_eq!((s.gc_percent, s.procs, s.gctrace, s.verify, s.gc_every), (Some(5), 8, true, true, 3));
         assert_eq!(s.stw_timeout, Duration::from_millis(20));
         assert!(!s.async_preempt);
+        let s = read(&[("TRICOLOR_DEBUG", "schedtrace=250,scheddetail=1")]).expect("all valid");
+        assert_eq!((s.sched_trace, s.sched_detail), (Duration::from_millis(250), true));
         let s = read(&[("TRICOLOR_DEBUG", "poison=1,smallbuf=1,delay=phase-flips:20")]).expect("all valid");
         assert!(s.stress.poison && s.stress.small_buffers && !s.stress.eager_barrier);
         assert_eq!(read(&[("TRICOLOR_GC", "off")]).expect("valid").gc_percent, None);
@@ -230,6 +247,8 @@ mod tests {
             ("TRICOLOR_DEBUG", "gctrace=1,nosuch=1"),
             ("TRICOLOR_DEBUG", "stwtimeout=0"),
             ("TRICOLOR_DEBUG", "asyncpreemptoff=2"),
+            ("TRICOLOR_DEBUG", "schedtrace=1s"),
+            ("TRICOLOR_DEBUG", "scheddetail=2"),
             ("TRICOLOR_DEBUG", "poison=yes"),
             ("TRICOLOR_DEBUG", "delay=phase-flops:20"),
         ] {

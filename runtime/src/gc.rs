@@ -115,6 +115,56 @@ pub fn suspensions() -> SuspendStats {
     }
 }
 
+/// Memory of the runtime that is neither the collected heap nor malloc's, by kind, in bytes: now. Source: Go's `MemStats`
+/// (`StackSys`, `MSpanSys`, `GCSys`, `OtherSys`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OffHeap {
+    /// Goroutine stacks, guards included: address space, of which a stack takes memory as it uses it. Stacks of
+    /// goroutines that have ended are used again, not given back.
+    pub stacks: usize,
+    /// The threads' own stacks (address space, as `stacks`).
+    pub thread_stacks: usize,
+    /// Signal stacks of the threads, and the one for dumps.
+    pub signal_stacks: usize,
+    /// Vector registers of descheduled goroutines.
+    pub registers: usize,
+    /// Tables of goroutines, threads and Ps, as far as they are in use.
+    pub scheduler: usize,
+    /// Histograms of stops ([`stops`]).
+    pub histograms: usize,
+    /// The collector's.
+    pub collector: gc_core::OffHeap,
+}
+
+impl OffHeap {
+    /// The sum.
+    pub fn total(&self) -> usize {
+        let c = &self.collector;
+        let collector = c.page_tables + c.work_buffers + c.afterlife + c.roots + c.persistent + c.lists;
+        let threads = self.thread_stacks + self.signal_stacks;
+        self.stacks + threads + self.registers + self.scheduler + self.histograms + collector
+    }
+}
+
+/// What the runtime has outside the collected heap.
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn off_heap() -> OffHeap {
+    let sched = on_goroutine("off_heap").sched;
+    let threads = sched.ms().count();
+    OffHeap {
+        stacks: sched.stacks.bytes(),
+        thread_stacks: threads * crate::proc::newm::G0_STACK,
+        signal_stacks: threads * crate::signal::ALTSTACK + crate::quit::bytes(),
+        registers: sched.xregs.bytes(),
+        scheduler: sched.table_bytes(),
+        histograms: sched.stops.bytes(),
+        collector: sched.heap().off_heap(),
+    }
+}
+
 /// Stops the world, runs `f`, and starts the world again: meanwhile no other goroutine runs, except in blocking calls.
 ///
 /// `f` runs on the thread's own stack. It may read the heap and store to it. It must not wait: others were stopped

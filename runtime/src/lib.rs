@@ -20,6 +20,8 @@
 //! | proc | `proc` | the loop, run queues, parking, birth and death |
 //! | switch | `arch` | from stack to stack |
 //! | stop the world | `stw` | stops, doors, `for_each_p` |
+//! | signals | `signal`, `suspend`, `preempt` | what is taken over, stopping and descheduling goroutines where they are |
+//! | dumps | `dump`, `quit`, `schedtrace`, `sight`, `symbol` | where everybody is, also who does not answer |
 //! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
 //! | time | [`time`] | timers on each P |
 //! | sockets | [`net`], `netpoll` | who waits for a file; the M that sleeps until one is ready, or a timer due |
@@ -35,6 +37,7 @@ pub mod chan;
 mod conditions;
 mod config;
 mod deadlock;
+mod dump;
 mod g;
 pub mod gc;
 mod join;
@@ -45,12 +48,16 @@ mod p;
 mod panic;
 mod preempt;
 mod proc;
+mod quit;
 mod runtime;
 mod sched;
+mod schedtrace;
+mod sight;
 mod signal;
 mod stack;
 mod stw;
 mod suspend;
+mod symbol;
 pub mod sync;
 mod syscall;
 mod sysmon;

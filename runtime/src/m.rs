@@ -9,6 +9,7 @@
 use crate::g::G;
 use crate::p::P;
 use crate::sched::Sched;
+use crate::sight::Sight;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Note, Zeroed, current};
 
@@ -71,6 +72,10 @@ pub(crate) struct M {
     pub(crate) tid: AtomicU32,
     /// Lowest address of the alternate signal stack; 0: none.
     pub(crate) altstack: AtomicUsize,
+    /// Highest address of its own stack that is in use.
+    pub(crate) g0_hi: AtomicUsize,
+    /// Where it is, for who asks.
+    pub(crate) sight: Sight,
     /// The signal mask of this thread.
     pub(crate) sigmask: AtomicU64,
     /// A signal to this thread is under way: it is not sent twice.
@@ -99,6 +104,8 @@ unsafe impl Zeroed for M {
             stop: Note::new(),
             tid: AtomicU32::new(0),
             altstack: AtomicUsize::new(0),
+            g0_hi: AtomicUsize::new(0),
+            sight: Sight::new(),
             sigmask: AtomicU64::new(0),
             signal_pending: AtomicBool::new(false),
             asked_at: AtomicU64::new(0),

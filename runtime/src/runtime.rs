@@ -226,7 +226,6 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
     gc_core::fatal::set_describe(crate::deadlock::describe_current);
     crate::panic::install_hook();
     crate::signal::install(sched);
-    crate::suspend::install(&sched.settings);
     crate::preempt::init(known);
 
     let main = Main { f: UnsafeCell::new(Some(f)), out: UnsafeCell::new(None) };

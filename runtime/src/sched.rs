@@ -110,6 +110,8 @@ pub(crate) struct Sched {
     pub(crate) exiting: AtomicBool,
     /// Signalled when the world is stopped for good.
     pub(crate) done: Note,
+    /// When the runtime was made ([`nanotime`](crate::time::nanotime)).
+    pub(crate) began: u64,
     /// Ends sysmon's sleep.
     pub(crate) sysmon_note: Note,
     /// Where the goroutine that runs drops and cleanups waits.
@@ -187,6 +189,7 @@ impl Sched {
             boot: Lock::new(None),
             exiting: AtomicBool::new(false),
             done: Note::new(),
+            began: crate::time::nanotime(),
             sysmon_note: Note::new(),
             afterlife: crate::afterlife::Afterlife::new(),
             suspensions: crate::suspend::Counters::new(),
@@ -217,6 +220,22 @@ impl Sched {
     #[nowritebarrierrec]
     pub(crate) fn lock(&self) -> Guard<'_, Global> {
         self.global.lock()
+    }
+
+    /// Bytes of `allgs`, `allms` and `allps` that are in use.
+    pub(crate) fn table_bytes(&self) -> usize {
+        let (ms, ps) = (self.ms().count() * size_of::<M>(), self.ps().count() * size_of::<P>());
+        self.nallgs() * size_of::<AtomicUsize>() + ms + ps
+    }
+
+    /// Takes the scheduler lock if nobody has it. May run without a P.
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, Global>> {
+        self.global.try_lock()
+    }
+
+    /// The Ms that exist. May run without a P.
+    pub(crate) fn ms(&self) -> impl Iterator<Item = &M> {
+        self.allms.as_slice().iter().take_while(|m| !m.sched.load(Ordering::SeqCst).is_null())
     }
 
     /// The Ps, the spare ones as well.

@@ -1,18 +1,33 @@
-//! Signals: stack overflow. (Suspending goroutines by a signal: `suspend`.)
+//! Signals: one way in for all that the runtime takes, and one way on to what the program had there before.
 //!
-//! A goroutine that runs into the guard of its stack faults; the handler runs on the M's alternate stack, says whose
-//! stack it was, and ends the process with status 2. A fault anywhere else goes to the action that was installed
-//! before ours (std's, which knows the guards of its own threads).
+//! | signal | what the runtime does with it | otherwise |
+//! |---|---|---|
+//! | SIGSEGV, SIGBUS | in the guard of a goroutine's stack: says whose stack it was, ends the process with status 2 | on |
+//! | SIGURG | somebody of the runtime has sent it: suspends (`suspend`), or notes where the thread is (`sight`) | on |
+//! | SIGQUIT | while a runtime runs: prints all goroutines (`quit`); with nothing to go on to, ends with status 2 | on |
+//!
+//! `take_over` keeps the action that was there; `pass_on` calls it as it was installed: plain or with SA_SIGINFO. The
+//! default action happens as if nobody had taken the signal. Threads that are no Ms are the program's own affair: what
+//! interrupts them goes on at once, but for SIGQUIT.
+//!
+//! All handlers of the program get SA_ONSTACK when a runtime starts (as in Go): a handler without it would run on a
+//! goroutine's stack, which may have no room for it.
+//!
+//! What would break if errno were not put back: a goroutine that is suspended between a failed system call and its look
+//! at errno would see another error.
 
+use crate::m::getm;
 use crate::sched::Sched;
 use crate::stack::Hit;
+use crate::symbol::Symbol;
 use barrier_lint::{certify, nowritebarrierrec};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use gc_core::sync::{AtomicPtr, Ordering, RawLock};
+use gc_core::sync::{AtomicBool, AtomicPtr, Ordering};
 
 certify! {
-    use libc::{_exit, mmap, munmap, sigaltstack, signal as set_signal}: "system calls";
+    use libc::{_exit, getpid, gettid, mmap, munmap, sigaltstack, signal as set_signal, syscall}: "system calls";
+    use libc::__errno_location: "an address";
     use gc_core::fatal::print_line: "formats on the stack, and writes";
     use core::mem::transmute: "nothing runs";
     trait Fault { si_addr } for libc::siginfo_t: "reads a field";
@@ -21,84 +36,147 @@ certify! {
 /// Bytes of an M's alternate stack; AVX-512 and AMX state alone takes 12 KiB.
 pub(crate) const ALTSTACK: usize = 64 << 10;
 
-/// The runtime whose stacks the handler knows. A signal handler has no argument to pass it by.
+/// The runtime that handlers serve. A signal handler has no argument to pass it by.
 static LIVE: AtomicPtr<Sched> = AtomicPtr::new(core::ptr::null_mut());
 
-struct Old {
-    lock: RawLock,
-    actions: UnsafeCell<[MaybeUninit<libc::sigaction>; 2]>,
-    installed: UnsafeCell<bool>,
+/// What was installed before.
+struct Before {
+    taken: AtomicBool,
+    action: UnsafeCell<MaybeUninit<libc::sigaction>>,
 }
 
-// SAFETY: written once, under the lock, before our handler can run.
-unsafe impl Sync for Old {}
+// SAFETY: written once, by who moves `taken`, before our handler can run for that signal.
+unsafe impl Sync for Before {}
 
-static OLD: Old = Old {
-    lock: RawLock::new(),
-    actions: UnsafeCell::new([const { MaybeUninit::uninit() }; 2]),
-    installed: UnsafeCell::new(false),
-};
+/// One more than the highest signal.
+const SIGNALS: usize = 65;
 
-const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+static BEFORE: [Before; SIGNALS] =
+    [const { Before { taken: AtomicBool::new(false), action: UnsafeCell::new(MaybeUninit::uninit()) } }; SIGNALS];
 
-/// Installs the handler (once per process) and tells it whose stacks to know.
+/// Takes the signals (once per process), and tells the handler whom to serve.
 pub(crate) fn install(sched: &'static Sched) {
     LIVE.store(core::ptr::from_ref(sched).cast_mut(), Ordering::SeqCst);
-    OLD.lock.lock();
-    // SAFETY: under the lock; the handler reads `actions` only after `sigaction` below installed it.
-    unsafe {
-        if !*OLD.installed.get() {
-            *OLD.installed.get() = true;
-            for (i, signal) in SIGNALS.into_iter().enumerate() {
-                let mut action: libc::sigaction = core::mem::zeroed();
-                action.sa_sigaction = handler as *const () as usize;
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-                libc::sigfillset(&raw mut action.sa_mask);
-                // First the old one, so that the handler finds it.
-                libc::sigaction(signal, core::ptr::null(), (*OLD.actions.get())[i].as_mut_ptr());
-                libc::sigaction(signal, &raw const action, core::ptr::null_mut());
-            }
-        }
+    give_signal_stacks();
+    take_over(libc::SIGSEGV);
+    take_over(libc::SIGBUS);
+    take_over(libc::SIGURG);
+    // Who starts a program with it ignored (`nohup`) means it.
+    if before(libc::SIGQUIT).is_none_or(|action| action.sa_sigaction != libc::SIG_IGN) {
+        crate::quit::prepare();
+        take_over(libc::SIGQUIT);
     }
-    OLD.lock.unlock();
 }
 
-/// Interrupts anything, with a P or without.
-#[nowritebarrierrec(indirect = "an action that was installed before ours knows nothing of the heap")]
+/// The present action of a signal that is not taken yet.
+fn before(signal: libc::c_int) -> Option<libc::sigaction> {
+    // SAFETY: reads an action into a live structure, for which all zero is valid.
+    unsafe {
+        let mut action: libc::sigaction = core::mem::zeroed();
+        (libc::sigaction(signal, core::ptr::null(), &raw mut action) == 0).then_some(action)
+    }
+}
+
+/// Installs `handler` for a signal, once, and keeps what was there.
+fn take_over(signal: libc::c_int) {
+    let slot = &BEFORE[signal as usize];
+    if slot.taken.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let Some(old) = before(signal) else { return };
+    // SAFETY: the swap above makes this the only writer, and nobody reads before the handler is installed; it does
+    // nothing on threads that are no Ms but go on to what was there.
+    unsafe {
+        (*slot.action.get()).write(old);
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        libc::sigfillset(&raw mut action.sa_mask);
+        libc::sigaction(signal, &raw const action, core::ptr::null_mut());
+    }
+}
+
+/// Gives SA_ONSTACK to all handlers that the program has installed.
+fn give_signal_stacks() {
+    for signal in 1..SIGNALS as libc::c_int {
+        if let Some(mut action) = before(signal)
+            && action.sa_sigaction > libc::SIG_IGN
+            && action.sa_flags & libc::SA_ONSTACK == 0
+        {
+            action.sa_flags |= libc::SA_ONSTACK;
+            // SAFETY: the same action, on another stack. Those of libc's own signals it refuses to change.
+            unsafe { libc::sigaction(signal, &raw const action, core::ptr::null_mut()) };
+        }
+    }
+}
+
+/// Interrupts anything, with a P or without, on any thread.
+#[nowritebarrierrec]
 unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: this thread's errno, which the interrupted code may be about to read.
+    let errno = unsafe { *__errno_location() };
     // SAFETY: null, or a scheduler that lives for ever.
     let sched = unsafe { LIVE.load(Ordering::SeqCst).as_ref() };
-    // SAFETY: the kernel passes a filled siginfo.
-    let addr = unsafe { (*info).si_addr() }.addr();
-    if let Some(sched) = sched
-        && let Hit::Guard(stack) = sched.stacks.hit(addr)
-    {
-        // SAFETY: the kernel passes the interrupted context.
-        let pc = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] } as usize;
-        print_line(format_args!("fatal error: stack overflow"));
-        let id = crate::g::getg().map_or(0, |gp| gp.id.load(Ordering::Relaxed));
-        print_line(format_args!(
-            "goroutine {id} needs more than the {} KiB of its stack [{:#x}, {:#x}); address {addr:#x}, pc {pc:#x} {}",
-            (stack.hi - stack.lo) >> 10,
-            stack.lo,
-            stack.hi,
-            crate::deadlock::Symbol(pc),
-        ));
-        // SAFETY: ends the process.
-        unsafe { _exit(2) };
+    // SAFETY: the kernel passes the interrupted context, and a filled siginfo.
+    let (context, fault) = unsafe { (&mut *context.cast::<libc::ucontext_t>(), (*info).si_addr().addr()) };
+    let done = match (signal, sched, getm()) {
+        // SAFETY: what the kernel has interrupted, on this M.
+        (libc::SIGURG, _, Some(m)) => unsafe { crate::suspend::asked(m, context) },
+        (libc::SIGURG, ..) => false,
+        (libc::SIGQUIT, Some(sched), m) => crate::quit::asked(sched, m, context, is_handled(signal)),
+        (_, Some(sched), _) => overflow(sched, fault, context),
+        _ => false,
+    };
+    if !done {
+        // SAFETY: what the kernel has passed.
+        unsafe { pass_on(signal, info, context) };
     }
-    // SAFETY: `install` filled the entry before this handler was installed.
+    // SAFETY: as above.
+    unsafe { *__errno_location() = errno };
+}
+
+/// Whether a handler of the program was there before ours.
+#[nowritebarrierrec]
+fn is_handled(signal: libc::c_int) -> bool {
+    // SAFETY: `take_over` filled it before the handler, which calls this, was installed.
+    unsafe { action_before(signal).sa_sigaction > libc::SIG_IGN }
+}
+
+/// # Safety
+/// The signal has been taken.
+#[nowritebarrierrec]
+unsafe fn action_before(signal: libc::c_int) -> &'static libc::sigaction {
+    // SAFETY: the caller's contract: it is filled, and never written again.
+    unsafe { &*BEFORE[signal as usize].action.get().cast::<libc::sigaction>() }
+}
+
+/// Does what would have happened without the runtime.
+///
+/// # Safety
+/// In our handler, with what it was called with.
+#[nowritebarrierrec(indirect = "a handler that was installed before ours knows nothing of the heap")]
+unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: &mut libc::ucontext_t) {
+    // SAFETY: the signal has been taken; a handler is called with what it was installed for.
     unsafe {
-        let old = (*OLD.actions.get())[usize::from(signal == libc::SIGBUS)].assume_init_ref();
+        let old = action_before(signal);
+        // What the kernel itself raises for an instruction has a positive code.
+        let by_instruction = (*info).si_code > 0 && (signal == libc::SIGSEGV || signal == libc::SIGBUS);
         match old.sa_sigaction {
+            libc::SIG_IGN if !by_instruction => {}
             libc::SIG_DFL | libc::SIG_IGN => {
-                // Back to the default; the instruction faults again and ends the process.
+                if signal == libc::SIGURG {
+                    return; // is ignored by default
+                }
                 set_signal(signal, libc::SIG_DFL);
+                if !by_instruction {
+                    // It arrives when this handler returns. (An instruction simply faults again.)
+                    syscall(libc::SYS_tgkill, getpid(), gettid(), signal);
+                }
             }
             f if old.sa_flags & libc::SA_SIGINFO != 0 => {
                 let f =
                     transmute::<usize, unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void)>(f);
-                f(signal, info, context);
+                f(signal, info, core::ptr::from_mut(context).cast());
             }
             f => {
                 let f = transmute::<usize, unsafe extern "C" fn(libc::c_int)>(f);
@@ -106,6 +184,27 @@ unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, co
             }
         }
     }
+}
+
+/// Ends the process if `addr` is in the guard of a goroutine's stack.
+#[nowritebarrierrec]
+fn overflow(sched: &Sched, addr: usize, context: &libc::ucontext_t) -> bool {
+    let Hit::Guard(stack) = sched.stacks.hit(addr) else { return false };
+    let pc = context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
+    print_line(format_args!("fatal error: stack overflow"));
+    let id = match crate::g::getg() {
+        Some(gp) => gp.id.load(Ordering::Relaxed),
+        None => 0,
+    };
+    print_line(format_args!(
+        "goroutine {id} needs more than the {} KiB of its stack [{:#x}, {:#x}); address {addr:#x}, pc {pc:#x} {}",
+        (stack.hi - stack.lo) >> 10,
+        stack.lo,
+        stack.hi,
+        Symbol::at(pc),
+    ));
+    // SAFETY: ends the process.
+    unsafe { _exit(2) }
 }
 
 /// An alternate signal stack for this thread; null if there was no memory.

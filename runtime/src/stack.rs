@@ -112,6 +112,12 @@ impl StackArena {
         self.slots
     }
 
+    /// Bytes of address space of the stacks cut off so far, guards included.
+    pub(crate) fn bytes(&self) -> usize {
+        // Relaxed: statistics.
+        self.next.load(Ordering::Relaxed).min(self.slots) * self.slot_bytes + (self.main.hi - self.main.lo + GUARD)
+    }
+
     /// The main goroutine's stack.
     pub(crate) fn main(&self) -> Stack {
         self.main

@@ -29,14 +29,12 @@
 //! - if the stopper, or anyone it waits for, took malloc's lock or std's: the suspended thread may hold it. Hence no
 //!   malloc while the world is stopped (I8).
 
-use crate::config::Settings;
 use crate::g::{self, G, WaitReason};
-use crate::m::{Door, M, getm};
+use crate::m::{Door, M};
 use crate::p::{self, P};
 use crate::sched::Sched;
 use crate::time::nanotime;
 use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
-use core::sync::atomic::AtomicUsize as StdAtomicUsize;
 use gc_core::Scanner;
 use gc_core::sync::current::{self, Region};
 use gc_core::sync::{AtomicU64, Ordering};
@@ -84,30 +82,6 @@ impl Counters {
 pub(crate) fn count(n: &AtomicU64) {
     // Relaxed: statistics.
     n.fetch_add(1, Ordering::Relaxed);
-}
-
-/// What was installed for the signal before: a handler of this kind, or 0.
-static BEFORE: StdAtomicUsize = StdAtomicUsize::new(0);
-
-/// Installs the handler, once per process, if suspending is on.
-pub(crate) fn install(settings: &Settings) {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    if !settings.async_preempt {
-        return;
-    }
-    // SAFETY: the handler does nothing on threads that are no Ms but call what was there before.
-    ONCE.call_once(|| unsafe {
-        let mut action: libc::sigaction = core::mem::zeroed();
-        action.sa_sigaction = handler as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-        libc::sigfillset(&raw mut action.sa_mask);
-        let mut before: libc::sigaction = core::mem::zeroed();
-        libc::sigaction(SIGNAL, core::ptr::null(), &raw mut before);
-        if before.sa_flags & libc::SA_SIGINFO != 0 {
-            BEFORE.store(before.sa_sigaction, Ordering::SeqCst);
-        }
-        libc::sigaction(SIGNAL, &raw const action, core::ptr::null_mut());
-    });
 }
 
 /// A new thread of the runtime: it takes the signal, and remembers its mask. May run without a P.
@@ -173,32 +147,23 @@ pub(crate) fn signal(sched: &Sched, p: &P) {
 
 barrier_lint::certify! {
     use libc::{getpid, pthread_sigmask, sigaddset, syscall}: "the kernel runs no code of ours";
-    use libc::__errno_location: "an address";
-    use core::mem::transmute: "nothing runs";
 }
 
-/// Interrupts anything, with a P or without.
-#[nowritebarrierrec(indirect = "a handler that was installed before ours knows nothing of the heap")]
-unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: this thread's errno, which the interrupted code may be about to read.
-    let errno = unsafe { *__errno_location() };
-    let ours = getm().is_some_and(|m| {
-        let ours = m.signal_pending.swap(false, Ordering::SeqCst) || current::refused() != 0;
-        // SAFETY: the kernel passes the interrupted context.
-        unsafe { interrupted(m, &mut *context.cast::<libc::ucontext_t>()) };
-        ours
-    });
-    let before = BEFORE.load(Ordering::SeqCst);
-    if !ours && before > libc::SIG_IGN {
-        // SAFETY: a handler that was installed with SA_SIGINFO.
-        unsafe {
-            let before =
-                transmute::<usize, unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void)>(before);
-            before(signal, info, context);
-        }
+/// The signal has come to the thread of `m`: does what was asked for; whether anything was. In the signal handler.
+///
+/// # Safety
+/// `context` is what the kernel has interrupted on this thread, and will go on with.
+#[nowritebarrierrec]
+pub(crate) unsafe fn asked(m: &'static M, context: &mut libc::ucontext_t) -> bool {
+    let ours = m.signal_pending.swap(false, Ordering::SeqCst) || current::refused() != 0;
+    let noted = crate::sight::note(m, context);
+    // SAFETY: an M's scheduler lives for ever.
+    if unsafe { &*m.sched.load(Ordering::Relaxed) }.settings.async_preempt {
+        // Also when nobody of the runtime has sent it: whether there is something to do says the P.
+        // SAFETY: the caller's contract.
+        unsafe { interrupted(m, context) };
     }
-    // SAFETY: as above.
-    unsafe { *__errno_location() = errno };
+    ours || noted
 }
 
 /// What the handler does on an M.

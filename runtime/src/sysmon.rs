@@ -34,6 +34,8 @@ pub(crate) fn sysmon(sched: &'static Sched) {
     // SAFETY: the slack of this thread's sleeps.
     unsafe { prctl(libc::PR_SET_TIMERSLACK, 1) };
     let (mut idle, mut delay) = (0u32, 20u64);
+    let trace_every = sched.settings.sched_trace.as_nanos() as u64;
+    let mut traced_at = sched.began;
     loop {
         if idle == 0 {
             delay = 20;
@@ -48,6 +50,11 @@ pub(crate) fn sysmon(sched: &'static Sched) {
             wakep(sched);
         }
         crate::netpoll::look_if_late(sched, nanotime());
+        let now = nanotime();
+        if trace_every > 0 && now - traced_at >= trace_every {
+            traced_at = now;
+            schedtrace(sched, now - sched.began);
+        }
         lend_if_stuck(sched, nanotime());
         if retake(sched, nanotime()) > 0 {
             idle = 0;
@@ -55,6 +62,14 @@ pub(crate) fn sysmon(sched: &'static Sched) {
             idle += 1;
         }
     }
+}
+
+barrier_lint::certify! {
+    fn schedtrace: "prints";
+}
+
+fn schedtrace(sched: &Sched, since: u64) {
+    crate::schedtrace::print(sched, since, sched.settings.sched_detail);
 }
 
 /// Lends a spare P where goroutines wait and every P is held by a thread that sleeps in the kernel, outside a blocking

@@ -264,11 +264,15 @@ impl Heap {
 
     /// Bytes of memory in the tables that grow with the heap.
     pub(crate) fn table_bytes(&self) -> usize {
-        // Of each page that was ever used: its entries in the page map, the two tables of runs and the span table, and
-        // its bits in the two maps.
+        self.page_table_bytes() + self.work.table_bytes() + self.afterlife.records.bytes()
+    }
+
+    /// Bytes of memory in the tables that have entries for each page that was ever used.
+    pub(crate) fn page_table_bytes(&self) -> usize {
+        // The page map, the two tables of runs, the span table, and the bits in the two mark maps.
         const EACH: usize =
             2 * size_of::<u64>() + size_of::<Span>() + 2 * PAGE_SIZE / crate::layout::GRANULE / u8::BITS as usize;
-        self.pages.top() * EACH + self.work.table_bytes() + self.afterlife.records.bytes()
+        self.pages.top() * EACH
     }
 
     /// The configuration that the heap was made with.

@@ -1,10 +1,12 @@
 //! What differs from machine to machine: the switch between stacks, the first frame of a goroutine, the spill of the
-//! callee-saved registers around a blocking call. One file per architecture with the same four functions.
+//! callee-saved registers around a blocking call. One file per architecture with the same functions.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use x86_64::{FIRST_FRAME, frame_pointer, init_stack, keeps_frame_pointers, spill_and_call, switch};
+pub(crate) use x86_64::{
+    FIRST_FRAME, call_on, frame_pointer, init_stack, keeps_frame_pointers, spill_and_call, spilled_frame_pointer, switch,
+};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[path = "async_preempt/x86_64.rs"]

@@ -210,3 +210,32 @@ fn innermost_frame<T>() -> (usize, usize) {
     }
     (above, back)
 }
+
+/// The same for a context of [`spill_and_call`].
+pub(crate) fn spilled_frame_pointer(sp: usize) -> usize {
+    sp + 6 * size_of::<usize>()
+}
+
+/// Calls `f(arg)` on the stack that ends at `top`.
+///
+/// # Safety
+/// `top` is a multiple of 16; below it is enough mapped memory that nobody else uses; `f` does not unwind.
+#[unsafe(naked)]
+pub(crate) unsafe extern "sysv64" fn call_on(top: usize, arg: *mut (), f: unsafe extern "sysv64" fn(*mut ())) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbp, 0",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "mov rsp, rdi",
+        "mov rdi, rsi",
+        "call rdx",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+    )
+}

@@ -21,7 +21,7 @@ barrier_lint::certify! {
 }
 
 /// Bytes of an M's own stack.
-const G0_STACK: usize = 1 << 20;
+pub(crate) const G0_STACK: usize = 1 << 20;
 
 /// Hands `p`, which is idle and off the idle list, to an idle or new M. May run without a P.
 #[nowritebarrierrec]
@@ -92,6 +92,8 @@ extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     m.tid.store(unsafe { gettid() } as u32, Ordering::SeqCst);
     // SAFETY: a name of less than 16 bytes, ended by 0.
     unsafe { prctl(libc::PR_SET_NAME, c"tricolor-m".as_ptr()) };
+    // The C library's frames, and its own data, lie above.
+    m.g0_hi.store((&raw const m).expose_provenance() + 256, Ordering::SeqCst);
     let altstack = crate::signal::install_altstack();
     m.altstack.store(altstack.expose_provenance(), Ordering::SeqCst);
     let p = m.nextp.get();

@@ -6,7 +6,7 @@ use crate::sched::Sched;
 use crate::time::nanotime;
 use gc_core::sync::{AtomicBool, Ordering};
 
-/// Says once who holds a stop up, and where. The program counter comes with signals (suspending in place).
+/// Says once who holds a stop up, and where it is.
 pub(super) fn late(sched: &Sched, why: &str, waited: u64) {
     static REPORTING: AtomicBool = AtomicBool::new(false);
     if REPORTING.swap(true, Ordering::SeqCst) {
@@ -28,6 +28,7 @@ pub(super) fn late(sched: &Sched, why: &str, waited: u64) {
             now.saturating_sub(m.door_at.load(Ordering::Relaxed)) / 1_000_000,
             Door::name(m.door.load(Ordering::Relaxed)),
         ));
+        crate::dump::running(m, None);
     }
     REPORTING.store(false, Ordering::SeqCst);
 }

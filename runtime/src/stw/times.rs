@@ -102,6 +102,11 @@ impl StopTimes {
         self.rows[why as usize].stopped.record(now - self.stood_at.load(O));
     }
 
+    /// Bytes of the histograms.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.len() * size_of::<Row>()
+    }
+
     /// A copy for the program. Allocates.
     pub(crate) fn read(&self) -> Vec<StopRow> {
         let rows = StopReason::ALL.iter().zip(self.rows.as_slice());

@@ -1,0 +1,175 @@
+//! Where a running thread is: its program counter and the return addresses on its stack, noted by itself in a signal
+//! handler, also where it refuses to stop.
+//!
+//! ```text
+//! FREE ──who wants to know, CAS; SIGURG──► ASKED ──handler, CAS──► NOTING ──handler──► NOTED ──who asked──► FREE
+//!                                          ASKED ──who asked, CAS: no answer in time──► FREE
+//! ```
+//! The handler reads words of the thread's own stacks only (its goroutine's, its own, the signal stack), and no more
+//! than [`FRAMES`] frames. What would break without `NOTING`: who gives up would let the next one ask while the
+//! handler still writes, and read a mixture.
+
+use crate::m::M;
+use barrier_lint::nowritebarrierrec;
+use core::time::Duration;
+use gc_core::sync::{AtomicU32, AtomicUsize, Note, Ordering};
+
+/// Most addresses that are noted.
+pub(crate) const FRAMES: usize = 32;
+
+const FREE: u32 = 0;
+const ASKED: u32 = 1;
+const NOTING: u32 = 2;
+const NOTED: u32 = 3;
+
+/// What an M notes.
+pub(crate) struct Sight {
+    state: AtomicU32,
+    len: AtomicUsize,
+    pcs: [AtomicUsize; FRAMES],
+}
+
+impl Sight {
+    pub(crate) fn new() -> Sight {
+        Sight { state: AtomicU32::new(FREE), len: AtomicUsize::new(0), pcs: [const { AtomicUsize::new(0) }; FRAMES] }
+    }
+
+    fn moves(&self, from: u32, to: u32) -> bool {
+        self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+}
+
+/// Addresses: where a thread was, then the return addresses.
+pub(crate) struct Seen {
+    pcs: [usize; FRAMES],
+    len: usize,
+}
+
+impl Seen {
+    pub(crate) fn pcs(&self) -> &[usize] {
+        &self.pcs[..self.len]
+    }
+}
+
+/// Asks the thread of `m`, another one, where it is. `None`: it has not answered for `limit`, because it takes no
+/// signals; or somebody else is asking. May run without a P.
+pub(crate) fn look_at(m: &M, limit: Duration) -> Option<Seen> {
+    if !m.sight.moves(FREE, ASKED) {
+        return None;
+    }
+    // SAFETY: at worst the thread has ended, which is an error that nobody minds.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), m.tid.load(Ordering::SeqCst), libc::SIGURG) };
+    let pause = Note::new();
+    let mut waited = Duration::ZERO;
+    while m.sight.state.load(Ordering::SeqCst) != NOTED {
+        if waited >= limit && m.sight.moves(ASKED, FREE) {
+            return None;
+        }
+        let step = Duration::from_micros(100);
+        pause.sleep_for(step);
+        waited += step;
+    }
+    let mut seen = Seen { pcs: [0; FRAMES], len: m.sight.len.load(Ordering::Relaxed).min(FRAMES) };
+    // Relaxed: the SeqCst load of NOTED has ordered them.
+    seen.pcs.iter_mut().zip(&m.sight.pcs).for_each(|(to, from)| *to = from.load(Ordering::Relaxed));
+    m.sight.state.store(FREE, Ordering::SeqCst);
+    Some(seen)
+}
+
+/// Notes where this thread, which is that of `m`, has been interrupted, if somebody asks; whether somebody did. In the
+/// signal handler.
+#[nowritebarrierrec]
+pub(crate) fn note(m: &M, context: &libc::ucontext_t) -> bool {
+    let sight = &m.sight;
+    if sight.state.compare_exchange(ASKED, NOTING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        return false;
+    }
+    let n = walk(m, context, &sight.pcs);
+    sight.len.store(n, Ordering::Relaxed);
+    sight.state.store(NOTED, Ordering::SeqCst);
+    true
+}
+
+/// Where this thread, if it is that of an M, has been interrupted. In a signal handler.
+pub(crate) fn own(m: &M, context: &libc::ucontext_t) -> Seen {
+    let pcs = [const { AtomicUsize::new(0) }; FRAMES];
+    let len = walk(m, context, &pcs);
+    Seen { pcs: pcs.map(AtomicUsize::into_inner), len }
+}
+
+/// Follows the frame pointers from the interrupted registers; how many addresses it found.
+#[nowritebarrierrec]
+fn walk(m: &M, context: &libc::ucontext_t, pcs: &[AtomicUsize; FRAMES]) -> usize {
+    let registers = &context.uc_mcontext.gregs;
+    let pc = registers[libc::REG_RIP as usize] as usize;
+    pcs[0].store(pc, Ordering::Relaxed);
+    let goroutine = match m.curg() {
+        Some(gp) => (gp.stack.lo, gp.stack.hi),
+        None => (0, 0),
+    };
+    let signal_stack = m.altstack.load(Ordering::Relaxed);
+    let top = m.g0_hi.load(Ordering::Relaxed);
+    // Of its own stack what is in use; the others are mapped as a whole. Each address is in one of the three.
+    let sp = registers[libc::REG_RSP as usize] as usize;
+    let saved = m.g0_sp.load(Ordering::Relaxed);
+    let used = if sp < top && top - sp < crate::proc::newm::G0_STACK { sp } else { saved };
+    let stacks = [goroutine, (used, top), (signal_stack, signal_stack + crate::signal::ALTSTACK)];
+    let mut frame = registers[libc::REG_RBP as usize] as usize;
+    let mut n = 1;
+    // What the C library's short functions (system calls) have not pushed a frame for.
+    if !in_program(pc) && readable(&stacks, sp) {
+        // SAFETY: a word of a stack of this thread, which is mapped there.
+        let back = unsafe { word(sp) };
+        if in_program(back) {
+            pcs[n].store(back, Ordering::Relaxed);
+            n += 1;
+        }
+    }
+    while n < FRAMES && readable(&stacks, frame) {
+        // SAFETY: two words of a stack of this thread, which is mapped there.
+        let (next, back) = unsafe { (word(frame), word(frame + 8)) };
+        if back == 0 {
+            break;
+        }
+        pcs[n].store(back, Ordering::Relaxed);
+        n += 1;
+        if next == frame {
+            break;
+        }
+        frame = next;
+    }
+    n
+}
+
+/// Whether the two words at `at` lie in one of the stacks.
+#[nowritebarrierrec]
+fn readable(stacks: &[(usize, usize); 3], at: usize) -> bool {
+    let mut inside = false;
+    let mut i = 0;
+    while i < stacks.len() {
+        let (lo, hi) = stacks[i];
+        inside |= lo != 0 && at >= lo && at < hi && hi - at >= 16;
+        i += 1;
+    }
+    inside && at.is_multiple_of(8)
+}
+
+/// Whether `pc` is in the program's own text.
+#[nowritebarrierrec]
+fn in_program(pc: usize) -> bool {
+    pc >= (&raw const __executable_start).addr() && pc < (&raw const etext).addr()
+}
+
+unsafe extern "C" {
+    // From the linker.
+    static __executable_start: u8;
+    static etext: u8;
+}
+
+/// # Safety
+/// A word of a stack of this thread.
+#[nowritebarrierrec]
+unsafe fn word(at: usize) -> usize {
+    // SAFETY: the caller's contract.
+    unsafe { core::ptr::with_exposed_provenance::<usize>(at).read() }
+}
