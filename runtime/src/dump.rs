@@ -55,11 +55,9 @@ pub(crate) fn threads(sched: &Sched, here: Option<&Seen>) {
             continue;
         }
         let (m_id, tid) = (m.id.load(Ordering::Relaxed), m.tid.load(Ordering::Relaxed));
-        print_line(format_args!(
-            "\nM{m_id} [P{}, its own stack, thread {tid}, state {}]:",
-            p.id.load(Ordering::Relaxed),
-            thread_state(tid)
-        ));
+        let (p_id, mut letter) = (p.id.load(Ordering::Relaxed), [0; 4]);
+        let state = thread_state(tid).encode_utf8(&mut letter);
+        print_line(format_args!("\nM{m_id} [P{p_id}, its own stack, thread {tid}, state {state}]:"));
         running(m, here);
     }
 }
@@ -117,8 +115,9 @@ pub(crate) fn running(m: &M, here: Option<&Seen>) {
 /// Prints what the kernel knows of a thread that takes no signals.
 fn silent(m: &M) {
     let tid = m.tid.load(Ordering::Relaxed);
-    let (mut letter, state) = ([0; 4], thread_state(tid));
-    print_line(format_args!("\tthe thread takes no signals now, and is in state {}", state.encode_utf8(&mut letter)));
+    let mut letter = [0; 4];
+    let state = thread_state(tid).encode_utf8(&mut letter);
+    print_line(format_args!("\tthe thread takes no signals now, and is in state {state}"));
 }
 
 /// Prints the frames of a goroutine at rest.
