@@ -5,7 +5,8 @@
 mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use x86_64::{
-    FIRST_FRAME, call_on, frame_pointer, init_stack, keeps_frame_pointers, spill_and_call, spilled_frame_pointer, switch,
+    FIRST_FRAME, call_on, frame_pointer, init_stack, keeps_frame_pointers, spill_and_call, spilled_frame_pointer,
+    switch,
 };
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
