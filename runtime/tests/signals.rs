@@ -3,12 +3,38 @@
 mod common;
 
 use common::{child, is_child, with_procs};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::FromRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tricolor::{chan, gc, spawn, yield_now};
+
+/// From here on whoever allocates ends the child: a thread that is suspended may hold malloc's lock.
+static NO_MALLOC: AtomicBool = AtomicBool::new(false);
+
+struct Malloc;
+
+// SAFETY: the system's allocator.
+unsafe impl GlobalAlloc for Malloc {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if NO_MALLOC.load(Ordering::SeqCst) {
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(9) };
+        }
+        // SAFETY: the caller's contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static MALLOC: Malloc = Malloc;
 
 /// In the child: a runtime, and `f` in it.
 fn here(procs: usize, f: impl FnOnce() + Send) {
@@ -156,6 +182,7 @@ fn quit() {
 /// On this thread: a signal that is handled when the call returns.
 #[inline(never)]
 fn asks_to_quit() {
+    NO_MALLOC.store(true, Ordering::SeqCst);
     // SAFETY: sends this thread a signal.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), libc::SIGQUIT) };
     std::hint::black_box(());
