@@ -460,7 +460,8 @@ fn too_many_open_files() {
             let before = cpu();
             time::sleep(ms(500));
             let used = cpu() - before;
-            assert!(used < 250_000, "{used} us of processor time in half a second of sleep");
+            eprintln!("{used} us of processor time in half a second of sleep");
+            assert!(used < 50_000);
             all.pop();
             let (mut stream, from) = listener.accept().expect("it is still there");
             assert_eq!(from, client.local_addr().expect("connected"));
@@ -559,6 +560,32 @@ fn here(procs: usize, f: impl FnOnce() + Send) {
         std::process::exit(3);
     });
     run(with_procs(procs), f);
+}
+
+/// An M watches for a timer, where there is no epoll yet; it must change over to the first socket.
+#[test]
+fn the_first_socket_of_a_runtime_that_sleeps() {
+    let name = "the_first_socket_of_a_runtime_that_sleeps";
+    if is_child(name) {
+        here(2, || {
+            let (_tx, rx) = chan::bounded::<()>(0);
+            spawn(move || rx.recv_timeout(HOUR));
+            // Without giving its P away, so that the other one's M has nothing to do but to watch.
+            std::thread::sleep(ms(100));
+            let (near, far) = std::os::unix::net::UnixStream::pair().expect("two files");
+            let mut near = UnixStream::from_std(near).expect("in the poller");
+            let other = std::thread::spawn(move || {
+                std::thread::sleep(ms(100));
+                (&far).write_all(b"x").expect("a good connection");
+            });
+            assert_eq!(near.read(&mut [0; 8]).expect("a byte"), 1);
+            other.join().expect("no panic");
+        });
+        eprintln!("it was seen");
+        return;
+    }
+    let (code, err) = child(name, &[]);
+    assert!(code == Some(0) && err.contains("it was seen"), "{code:?} {err}");
 }
 
 #[test]
