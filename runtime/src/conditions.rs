@@ -2,7 +2,7 @@
 //!
 //! | condition | without it |
 //! |---|---|
-//! | Linux on x86_64 | the crate does not build |
+//! | Linux on x86_64 | the runtime does not start |
 //! | no user shadow stacks: switches between stacks return where nobody has called | the runtime does not start |
 //! | an M's signal stack holds the kernel's frame, and is left over enough | no signals at all |
 //! | XSAVE, and its area is large enough | no descheduling |
@@ -15,7 +15,7 @@
 //! about it; not where the program's settings have signals off.
 
 use crate::arch::async_preempt::xsave_mode;
-use crate::arch::keeps_frame_pointers;
+use crate::arch::{REFUSED, keeps_frame_pointers, shadow_stacks};
 use crate::config::Settings;
 use crate::signal::ALTSTACK;
 use core::ffi::CStr;
@@ -48,6 +48,9 @@ type Missing = (&'static str, &'static str);
 /// # Errors
 /// If the runtime cannot run at all.
 pub(crate) fn check(settings: &mut Settings, frame_pointers: bool) -> Result<Option<Known>, String> {
+    if let Some(why) = REFUSED {
+        return Err(why.to_owned());
+    }
     if shadow_stacks() {
         let how = "start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off";
         return Err(format!("the program has user shadow stacks, which know one stack per thread; {how}"));
@@ -107,17 +110,6 @@ fn signal_stack(frame: usize) -> Result<(), Missing> {
 fn signal_frame() -> usize {
     // SAFETY: reads a word that the kernel has passed.
     unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) as usize }
-}
-
-/// Whether this thread has a user shadow stack.
-fn shadow_stacks() -> bool {
-    /// `arch_prctl`: which features of shadow stacks are on.
-    const ARCH_SHSTK_STATUS: usize = 0x5005;
-    const SHSTK: u64 = 1;
-    let mut on = 0_u64;
-    // SAFETY: the kernel writes one word, if it knows the call.
-    let known = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SHSTK_STATUS, &raw mut on) } == 0;
-    known && on & SHSTK != 0
 }
 
 fn objects() -> Objects {

@@ -24,8 +24,8 @@
 //! What would break if the count were not raised by the handler but by `async_preempt`: a second signal in between would
 //! suspend, or inject, in the middle of the first.
 
-use crate::arch::FIRST_FRAME;
 use crate::arch::async_preempt::{Frame, STACK_BYTES};
+use crate::arch::{self, FIRST_FRAME};
 use crate::conditions::{Known, Objects};
 use crate::g::{self, G};
 use crate::m::M;
@@ -36,6 +36,7 @@ use crate::proc::schedule::{clear_preempt, mcall_at, self_scan};
 use crate::sched::Sched;
 use crate::suspend::count;
 use barrier_lint::{SystemStack, nosplit, nowritebarrierrec, yeswritebarrierrec};
+#[cfg(target_arch = "x86_64")]
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicUsize};
 use gc_core::sync::{Ordering, current};
@@ -78,6 +79,7 @@ impl Denied {
     pub(crate) const COUNT: usize = 5;
 }
 
+#[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(
     include_str!("arch/async_preempt/x86_64.s"),
     CURRENT_M = const current::M_OFFSET,
@@ -90,14 +92,22 @@ core::arch::global_asm!(
     async_preempt2 = sym async_preempt2,
 );
 
+#[cfg(target_arch = "x86_64")]
 unsafe extern "C" {
     fn async_preempt();
     static async_preempt_end: u8;
 }
 
 /// `async_preempt`, from its first instruction to its end.
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn own_text() -> core::ops::Range<usize> {
     async_preempt as *const () as usize..(&raw const async_preempt_end).addr()
+}
+
+/// There is none.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn own_text() -> core::ops::Range<usize> {
+    0..0
 }
 
 /// Before the first M starts: what the handler must know, or that nobody is descheduled.
@@ -145,21 +155,18 @@ pub(crate) fn inject(sched: &Sched, gp: &G, context: &mut libc::ucontext_t) {
         return count(&counters.denied[why as usize]);
     }
     count(&counters.descheduled);
-    let registers = &mut context.uc_mcontext.gregs;
-    let sp = registers[libc::REG_RSP as usize] as usize - crate::suspend::RED_ZONE - size_of::<usize>();
+    let (pc, sp, _) = arch::interrupted_at(context);
+    let sp = sp - crate::suspend::RED_ZONE - size_of::<usize>();
     current::set_locks(1);
     // SAFETY: below the red zone of the goroutine's stack, which has room (`deny`).
-    unsafe { core::ptr::with_exposed_provenance_mut::<usize>(sp).write(registers[libc::REG_RIP as usize] as usize) };
-    registers[libc::REG_RSP as usize] = sp as i64;
-    registers[libc::REG_RIP as usize] = OWN[0].load(Ordering::Relaxed) as i64;
+    unsafe { core::ptr::with_exposed_provenance_mut::<usize>(sp).write(pc) };
+    arch::go_on_at(context, OWN[0].load(Ordering::Relaxed), sp);
 }
 
 /// Why the goroutine may not be descheduled here; `None`: it may.
 #[nowritebarrierrec]
 fn deny(sched: &Sched, gp: &G, context: &libc::ucontext_t) -> Option<Denied> {
-    let registers = &context.uc_mcontext.gregs;
-    let pc = registers[libc::REG_RIP as usize] as usize;
-    let (sp, bp) = (registers[libc::REG_RSP as usize] as usize, registers[libc::REG_RBP as usize] as usize);
+    let (pc, sp, bp) = arch::interrupted_at(context);
     if TEXT[1].load(Ordering::Relaxed) == 0 {
         return Some(Denied::Off);
     }

@@ -77,7 +77,7 @@ fn print(sched: &Sched, m: Option<&'static M>, context: &libc::ucontext_t, handl
 
 /// # Safety
 /// `dump` points to a `Dump`.
-unsafe extern "sysv64" fn on_own_stack(dump: *mut ()) {
+unsafe extern "C" fn on_own_stack(dump: *mut ()) {
     // SAFETY: the caller's contract.
     let dump = unsafe { &*dump.cast::<Dump<'_>>() };
     print_line(format_args!("SIGQUIT: quit"));

@@ -100,8 +100,7 @@ pub(crate) fn own(m: &M, context: &libc::ucontext_t) -> Seen {
 /// Follows the frame pointers from the interrupted registers; how many addresses it found.
 #[nowritebarrierrec]
 fn walk(m: &M, context: &libc::ucontext_t, pcs: &[AtomicUsize; FRAMES]) -> usize {
-    let registers = &context.uc_mcontext.gregs;
-    let pc = registers[libc::REG_RIP as usize] as usize;
+    let (pc, sp, mut frame) = crate::arch::interrupted_at(context);
     pcs[0].store(pc, Ordering::Relaxed);
     let goroutine = match m.curg() {
         Some(gp) => (gp.stack.lo, gp.stack.hi),
@@ -110,11 +109,9 @@ fn walk(m: &M, context: &libc::ucontext_t, pcs: &[AtomicUsize; FRAMES]) -> usize
     let signal_stack = m.altstack.load(Ordering::Relaxed);
     let top = m.g0_hi.load(Ordering::Relaxed);
     // Of its own stack what is in use; the others are mapped as a whole. Each address is in one of the three.
-    let sp = registers[libc::REG_RSP as usize] as usize;
     let saved = m.g0_sp.load(Ordering::Relaxed);
     let used = if sp < top && top - sp < crate::proc::newm::G0_STACK { sp } else { saved };
     let stacks = [goroutine, (used, top), (signal_stack, signal_stack + crate::signal::ALTSTACK)];
-    let mut frame = registers[libc::REG_RBP as usize] as usize;
     let mut n = 1;
     // What the C library's short functions (system calls) have not pushed a frame for.
     if !in_program(pc) && readable(&stacks, sp) {

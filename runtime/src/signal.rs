@@ -190,7 +190,7 @@ unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: &mut
 #[nowritebarrierrec]
 fn overflow(sched: &Sched, addr: usize, context: &libc::ucontext_t) -> bool {
     let Hit::Guard(stack) = sched.stacks.hit(addr) else { return false };
-    let pc = context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
+    let (pc, ..) = crate::arch::interrupted_at(context);
     print_line(format_args!("fatal error: stack overflow"));
     let id = match crate::g::getg() {
         Some(gp) => gp.id.load(Ordering::Relaxed),

@@ -29,6 +29,7 @@
 //! - if the stopper, or anyone it waits for, took malloc's lock or std's: the suspended thread may hold it. Hence no
 //!   malloc while the world is stopped (I8).
 
+use crate::arch;
 use crate::g::{self, G, WaitReason};
 use crate::m::{Door, M};
 use crate::p::{self, P};
@@ -178,7 +179,7 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     // If it is inside the runtime, whoever leaves that last sends the signal again.
     current::set_refused(if current::locks() != 0 { SIGNAL as u32 } else { 0 });
     let Some((p, gp)) = crate::preempt::can_preempt_m(m) else { return count(&counters.refused[0]) };
-    let sp = context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
+    let (pc, sp, _) = arch::interrupted_at(context);
     if sp < gp.stack.lo + RED_ZONE || sp >= gp.stack.hi {
         return count(&counters.refused[1]);
     }
@@ -193,9 +194,8 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     if !wanted && !slice_over {
         return count(&counters.late);
     }
-    let pc = context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
-    if let Some(start) = gc_core::restart_point(pc) {
-        context.uc_mcontext.gregs[libc::REG_RIP as usize] = start as i64;
+    if let Some(start) = arch::restart_point(pc) {
+        arch::go_on_at(context, start, sp);
         count(&counters.restarted);
     }
     if wanted {
@@ -245,7 +245,6 @@ pub(crate) fn interrupted_at(gp: &G) -> Option<(usize, usize)> {
     let frame = gp.frame[0].load(Ordering::SeqCst);
     let context = core::ptr::with_exposed_provenance::<libc::ucontext_t>(frame);
     // SAFETY: null, or the context that the handler noted and in which it waits.
-    let context = unsafe { context.as_ref() }?;
-    let register = |r: libc::c_int| context.uc_mcontext.gregs[r as usize] as usize;
-    Some((register(libc::REG_RIP), register(libc::REG_RBP)))
+    let (pc, _, frame) = arch::interrupted_at(unsafe { context.as_ref() }?);
+    Some((pc, frame))
 }

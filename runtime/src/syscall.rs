@@ -89,7 +89,7 @@ pub unsafe fn blocking_with<R, F: FnOnce() -> R>(f: F) -> R {
 ///
 /// # Safety
 /// `arg` points to a `Call<F, R>`; the caller is a goroutine with a P.
-unsafe extern "sysv64" fn trampoline<F: FnOnce() -> R, R>(arg: *mut (), sp: usize) {
+unsafe extern "C" fn trampoline<F: FnOnce() -> R, R>(arg: *mut (), sp: usize) {
     let call = arg.cast::<Call<F, R>>();
     let Some(gp) = getg() else { gc_core::throw!("a blocking call outside a goroutine") };
     let region = Region::enter();

@@ -1,12 +1,13 @@
 //! What differs from machine to machine: the switch between stacks, the first frame of a goroutine, the spill of the
-//! callee-saved registers around a blocking call. One file per architecture with the same functions.
+//! callee-saved registers around a blocking call, the registers of an interrupted thread. One file per architecture with the
+//! same functions; where there is none, a stub that refuses at start.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use x86_64::{
-    FIRST_FRAME, call_on, frame_pointer, init_stack, keeps_frame_pointers, spill_and_call, spilled_frame_pointer,
-    switch,
+    FIRST_FRAME, REFUSED, call_on, frame_pointer, go_on_at, init_stack, interrupted_at, keeps_frame_pointers,
+    restart_point, shadow_stacks, spill_and_call, spilled_frame_pointer, switch,
 };
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -15,4 +16,9 @@ pub(crate) use x86_64::{
 pub(crate) mod async_preempt;
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-compile_error!("tricolor runs on Linux x86_64 only, for now");
+mod unsupported;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub(crate) use unsupported::{
+    FIRST_FRAME, REFUSED, async_preempt, call_on, frame_pointer, go_on_at, init_stack, interrupted_at,
+    keeps_frame_pointers, restart_point, shadow_stacks, spill_and_call, spilled_frame_pointer, switch,
+};

@@ -22,7 +22,12 @@
 //! frame-pointer chain were not kept, parked goroutines could not be walked (std's unwinder starts only at its
 //! caller).
 
+use barrier_lint::nowritebarrierrec;
 use core::arch::naked_asm;
+pub(crate) use gc_core::restart_point;
+
+/// Why a runtime does not start on this machine.
+pub(crate) const REFUSED: Option<&str> = None;
 
 /// Stores the context of the caller in `*save` and continues the one suspended at `to`, where the `switch` that
 /// suspended it returns `value`. Returns what the next switch to the stored context passes.
@@ -30,7 +35,7 @@ use core::arch::naked_asm;
 /// # Safety
 /// `to` was stored by `switch` or made by [`init_stack`], is continued at most once, and its stack is mapped.
 #[unsafe(naked)]
-pub(crate) unsafe extern "sysv64" fn switch(save: *mut usize, to: usize, value: usize) -> usize {
+pub(crate) unsafe extern "C" fn switch(save: *mut usize, to: usize, value: usize) -> usize {
     naked_asm!(
         ".cfi_startproc",
         "push rbp",
@@ -84,7 +89,7 @@ pub(crate) unsafe extern "sysv64" fn switch(save: *mut usize, to: usize, value: 
 
 /// The first instructions of a goroutine: calls the function in rbx, which never returns.
 #[unsafe(naked)]
-unsafe extern "sysv64" fn gostart() {
+unsafe extern "C" fn gostart() {
     naked_asm!(".cfi_startproc", ".cfi_undefined rip", "xor ebp, ebp", "call rbx", "ud2", ".cfi_endproc",)
 }
 
@@ -125,10 +130,7 @@ pub(crate) unsafe fn init_stack(top: usize, entry: extern "C" fn() -> !) -> usiz
 /// # Safety
 /// `f` does not unwind.
 #[unsafe(naked)]
-pub(crate) unsafe extern "sysv64" fn spill_and_call(
-    arg: *mut (),
-    f: unsafe extern "sysv64" fn(arg: *mut (), sp: usize),
-) {
+pub(crate) unsafe extern "C" fn spill_and_call(arg: *mut (), f: unsafe extern "C" fn(arg: *mut (), sp: usize)) {
     naked_asm!(
         ".cfi_startproc",
         "push rbp",
@@ -221,7 +223,7 @@ pub(crate) fn spilled_frame_pointer(sp: usize) -> usize {
 /// # Safety
 /// `top` is a multiple of 16; below it is enough mapped memory that nobody else uses; `f` does not unwind.
 #[unsafe(naked)]
-pub(crate) unsafe extern "sysv64" fn call_on(top: usize, arg: *mut (), f: unsafe extern "sysv64" fn(*mut ())) {
+pub(crate) unsafe extern "C" fn call_on(top: usize, arg: *mut (), f: unsafe extern "C" fn(*mut ())) {
     naked_asm!(
         ".cfi_startproc",
         "push rbp",
@@ -238,4 +240,33 @@ pub(crate) unsafe extern "sysv64" fn call_on(top: usize, arg: *mut (), f: unsafe
         "ret",
         ".cfi_endproc",
     )
+}
+
+/// Where a signal has interrupted its thread: instruction, stack pointer, frame pointer. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn interrupted_at(context: &libc::ucontext_t) -> (usize, usize, usize) {
+    let registers = &context.uc_mcontext.gregs;
+    (
+        registers[libc::REG_RIP as usize] as usize,
+        registers[libc::REG_RSP as usize] as usize,
+        registers[libc::REG_RBP as usize] as usize,
+    )
+}
+
+/// Where the thread goes on after the handler. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn go_on_at(context: &mut libc::ucontext_t, pc: usize, sp: usize) {
+    context.uc_mcontext.gregs[libc::REG_RIP as usize] = pc as i64;
+    context.uc_mcontext.gregs[libc::REG_RSP as usize] = sp as i64;
+}
+
+/// Whether this thread has a user shadow stack.
+pub(crate) fn shadow_stacks() -> bool {
+    /// `arch_prctl`: which features of shadow stacks are on.
+    const ARCH_SHSTK_STATUS: usize = 0x5005;
+    const SHSTK: u64 = 1;
+    let mut on = 0_u64;
+    // SAFETY: the kernel writes one word, if it knows the call.
+    let known = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SHSTK_STATUS, &raw mut on) } == 0;
+    known && on & SHSTK != 0
 }

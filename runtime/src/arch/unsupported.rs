@@ -1,0 +1,64 @@
+//! Machines on which no goroutine can run yet: the crate builds, and a runtime refuses to start.
+
+use barrier_lint::nowritebarrierrec;
+
+/// Why a runtime does not start on this machine.
+pub(crate) const REFUSED: Option<&str> = Some("tricolor runs on Linux on x86_64 only, for now");
+
+pub(crate) const FIRST_FRAME: usize = 0;
+
+pub(crate) mod async_preempt {
+    pub(crate) const STACK_BYTES: usize = 0;
+    pub(crate) const XREGS_BYTES: usize = 64;
+
+    pub(crate) enum Frame {}
+
+    pub(crate) fn xsave_mode() -> Result<u32, &'static str> {
+        Err("this machine has no async_preempt")
+    }
+}
+
+pub(crate) unsafe fn switch(_: *mut usize, _: usize, _: usize) -> usize {
+    unreachable!("no runtime starts here")
+}
+
+pub(crate) unsafe fn init_stack(_: usize, _: extern "C" fn() -> !) -> usize {
+    unreachable!("no runtime starts here")
+}
+
+pub(crate) unsafe fn spill_and_call(_: *mut (), _: unsafe extern "C" fn(*mut (), usize)) {
+    unreachable!("no runtime starts here")
+}
+
+pub(crate) unsafe fn call_on(_: usize, _: *mut (), _: unsafe extern "C" fn(*mut ())) {
+    unreachable!("no runtime starts here")
+}
+
+pub(crate) fn spilled_frame_pointer(sp: usize) -> usize {
+    sp
+}
+
+pub(crate) fn frame_pointer(sp: usize) -> usize {
+    sp
+}
+
+pub(crate) fn keeps_frame_pointers<T>() -> bool {
+    false
+}
+
+#[nowritebarrierrec]
+pub(crate) fn interrupted_at(_: &libc::ucontext_t) -> (usize, usize, usize) {
+    (0, 0, 0)
+}
+
+#[nowritebarrierrec]
+pub(crate) fn go_on_at(_: &mut libc::ucontext_t, _: usize, _: usize) {}
+
+#[nowritebarrierrec]
+pub(crate) fn restart_point(_: usize) -> Option<usize> {
+    None
+}
+
+pub(crate) fn shadow_stacks() -> bool {
+    false
+}
