@@ -3,7 +3,7 @@
 use core::ptr::null_mut;
 #[cfg(not(loom))]
 use core::sync::atomic::AtomicPtr;
-use core::sync::atomic::Ordering::{Acquire, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 #[cfg(loom)]
 use loom::sync::atomic::AtomicPtr;
 
@@ -75,6 +75,24 @@ impl<T> NoBarrierPtr<T> {
     #[inline]
     pub unsafe fn set_no_write_barrier(&self, p: *mut T) {
         self.0.store(p, Release)
+    }
+
+    /// Stores the pointer and returns the one before (`AcqRel`), never with a write barrier.
+    ///
+    /// # Safety
+    /// As [`set_no_write_barrier`](Self::set_no_write_barrier).
+    #[inline]
+    pub unsafe fn swap_no_write_barrier(&self, p: *mut T) -> *mut T {
+        self.0.swap(p, AcqRel)
+    }
+
+    /// Stores `new` if the field holds `old` (`AcqRel`), never with a write barrier. Whether it did.
+    ///
+    /// # Safety
+    /// As [`set_no_write_barrier`](Self::set_no_write_barrier), for `new`.
+    #[inline]
+    pub unsafe fn cas_no_write_barrier(&self, old: *mut T, new: *mut T) -> bool {
+        self.0.compare_exchange(old, new, AcqRel, Acquire).is_ok()
     }
 }
 

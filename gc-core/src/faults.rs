@@ -87,6 +87,10 @@ faults! {
     FrameUnscanned = "frame-unscanned",
     /// The vector registers of a goroutine that a signal has descheduled are not scanned.
     XRegsUnscanned = "xregs-unscanned",
+    /// The marker does not scan the host's own table of threads (the verifier does).
+    AllmsUnscanned = "allms-unscanned",
+    /// The marker does not scan the host's own table of Ps (the verifier does).
+    AllpsUnscanned = "allps-unscanned",
     /// An object is published before its value is written.
     PublishEarly = "publish-early",
 }

@@ -1,6 +1,6 @@
 //! `Gc<T>`: a pointer to an object of the heap, and how objects are made.
 
-use crate::alloc::{ARRAY_HEADER, AllocError, alloc_array, alloc_value, try_alloc_value};
+use crate::alloc::{ARRAY_HEADER, AllocError, alloc_array, alloc_value, alloc_value_no_safepoint, try_alloc_value};
 use crate::barrier::{CellValue, GcCell};
 use crate::layout::{Kind, Trace, TypeDesc};
 use barrier_lint::{certify, nowritebarrierrec};
@@ -68,6 +68,19 @@ impl<T: Trace> Gc<T> {
     #[inline]
     pub fn try_new(value: T) -> Result<Gc<T>, AllocError> {
         try_alloc_value(value).map(|ptr| Gc { ptr: ptr.cast(), target: PhantomData })
+    }
+
+    /// As [`Gc::try_new`], for a host's own small typed objects, where it cannot come to a safepoint: no cycle starts,
+    /// nobody assists, and no collection makes room. From the claim of the slot to the end of `publish` is one region:
+    /// no phase changes in between. `publish` puts the object where a root finds it; it runs no other allocation.
+    ///
+    /// Needs a P, and that nothing of the collector is under way on it: not inside a barrier, an allocation, or a
+    /// function of [`World`](crate::World) that gets a [`Scanner`](crate::Scanner).
+    ///
+    /// # Errors
+    /// [`AllocError`] when there is no memory.
+    pub fn try_new_no_safepoint(value: T, publish: impl FnOnce(Gc<T>)) -> Result<(), AllocError> {
+        alloc_value_no_safepoint(value, |ptr| publish(Gc { ptr: ptr.cast(), target: PhantomData }))
     }
 }
 

@@ -173,7 +173,7 @@ impl G {
     /// The only M that may run it, if there is one.
     #[nowritebarrierrec]
     pub(crate) fn lockedm(&self) -> Option<&'static M> {
-        // SAFETY: Ms lie in a table that is never freed.
+        // SAFETY: `allms` keeps every M.
         unsafe { self.lockedm.get().as_ref() }
     }
 
@@ -230,9 +230,23 @@ pub(crate) fn getg() -> Option<&'static G> {
     unsafe { current::g().cast::<G>().as_ref() }
 }
 
-/// Sets `gp.schedlink`. May run without a P.
+/// Sets a link to a G. May run without a P.
 #[nowritebarrierrec]
-pub(crate) fn set_g_no_write_barrier(gp: &G, next: *mut G) {
+pub(crate) fn set_g_no_write_barrier(field: &NoBarrierPtr<G>, gp: *mut G) {
     // SAFETY: `allgs` keeps every G alive.
-    unsafe { gp.schedlink.set_no_write_barrier(next) }
+    unsafe { field.set_no_write_barrier(gp) }
+}
+
+/// Sets a link to a G and returns the one before. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn swap_g_no_write_barrier(field: &NoBarrierPtr<G>, gp: *mut G) -> *mut G {
+    // SAFETY: `allgs` keeps every G alive.
+    unsafe { field.swap_no_write_barrier(gp) }
+}
+
+/// Sets a link to a G if it is `old`; whether it was. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn cas_g_no_write_barrier(field: &NoBarrierPtr<G>, old: *mut G, gp: *mut G) -> bool {
+    // SAFETY: `allgs` keeps every G alive.
+    unsafe { field.cas_no_write_barrier(old, gp) }
 }

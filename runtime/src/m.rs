@@ -1,7 +1,8 @@
 //! M: an operating-system thread that runs goroutines, as Go's `m`.
 //!
-//! Ms lie in one off-heap table, never move and are never freed; `allms` is that table. Its stack is g0: the
-//! scheduler's loop runs there, and so does everything of the collector that is heavy. No goroutine code ever does.
+//! Ms live in the GC heap and are never freed: `allms` is their root; the first one lies in the `Sched`. Its stack is
+//! g0: the scheduler's loop runs there, and so does everything of the collector that is heavy. No goroutine code ever
+//! does.
 //!
 //! Who may touch what: `p`, `curg`, `oldp` belong to the M's own thread; `nextp` and `spinning` are written by
 //! `startm` before it wakes the M; `schedlink` is under the scheduler lock.
@@ -11,7 +12,9 @@ use crate::p::P;
 use crate::sched::Sched;
 use crate::sight::Sight;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
-use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Note, Zeroed, current};
+use gc_core::Trace;
+use gc_core::layout::TypeDesc;
+use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Note, current};
 
 /// The last point at which an M met the scheduler, for the report of a stop that does not come about.
 #[repr(u8)]
@@ -86,11 +89,16 @@ pub(crate) struct M {
     pub(crate) door_at: AtomicU64,
 }
 
-// SAFETY: all fields are zero when new: integers, null pointers, unset notes.
-unsafe impl Zeroed for M {
-    fn zeroed() -> M {
+// SAFETY: an M keeps no object alive: numbers, off-heap addresses, stack addresses, and `NoBarrierPtr`s, whose referents
+// `allgs`, `allms` and `allps` keep.
+unsafe impl Trace for M {
+    const DESC: &'static TypeDesc = &TypeDesc::of_fields::<M>("tricolor::M", &[]);
+}
+
+impl M {
+    pub(crate) fn new(id: u32) -> M {
         M {
-            id: AtomicU32::new(0),
+            id: AtomicU32::new(id),
             sched: AtomicPtr::new(core::ptr::null_mut()),
             g0_sp: AtomicUsize::new(0),
             curg: NoBarrierPtr::null(),
@@ -113,13 +121,11 @@ unsafe impl Zeroed for M {
             door_at: AtomicU64::new(0),
         }
     }
-}
 
-impl M {
     /// The P that this M holds, if any.
     #[nowritebarrierrec]
     pub(crate) fn p(&self) -> Option<&'static P> {
-        // SAFETY: Ps lie in a table that is never freed.
+        // SAFETY: `allps` keeps every P.
         unsafe { self.p.get().as_ref() }
     }
 
@@ -151,7 +157,7 @@ impl M {
 #[inline(always)]
 #[nowritebarrierrec]
 pub(crate) fn getm() -> Option<&'static M> {
-    // SAFETY: `mstart` sets the word to an entry of `allms`, which is never freed.
+    // SAFETY: `mstart` sets the word to an M, and `allms` keeps every M.
     unsafe { current::m().cast::<M>().as_ref() }
 }
 
@@ -160,4 +166,11 @@ pub(crate) fn getm() -> Option<&'static M> {
 pub(crate) fn set_m_no_write_barrier(field: &NoBarrierPtr<M>, m: *mut M) {
     // SAFETY: `allms` keeps every M alive.
     unsafe { field.set_no_write_barrier(m) }
+}
+
+/// Sets a link to an M if it is `old`; whether it was. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn cas_m_no_write_barrier(field: &NoBarrierPtr<M>, old: *mut M, m: *mut M) -> bool {
+    // SAFETY: `allms` keeps every M alive.
+    unsafe { field.cas_no_write_barrier(old, m) }
 }

@@ -1,5 +1,8 @@
 //! P: the permission to run goroutines, as Go's `p`: a run queue, a cache of the heap, a barrier buffer.
 //!
+//! Ps live in the GC heap and are never freed: `allps` is their root; the first one lies in the `Sched`. A P is made on
+//! a P, without a safepoint, and is in `allps` before anything else happens ([`P::make`]).
+//!
 //! ```text
 //! Idle     on the idle list, or handed to an M that has not run yet (`nextp`)
 //! Running  held by an M
@@ -12,11 +15,13 @@
 
 use crate::g::G;
 use crate::m::M;
+use crate::sched::Sched;
 use crate::time::timers::Timers;
 use crate::xregs::PXRegs;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
-use gc_core::GcP;
-use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, Zeroed};
+use gc_core::layout::TypeDesc;
+use gc_core::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, Zeroed};
+use gc_core::{Gc, GcP, Trace};
 
 pub(crate) const IDLE: u32 = 0;
 pub(crate) const RUNNING: u32 = 1;
@@ -39,15 +44,16 @@ pub(crate) struct P {
     pub(crate) m: NoBarrierPtr<M>,
     /// Next idle P. Kept alive by `allps`.
     pub(crate) link: NoBarrierPtr<P>,
-    gcp: AtomicPtr<GcP>,
+    /// Its cache, barrier buffer and mark work. Off heap, never freed.
+    mcache: NoBarrierPtr<GcP>,
 
     pub(crate) runqhead: AtomicU32,
     pub(crate) runqtail: AtomicU32,
     /// Kept alive by `allgs`, as all Gs here.
     pub(crate) runq: [NoBarrierPtr<G>; RUNQ],
-    /// The goroutine to run next; changed by CAS, since thieves take it too.
-    pub(crate) runnext: AtomicPtr<G>,
-    /// Dead Gs, for spawn; only for the M that holds this P.
+    /// The goroutine to run next; changed by CAS, since thieves take it too. Kept alive by `allgs`.
+    pub(crate) runnext: NoBarrierPtr<G>,
+    /// Dead Gs, for spawn; only for the M that holds this P. Kept alive by `allgs`.
     pub(crate) gfree: NoBarrierPtr<G>,
     pub(crate) gfree_len: AtomicU32,
 
@@ -81,19 +87,25 @@ pub(crate) struct P {
     pub(crate) seen_syscall_at: AtomicU64,
 }
 
-// SAFETY: all fields are zero when new: integers, null pointers, no timers; zero is Idle.
-unsafe impl Zeroed for P {
-    fn zeroed() -> P {
+// SAFETY: a P keeps no object alive: numbers, registers that are scanned with the goroutine they belong to, and
+// `NoBarrierPtr`s, whose referents `allgs`, `allms` and `allps` keep or which are off heap.
+unsafe impl Trace for P {
+    const DESC: &'static TypeDesc = &TypeDesc::of_fields::<P>("tricolor::P", &[]);
+}
+
+impl P {
+    /// P number `id`, idle; its part of the collector comes with [`P::init`].
+    pub(crate) fn new(id: u32) -> P {
         P {
-            id: AtomicU32::new(0),
+            id: AtomicU32::new(id),
             status: AtomicU32::new(IDLE),
             m: NoBarrierPtr::null(),
             link: NoBarrierPtr::null(),
-            gcp: AtomicPtr::new(core::ptr::null_mut()),
+            mcache: NoBarrierPtr::null(),
             runqhead: AtomicU32::new(0),
             runqtail: AtomicU32::new(0),
             runq: core::array::from_fn(|_| NoBarrierPtr::null()),
-            runnext: AtomicPtr::new(core::ptr::null_mut()),
+            runnext: NoBarrierPtr::null(),
             gfree: NoBarrierPtr::null(),
             gfree_len: AtomicU32::new(0),
             schedtick: AtomicU32::new(0),
@@ -111,13 +123,25 @@ unsafe impl Zeroed for P {
             seen_syscall_at: AtomicU64::new(0),
         }
     }
-}
 
-impl P {
+    /// Makes P number `id` in the heap and enters it in `allps`. It is idle and on no list. The caller holds a P, with
+    /// nothing of the collector under way. No safepoint.
+    pub(crate) fn make(sched: &'static Sched, id: usize) {
+        let p = P::new(id as u32);
+        p.init(sched.heap().new_p());
+        let made = Gc::try_new_no_safepoint(p, |p| {
+            // `async_preempt` saves vector registers in its scratch area.
+            assert!(Gc::as_ptr(p).cast::<P>().is_aligned(), "P{id} is not aligned");
+            sched.allpadd(id, Gc::as_ptr(p));
+        });
+        if let Err(e) = made {
+            gc_core::throw!("no memory for P{id}: {e}");
+        }
+    }
+
     /// Gives this P its collector part; once, before anybody holds it.
-    pub(crate) fn init(&self, id: u32, gcp: &'static GcP) {
-        self.id.store(id, Ordering::SeqCst);
-        self.gcp.store(core::ptr::from_ref(gcp).cast_mut(), Ordering::SeqCst);
+    pub(crate) fn init(&self, gcp: &'static GcP) {
+        set_mcache_no_write_barrier(&self.mcache, core::ptr::from_ref(gcp).cast_mut());
     }
 
     /// Its part of the collector.
@@ -125,8 +149,7 @@ impl P {
     #[nowritebarrierrec]
     pub(crate) fn gcp(&self) -> &'static GcP {
         // SAFETY: `init` stored a reference that lives for ever, before the P was reachable.
-        // Relaxed: never written again.
-        unsafe { &*self.gcp.load(Ordering::Relaxed) }
+        unsafe { &*self.mcache.get() }
     }
 
     /// Asks whoever runs on it to come to a safepoint. May run without a P.
@@ -147,4 +170,11 @@ impl P {
 pub(crate) fn set_p_no_write_barrier(field: &NoBarrierPtr<P>, p: *mut P) {
     // SAFETY: `allps` keeps every P alive.
     unsafe { field.set_no_write_barrier(p) }
+}
+
+/// Sets the link from a P to its cache. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn set_mcache_no_write_barrier(field: &NoBarrierPtr<GcP>, gcp: *mut GcP) {
+    // SAFETY: the collector's parts of Ps lie off heap and are never freed.
+    unsafe { field.set_no_write_barrier(gcp) }
 }

@@ -32,7 +32,7 @@ use crate::m::M;
 use crate::p::{self, P};
 use crate::proc::locked::keep;
 use crate::proc::newm::this_m;
-use crate::proc::schedule::{clear_preempt, mcall_at, self_scan};
+use crate::proc::schedule::{clear_preempt, mcall_at, run_nowhere, self_scan};
 use crate::sched::Sched;
 use crate::suspend::count;
 use barrier_lint::{SystemStack, nosplit, nowritebarrierrec, yeswritebarrierrec};
@@ -278,11 +278,7 @@ unsafe extern "C" fn deschedule(sched: &'static Sched, m: &'static M, gp: &'stat
     keep(m, gp);
     gp.casgstatus(g::WAITING, g::RUNNABLE);
     // Not `dropg`: that would give the M back.
-    // SAFETY: nulls.
-    unsafe {
-        m.curg.set_no_write_barrier(core::ptr::null_mut());
-        gp.m.set_no_write_barrier(core::ptr::null_mut());
-    }
+    run_nowhere(m, gp);
     sched.globrunqput(&mut sched.lock(), gp);
     core::ptr::null()
 }

@@ -9,7 +9,7 @@ use crate::arch::keeps_frame_pointers;
 use crate::config::Settings;
 use crate::join::Join;
 use crate::m::M;
-use crate::proc::newm::startm;
+use crate::proc::newm::start_first;
 use crate::proc::spawn::{make_g, new_task, newproc};
 use crate::sched::Sched;
 use core::cell::UnsafeCell;
@@ -222,7 +222,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
         ..defaults
     };
     let heap = Heap::new(config, sched).map_err(|e| e.to_string())?;
-    sched.set_heap(heap);
+    let (m0, p0) = sched.set_heap(heap);
     gc_core::fatal::set_describe(crate::deadlock::describe_current);
     crate::panic::install_hook();
     crate::signal::install(sched);
@@ -235,8 +235,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
         .spawn(move || crate::sysmon::sysmon(sched))
         .map_err(|e| format!("no thread for sysmon: {e}"))?;
     // The first M, with the first P, makes the main goroutine and runs it.
-    let p = sched.pidleget(&mut sched.lock()).expect("all Ps are idle");
-    startm(sched, p, false);
+    start_first(m0, p0);
     sched.done.sleep();
     Ok(main.out.into_inner().unwrap_or_else(|| Err(Box::new("the main goroutine left no result"))))
 }
@@ -247,9 +246,10 @@ pub(crate) struct Boot {
     entry: fn(*const ()),
 }
 
-/// Makes the main goroutine. On the g0 of the first M, which holds a P.
+/// Makes the other Ps and the main goroutine. On the g0 of the first M, which holds a P.
 pub(crate) fn bootstrap(sched: &'static Sched, m: &'static M, boot: Boot) {
     let Some(p) = m.p() else { gc_core::throw!("the first M has no P") };
+    sched.make_ps();
     let goid = sched.next_goid();
     let gp = make_g(sched, sched.stacks.main());
     // g0 is no root: what lies only here is rooted while the next allocation may collect.

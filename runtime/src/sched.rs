@@ -11,11 +11,12 @@ use crate::p::{P, set_p_no_write_barrier};
 #[cfg(debug_assertions)]
 use crate::stack::Hit;
 use crate::stack::StackArena;
-use barrier_lint::nowritebarrierrec;
+use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
+use gc_core::faults::{self, Fault};
 use gc_core::sync::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Note, Ordering, Table,
 };
-use gc_core::{Gc, GcP, Heap};
+use gc_core::{Gc, GcP, Heap, Scanner};
 
 /// Most Ms, as Go's default.
 pub(crate) const MAX_MS: usize = 10_000;
@@ -32,18 +33,21 @@ pub(crate) struct SafepointFn(pub(crate) *const (dyn Fn(&GcP) + Sync));
 
 /// What the scheduler lock guards.
 pub(crate) struct Global {
-    runq_head: *mut G,
-    runq_tail: *mut G,
-    gfree: *mut G,
-    pidle: *mut P,
-    /// Spare Ps that are not lent.
-    spare: *mut P,
-    midle: *mut M,
+    /// The global run queue. Kept alive by `allgs`, as all Gs here.
+    runq_head: NoBarrierPtr<G>,
+    runq_tail: NoBarrierPtr<G>,
+    gfree: NoBarrierPtr<G>,
+    /// Kept alive by `allps`.
+    pidle: NoBarrierPtr<P>,
+    /// Spare Ps that are not lent. Kept alive by `allps`.
+    spare: NoBarrierPtr<P>,
+    /// Kept alive by `allms`.
+    midle: NoBarrierPtr<M>,
     /// Ms on the idle list.
     pub(crate) nmidle: u32,
     /// Ms that wait for their own goroutine to become runnable.
     pub(crate) nmidlelocked: i32,
-    /// Ms that exist.
+    /// Ms that exist or are being made: places of `allms` that are taken.
     pub(crate) mcount: u32,
     /// Ps that a stop still waits for.
     pub(crate) stopwait: u32,
@@ -51,9 +55,6 @@ pub(crate) struct Global {
     /// Ps that have not run `safepoint_fn` yet.
     pub(crate) safepoint_wait: u32,
 }
-
-// SAFETY: pointers to Gs, Ms, Ps that live for ever; only used under the lock.
-unsafe impl Send for Global {}
 
 /// The scheduler.
 pub(crate) struct Sched {
@@ -64,9 +65,19 @@ pub(crate) struct Sched {
 
     allgs: Table<AtomicUsize>,
     nallgs: AtomicUsize,
-    pub(crate) allms: Table<M>,
-    pub(crate) allps: Table<P>,
-    /// Ps that run goroutines; behind them in `allps` are the spare ones.
+    /// All Ms ever made, by number: a root. Null while one is being made.
+    allms: Table<AtomicPtr<M>>,
+    /// The largest number of an M, plus 1.
+    nallms: AtomicUsize,
+    /// All Ps ever made, by number: a root. Those that goroutines run on come first, the spare ones lie from `MAX_PS` on.
+    allps: Table<AtomicPtr<P>>,
+    /// How many Ps of each kind take part; changes while nobody stops the world.
+    nps: AtomicUsize,
+    nspares: AtomicUsize,
+    /// The first M and the first P, which make the others: those lie in the heap.
+    m0: M,
+    p0: P,
+    /// Ps that run goroutines.
     pub(crate) procs: usize,
     goid: AtomicU64,
 
@@ -96,8 +107,8 @@ pub(crate) struct Sched {
     pub(crate) stopnote: Note,
     /// Signalled when the last P has run `safepoint_fn`.
     pub(crate) safepoint_note: Note,
-    /// The M that stops the world or runs a handshake (Go's `worldsema`).
-    pub(crate) worldsema: AtomicPtr<M>,
+    /// The M that stops the world or runs a handshake (Go's `worldsema`). Kept alive by `allms`.
+    pub(crate) worldsema: NoBarrierPtr<M>,
     /// What it does: the number of a `StopReason`, or another one for a handshake.
     pub(crate) world_why: AtomicU8,
     /// Which goroutine may want to stop it.
@@ -150,12 +161,12 @@ impl Sched {
         Ok(Sched {
             heap: AtomicPtr::new(core::ptr::null_mut()),
             global: Lock::new(Global {
-                runq_head: core::ptr::null_mut(),
-                runq_tail: core::ptr::null_mut(),
-                gfree: core::ptr::null_mut(),
-                pidle: core::ptr::null_mut(),
-                spare: core::ptr::null_mut(),
-                midle: core::ptr::null_mut(),
+                runq_head: NoBarrierPtr::null(),
+                runq_tail: NoBarrierPtr::null(),
+                gfree: NoBarrierPtr::null(),
+                pidle: NoBarrierPtr::null(),
+                spare: NoBarrierPtr::null(),
+                midle: NoBarrierPtr::null(),
                 nmidle: 0,
                 nmidlelocked: 0,
                 mcount: 0,
@@ -168,7 +179,12 @@ impl Sched {
             allgs,
             nallgs: AtomicUsize::new(0),
             allms: Table::new(MAX_MS)?,
+            nallms: AtomicUsize::new(0),
             allps: Table::new(MAX_PS + SPARES)?,
+            nps: AtomicUsize::new(1),
+            nspares: AtomicUsize::new(0),
+            m0: M::new(0),
+            p0: P::new(0),
             procs,
             goid: AtomicU64::new(0),
             runqsize: AtomicUsize::new(0),
@@ -182,7 +198,7 @@ impl Sched {
             gcwaiting: AtomicBool::new(false),
             stopnote: Note::new(),
             safepoint_note: Note::new(),
-            worldsema: AtomicPtr::new(core::ptr::null_mut()),
+            worldsema: NoBarrierPtr::null(),
             world_why: AtomicU8::new(u8::MAX),
             stop_turn: crate::stw::Turn::new(),
             stops: crate::stw::StopTimes::new()?,
@@ -197,13 +213,48 @@ impl Sched {
         })
     }
 
-    /// Ties the heap to its world and makes the Ps, all idle.
-    pub(crate) fn set_heap(&'static self, heap: &'static Heap) {
+    /// Ties the heap to its world. Returns the first M and the first P, which is idle: they are for each other.
+    pub(crate) fn set_heap(&'static self, heap: &'static Heap) -> (&'static M, &'static P) {
         self.heap.store(core::ptr::from_ref(heap).cast_mut(), Ordering::SeqCst);
+        self.p0.init(heap.new_p());
+        self.allpadd(0, core::ptr::from_ref(&self.p0).cast_mut().cast());
+        self.lock().mcount = 1;
+        self.m0.sched.store(core::ptr::from_ref(self).cast_mut(), Ordering::SeqCst);
+        self.allmadd(0, core::ptr::from_ref(&self.m0).cast_mut().cast());
+        (&self.m0, &self.p0)
+    }
+
+    /// Makes the other Ps. On the first M, which holds the first P; nobody else does anything yet.
+    pub(crate) fn make_ps(&'static self) {
+        (1..self.procs).chain(MAX_PS..MAX_PS + SPARES).for_each(|i| P::make(self, i));
+        self.nps.store(self.procs, Ordering::SeqCst);
+        self.nspares.store(SPARES, Ordering::SeqCst);
         let mut global = self.lock();
-        for i in (0..self.procs + SPARES).rev() {
-            self.allps[i].init(i as u32, heap.new_p());
-            self.pidleput(&mut global, &self.allps[i]);
+        self.ps().skip(1).for_each(|p| self.pidleput(&mut global, p));
+    }
+
+    /// Enters an M, the base of an object or the first one. What it holds is there.
+    pub(crate) fn allmadd(&self, id: usize, m: *mut ()) {
+        // Release: pairs with the Acquire of whoever reads the table.
+        self.allms[id].store(m.cast(), Ordering::Release);
+        // Release: pairs with the Acquire in `ms`.
+        self.nallms.fetch_max(id + 1, Ordering::Release);
+    }
+
+    /// As `allmadd`, for a P.
+    pub(crate) fn allpadd(&self, id: usize, p: *mut ()) {
+        // Release: as in `allmadd`.
+        self.allps[id].store(p.cast(), Ordering::Release);
+    }
+
+    /// Hands the Ms and Ps to the collector.
+    pub(crate) fn scan_tables(&self, s: &mut Scanner<'_>) {
+        // One that is entered behind this scan was made while marking, so it is black. The verifier sees all of them.
+        if s.verifying() || !faults::active(Fault::AllmsUnscanned) {
+            self.ms().for_each(|m| s.object(m));
+        }
+        if s.verifying() || !faults::active(Fault::AllpsUnscanned) {
+            self.allps.as_slice().iter().for_each(|p| s.object(p.load(Ordering::Acquire)));
         }
     }
 
@@ -224,8 +275,7 @@ impl Sched {
 
     /// Bytes of `allgs`, `allms` and `allps` that are in use.
     pub(crate) fn table_bytes(&self) -> usize {
-        let (ms, ps) = (self.ms().count() * size_of::<M>(), self.ps().count() * size_of::<P>());
-        self.nallgs() * size_of::<AtomicUsize>() + ms + ps
+        (self.nallgs() + self.ms().count() + self.p_count()) * size_of::<AtomicUsize>()
     }
 
     /// Takes the scheduler lock if nobody has it. May run without a P.
@@ -233,29 +283,59 @@ impl Sched {
         self.global.try_lock()
     }
 
-    /// The Ms that exist. May run without a P.
-    pub(crate) fn ms(&self) -> impl Iterator<Item = &M> {
-        self.allms.as_slice().iter().take_while(|m| !m.sched.load(Ordering::SeqCst).is_null())
+    /// The P of this number, which has been made. May run without a P.
+    #[nowritebarrierrec]
+    fn p(&self, id: usize) -> &'static P {
+        // SAFETY: `allpadd` stored it before it counted; `allps` keeps every P.
+        unsafe { &*self.allps[id].load(Ordering::Acquire) }
+    }
+
+    /// How many Ps there are, the spare ones as well. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn p_count(&self) -> usize {
+        self.nps.load(Ordering::SeqCst) + self.nspares.load(Ordering::SeqCst)
+    }
+
+    /// One of these, below `p_count`. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn nth_p(&self, i: usize) -> &'static P {
+        let nps = self.nps.load(Ordering::SeqCst);
+        self.p(if i < nps { i } else { MAX_PS + i - nps })
     }
 
     /// The Ps, the spare ones as well.
-    pub(crate) fn ps(&self) -> impl Iterator<Item = &P> {
-        self.allps.as_slice()[..self.procs + SPARES].iter()
+    pub(crate) fn ps(&self) -> impl Iterator<Item = &'static P> {
+        (0..self.p_count()).map(|i| self.nth_p(i))
+    }
+
+    /// The Ms, except those that are being made. May run without a P.
+    pub(crate) fn ms(&self) -> impl Iterator<Item = &'static M> {
+        // SAFETY: null, or an M that `allms` keeps.
+        self.allms.as_slice()[..self.nallms.load(Ordering::Acquire)]
+            .iter()
+            .filter_map(|m| unsafe { m.load(Ordering::Acquire).as_ref() })
+    }
+
+    /// The M of this number, if it has been made. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn m(&self, id: usize) -> Option<&'static M> {
+        // SAFETY: null, or an M that `allms` keeps.
+        unsafe { self.allms[id].load(Ordering::Acquire).as_ref() }
     }
 
     /// Whether it is one that is only lent.
     #[nowritebarrierrec]
     pub(crate) fn is_spare(&self, p: &P) -> bool {
-        // Relaxed: written once, before the first M.
-        p.id.load(Ordering::Relaxed) as usize >= self.procs
+        // Relaxed: never written again.
+        p.id.load(Ordering::Relaxed) as usize >= MAX_PS
     }
 
     /// Takes a spare P that is not lent. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn spareget(&self, global: &mut Global) -> Option<&'static P> {
-        // SAFETY: null or an entry of `allps`, never freed.
-        let p = unsafe { global.spare.as_ref() }?;
-        global.spare = p.link.get();
+        // SAFETY: null or a P, which `allps` keeps.
+        let p = unsafe { global.spare.get().as_ref() }?;
+        set_p_no_write_barrier(&global.spare, p.link.get());
         set_p_no_write_barrier(&p.link, core::ptr::null_mut());
         Some(p)
     }
@@ -264,7 +344,7 @@ impl Sched {
     #[nowritebarrierrec]
     pub(crate) fn globrunqget_kept(&self, global: &mut Global) -> Option<&'static G> {
         let mut before: *mut G = core::ptr::null_mut();
-        let mut at = global.runq_head;
+        let mut at = global.runq_head.get();
         // SAFETY: Gs of `allgs`, linked under the lock.
         while let Some(gp) = unsafe { at.as_ref() } {
             let next = gp.schedlink.get();
@@ -275,13 +355,13 @@ impl Sched {
             }
             // SAFETY: as above.
             match unsafe { before.as_ref() } {
-                Some(before) => set_g_no_write_barrier(before, next),
-                None => global.runq_head = next,
+                Some(before) => set_g_no_write_barrier(&before.schedlink, next),
+                None => set_g_no_write_barrier(&global.runq_head, next),
             }
             if next.is_null() {
-                global.runq_tail = before;
+                set_g_no_write_barrier(&global.runq_tail, before);
             }
-            set_g_no_write_barrier(gp, core::ptr::null_mut());
+            set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
             self.runqsize.fetch_sub(1, Ordering::SeqCst);
             return Some(gp);
         }
@@ -292,8 +372,8 @@ impl Sched {
     #[nowritebarrierrec]
     pub(crate) fn has_work(&self) -> bool {
         let mut work = self.runqsize.load(Ordering::SeqCst) != 0;
-        for i in 0..self.procs {
-            work |= !crate::proc::runq::runqempty(&self.allps[i]);
+        for i in 0..self.p_count() {
+            work |= !crate::proc::runq::runqempty(self.nth_p(i));
         }
         work
     }
@@ -333,16 +413,16 @@ impl Sched {
 
     /// Puts a dead G where `spawn` finds it.
     pub(crate) fn gfput_global(&self, global: &mut Global, gp: &G) {
-        set_g_no_write_barrier(gp, global.gfree);
-        global.gfree = core::ptr::from_ref(gp).cast_mut();
+        set_g_no_write_barrier(&gp.schedlink, global.gfree.get());
+        set_g_no_write_barrier(&global.gfree, core::ptr::from_ref(gp).cast_mut());
     }
 
     /// A dead G, if there is one.
     pub(crate) fn gfget_global(&self, global: &mut Global) -> Option<&'static G> {
         // SAFETY: on the list are Gs of `allgs` only, never freed.
-        let gp = unsafe { global.gfree.as_ref() }?;
-        global.gfree = gp.schedlink.get();
-        set_g_no_write_barrier(gp, core::ptr::null_mut());
+        let gp = unsafe { global.gfree.get().as_ref() }?;
+        set_g_no_write_barrier(&global.gfree, gp.schedlink.get());
+        set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
         Some(gp)
     }
 
@@ -355,14 +435,14 @@ impl Sched {
     /// Puts a list of `n` runnable Gs at the end of the global queue. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn globrunqputbatch(&self, global: &mut Global, head: &G, tail: &G, n: usize) {
-        set_g_no_write_barrier(tail, core::ptr::null_mut());
+        set_g_no_write_barrier(&tail.schedlink, core::ptr::null_mut());
         let head = core::ptr::from_ref(head).cast_mut();
         // SAFETY: `runq_tail` is null or a G of `allgs`.
-        match unsafe { global.runq_tail.as_ref() } {
-            Some(last) => set_g_no_write_barrier(last, head),
-            None => global.runq_head = head,
+        match unsafe { global.runq_tail.get().as_ref() } {
+            Some(last) => set_g_no_write_barrier(&last.schedlink, head),
+            None => set_g_no_write_barrier(&global.runq_head, head),
         }
-        global.runq_tail = core::ptr::from_ref(tail).cast_mut();
+        set_g_no_write_barrier(&global.runq_tail, core::ptr::from_ref(tail).cast_mut());
         self.runqsize.fetch_add(n, Ordering::SeqCst);
     }
 
@@ -370,12 +450,13 @@ impl Sched {
     #[nowritebarrierrec]
     pub(crate) fn globrunqpop(&self, global: &mut Global) -> Option<&'static G> {
         // SAFETY: null or a G of `allgs`.
-        let gp = unsafe { global.runq_head.as_ref() }?;
-        global.runq_head = gp.schedlink.get();
-        if global.runq_head.is_null() {
-            global.runq_tail = core::ptr::null_mut();
+        let gp = unsafe { global.runq_head.get().as_ref() }?;
+        let next = gp.schedlink.get();
+        set_g_no_write_barrier(&global.runq_head, next);
+        if next.is_null() {
+            set_g_no_write_barrier(&global.runq_tail, next);
         }
-        set_g_no_write_barrier(gp, core::ptr::null_mut());
+        set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
         self.runqsize.fetch_sub(1, Ordering::SeqCst);
         Some(gp)
     }
@@ -384,21 +465,21 @@ impl Sched {
     #[nowritebarrierrec]
     pub(crate) fn pidleput(&self, global: &mut Global, p: &P) {
         if self.is_spare(p) {
-            set_p_no_write_barrier(&p.link, global.spare);
-            global.spare = core::ptr::from_ref(p).cast_mut();
+            set_p_no_write_barrier(&p.link, global.spare.get());
+            set_p_no_write_barrier(&global.spare, core::ptr::from_ref(p).cast_mut());
             return;
         }
-        set_p_no_write_barrier(&p.link, global.pidle);
-        global.pidle = core::ptr::from_ref(p).cast_mut();
+        set_p_no_write_barrier(&p.link, global.pidle.get());
+        set_p_no_write_barrier(&global.pidle, core::ptr::from_ref(p).cast_mut());
         self.npidle.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Takes a P off the idle list. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn pidleget(&self, global: &mut Global) -> Option<&'static P> {
-        // SAFETY: null or an entry of `allps`, never freed.
-        let p = unsafe { global.pidle.as_ref() }?;
-        global.pidle = p.link.get();
+        // SAFETY: null or a P, which `allps` keeps.
+        let p = unsafe { global.pidle.get().as_ref() }?;
+        set_p_no_write_barrier(&global.pidle, p.link.get());
         set_p_no_write_barrier(&p.link, core::ptr::null_mut());
         self.npidle.fetch_sub(1, Ordering::SeqCst);
         Some(p)
@@ -407,17 +488,17 @@ impl Sched {
     /// Puts an M on the idle list. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn mput(&self, global: &mut Global, m: &M) {
-        set_m_no_write_barrier(&m.schedlink, global.midle);
-        global.midle = core::ptr::from_ref(m).cast_mut();
+        set_m_no_write_barrier(&m.schedlink, global.midle.get());
+        set_m_no_write_barrier(&global.midle, core::ptr::from_ref(m).cast_mut());
         global.nmidle += 1;
     }
 
     /// Takes an M off the idle list. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn mget(&self, global: &mut Global) -> Option<&'static M> {
-        // SAFETY: null or an entry of `allms`, never freed.
-        let m = unsafe { global.midle.as_ref() }?;
-        global.midle = m.schedlink.get();
+        // SAFETY: null or an M, which `allms` keeps.
+        let m = unsafe { global.midle.get().as_ref() }?;
+        set_m_no_write_barrier(&global.midle, m.schedlink.get());
         set_m_no_write_barrier(&m.schedlink, core::ptr::null_mut());
         global.nmidle -= 1;
         Some(m)

@@ -32,10 +32,10 @@ pub(crate) use times::StopTimes;
 pub use times::{Distribution, StopRow};
 pub(crate) use turn::Turn;
 
-use crate::m::{M, set_m_no_write_barrier};
+use crate::m::{M, cas_m_no_write_barrier, set_m_no_write_barrier};
 use crate::p::{self, P};
 use crate::proc::newm::wakep;
-use crate::sched::{Global, SPARES, SafepointFn, Sched, unlock};
+use crate::sched::{Global, SafepointFn, Sched, unlock};
 use crate::time::nanotime;
 use barrier_lint::{certify, nowritebarrierrec};
 use core::time::Duration;
@@ -141,7 +141,7 @@ fn claim(p: &P, _global: &mut Global) -> bool {
 fn unclaim(p: &P, _global: &mut Global) {
     let waiter = p.stop_waiter.get();
     set_m_no_write_barrier(&p.stop_waiter, core::ptr::null_mut());
-    // SAFETY: null or an entry of `allms`.
+    // SAFETY: null or an M, which `allms` keeps.
     match unsafe { waiter.as_ref() } {
         Some(m) => {
             p.status.store(p::RUNNING, Ordering::SeqCst);
@@ -178,7 +178,7 @@ fn acquire_worldsema(sched: &'static Sched, m: &'static M, why: Why) {
             name(outer)
         );
     }
-    while sched.worldsema.compare_exchange(core::ptr::null_mut(), me, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+    while !cas_m_no_write_barrier(&sched.worldsema, core::ptr::null_mut(), me) {
         if let Some(p) = m.p()
             && !sched.gcwaiting.load(Ordering::SeqCst)
             && p.safepoint_fn.load(Ordering::SeqCst) == 0
@@ -193,11 +193,11 @@ fn acquire_worldsema(sched: &'static Sched, m: &'static M, why: Why) {
 /// Whether `m` has `worldsema`.
 #[nowritebarrierrec]
 pub(crate) fn has_stopped(sched: &Sched, m: &M) -> bool {
-    sched.worldsema.load(Ordering::SeqCst) == core::ptr::from_ref(m).cast_mut()
+    sched.worldsema.get() == core::ptr::from_ref(m).cast_mut()
 }
 
 fn release_worldsema(sched: &Sched) {
-    sched.worldsema.store(core::ptr::null_mut(), Ordering::SeqCst);
+    set_m_no_write_barrier(&sched.worldsema, core::ptr::null_mut());
 }
 
 /// Stops the world. On g0, holding a P; returns when every other P is stopped.
@@ -220,7 +220,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: StopReason) {
         sched.exiting.store(true, Ordering::SeqCst);
     }
     sched.stopnote.clear();
-    global.stopwait = (sched.procs + SPARES) as u32;
+    global.stopwait = sched.p_count() as u32;
     sched.gcwaiting.store(true, Ordering::SeqCst);
     sched.ps().for_each(P::preempt);
     if !own.cas(p::RUNNING, p::GCSTOP) {
@@ -266,14 +266,14 @@ pub(crate) fn wake_for_the_end(sched: &'static Sched) {
         m.park.wakeup();
     }
     // Those that wait for their own goroutine are on no list.
-    for m in &sched.allms.as_slice()[..global.mcount as usize] {
+    for m in sched.ms() {
         if m.lockedg().is_some() {
             m.park.wakeup();
         }
     }
     sched.watch.wake(sched);
     for p in sched.ps() {
-        // SAFETY: null or an entry of `allms`.
+        // SAFETY: null or an M, which `allms` keeps.
         if let Some(m) = unsafe { p.stop_waiter.get().as_ref() } {
             m.stop.wakeup();
         }
@@ -319,7 +319,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
     let mut global = sched.lock();
     sched.safepoint_note.clear();
     global.safepoint_fn = Some(SafepointFn(ptr));
-    global.safepoint_wait = (sched.procs + SPARES) as u32 - 1;
+    global.safepoint_wait = sched.p_count() as u32 - 1;
     for p in sched.ps().filter(|p| !core::ptr::eq(*p, own)) {
         p.safepoint_fn.store(1, Ordering::SeqCst);
         p.preempt();

@@ -113,7 +113,7 @@ unsafe fn mask_bits(set: *const libc::sigset_t) -> u64 {
 #[nowritebarrierrec]
 pub(crate) fn ask(sched: &Sched, p: &P) {
     p.preempt();
-    // SAFETY: null or an entry of `allms`.
+    // SAFETY: null or an M, which `allms` keeps.
     let Some(m) = (unsafe { p.m.get().as_ref() }) else { return };
     let now = nanotime();
     // Relaxed: who loses a race here asks again.
@@ -130,7 +130,7 @@ pub(crate) fn ask(sched: &Sched, p: &P) {
 /// Sends the signal to whoever runs on `p`, unless one is under way or suspending is off. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn signal(sched: &Sched, p: &P) {
-    // SAFETY: null or an entry of `allms`.
+    // SAFETY: null or an M, which `allms` keeps.
     let Some(m) = (unsafe { p.m.get().as_ref() }) else { return };
     if !sched.settings.async_preempt
         || p.status.load(Ordering::SeqCst) != p::RUNNING

@@ -128,7 +128,7 @@ fn entersyscall(gp: &'static G, sp: usize) {
 fn exitsyscall(gp: &'static G) {
     let m = this_m();
     let sched = gp.sched;
-    // SAFETY: `entersyscall` set it, to an entry of `allps`.
+    // SAFETY: `entersyscall` set it, to a P, which `allps` keeps.
     let oldp = unsafe { &*m.oldp.get() };
     if oldp.cas(p::SYSCALL, p::RUNNING) || exitsyscall_slow(sched, m, oldp) {
         if m.p().is_none() {

@@ -7,7 +7,7 @@
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::proc::newm::{handoffp, wakep};
 use crate::proc::runq::runqempty;
-use crate::sched::{SPARES, Sched};
+use crate::sched::{Sched, unlock};
 use crate::time::nanotime;
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
@@ -82,10 +82,10 @@ fn lend_if_stuck(sched: &'static Sched, now: u64) {
     }
     let mut culprit = None;
     for i in 0..sched.procs {
-        let p = &sched.allps[i];
+        let p = sched.nth_p(i);
         // Relaxed: sysmon's own words.
         let since = p.seen_sched_at.load(Ordering::Relaxed);
-        // SAFETY: null or an entry of `allms`.
+        // SAFETY: null or an M, which `allms` keeps.
         let m = unsafe { p.m.get().as_ref() };
         let Some(m) = m else { return };
         if p.status.load(Ordering::SeqCst) != p::RUNNING
@@ -145,8 +145,8 @@ fn report_stuck(culprit: Option<&crate::g::G>) {
 fn retake(sched: &'static Sched, now: u64) -> u32 {
     let slice = if sched.heap().marking() { SLICE_MARKING } else { SLICE };
     let mut taken = 0;
-    for i in 0..sched.procs + SPARES {
-        let p = &sched.allps[i];
+    for i in 0..sched.p_count() {
+        let p = sched.nth_p(i);
         // Relaxed: these words are sysmon's own.
         let relaxed = Ordering::Relaxed;
         let status = p.status.load(Ordering::SeqCst);
@@ -193,11 +193,22 @@ fn retake(sched: &'static Sched, now: u64) -> u32 {
 
 #[nowritebarrierrec]
 fn retake_one(sched: &'static Sched, p: &'static P) -> bool {
-    if sched.gcwaiting.load(Ordering::SeqCst) || !p.cas(p::SYSCALL, p::IDLE) {
+    if sched.gcwaiting.load(Ordering::SeqCst) {
         return false;
     }
-    p.syscalltick.fetch_add(1, Ordering::SeqCst);
-    set_p_no_write_barrier(&p.link, core::ptr::null_mut());
-    handoffp(sched, p);
-    true
+    // As if one M more were awake: the one that returns from its call, finds the P gone and falls asleep must not take
+    // what is in these hands for lost (`checkdead`).
+    let mut global = sched.lock();
+    global.nmidlelocked -= 1;
+    unlock(global);
+    let taken = p.cas(p::SYSCALL, p::IDLE);
+    if taken {
+        p.syscalltick.fetch_add(1, Ordering::SeqCst);
+        set_p_no_write_barrier(&p.link, core::ptr::null_mut());
+        handoffp(sched, p);
+    }
+    let mut global = sched.lock();
+    global.nmidlelocked += 1;
+    crate::deadlock::checkdead(sched, &mut global);
+    taken
 }

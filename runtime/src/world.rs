@@ -58,9 +58,9 @@ unsafe impl World for Sched {
     }
 
     fn scan_roots(&self, s: &mut Scanner<'_>) {
-        // Gs are roots one by one through `scan_stack`; Ms and Ps are off heap. What the queues hold are Gs of
-        // `allgs`, waiters are held by their own stacks. A G made after `begin_mark` counted is shaded by `spawn`.
-        let _ = s;
+        // Gs are roots one by one through `scan_stack`. What the queues hold are Gs of `allgs`, waiters are held by their
+        // own stacks. A G made after `begin_mark` counted is shaded by `spawn`.
+        self.scan_tables(s);
     }
 
     fn entered(&self) -> &'static Entered {
@@ -116,7 +116,7 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
                 return true;
             }
             g::RUNNING => {
-                // SAFETY: null or an entry of `allms`.
+                // SAFETY: null or an M, which `allms` keeps.
                 if let Some(m) = unsafe { gp.m.get().as_ref() }
                     && let Some(p) = m.p()
                 {

@@ -6,6 +6,9 @@
 //! Release. Refill, assists and the trigger of a cycle come *before* the claim. So nothing needs zeroing, a
 //! conservative look-up never sees half an object, and flag, value, shading, mark and publication see one phase.
 //!
+//! `alloc_value_no_safepoint` is the same without what comes before the claim, for a host's own objects: they are where
+//! a root finds them before the region ends.
+//!
 //! What would break: a safepoint between claim and publication lets a cycle start that neither marks the object black
 //! nor finds it published, and the next sweep takes it.
 
@@ -17,4 +20,4 @@ mod new;
 pub(crate) use cache::Cache;
 pub(crate) use class::{Class, Classes, List, Scan};
 pub use error::{AllocError, AllocErrorReason};
-pub(crate) use new::{ARRAY_HEADER, alloc_array, alloc_value, try_alloc_value};
+pub(crate) use new::{ARRAY_HEADER, alloc_array, alloc_value, alloc_value_no_safepoint, try_alloc_value};

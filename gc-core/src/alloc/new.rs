@@ -189,6 +189,30 @@ unsafe fn publish_black(slots: &mut Slots, at: usize) {
     unsafe { (*slots.published).store(slots.next, Ordering::Release) };
 }
 
+/// As [`try_alloc_value`], but no safepoint: no cycle starts, nobody assists, and there is no collection where memory is
+/// short. `publish` runs in the same region, so the object is where a root finds it before any phase can change.
+///
+/// # Errors
+/// There is no memory.
+pub(crate) fn alloc_value_no_safepoint<T: Trace>(value: T, publish: impl FnOnce(NonNull<T>)) -> Result<(), AllocError> {
+    #[cfg(not(loom))]
+    const {
+        assert!(align_of::<T>() <= 4096, "the heap aligns objects to 4096 bytes at most");
+        assert!(size_of::<T>() <= layout::SMALL_MAX, "only small objects are made without a safepoint");
+    }
+    let desc = T::DESC;
+    let _region = Region::enter();
+    let p = GcP::current();
+    refill(want::<T>(desc)).map_err(|why| AllocError::new(p.heap(), size_of::<T>(), why))?;
+    // SAFETY: this thread holds `p`, and no other borrow of its cache is alive.
+    let slots = want::<T>(desc).slots(p.heap(), unsafe { p.cache() });
+    // SAFETY: this P's slots, which live for ever.
+    let slots = unsafe { &mut *slots };
+    // SAFETY: `refill` has found a free slot.
+    publish(unsafe { place(slots, size_of::<T>(), current::state(), fill(slots.slot, value)) });
+    Ok(())
+}
+
 /// Claims, fills and publishes the next slot.
 ///
 /// # Safety

@@ -29,6 +29,13 @@ zeroed! {
     super::AtomicUsize => super::AtomicUsize::new(0),
 }
 
+// SAFETY: zero bytes are a null pointer.
+unsafe impl<T> Zeroed for super::AtomicPtr<T> {
+    fn zeroed() -> Self {
+        super::AtomicPtr::new(core::ptr::null_mut())
+    }
+}
+
 /// The operating system gave no memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MapError {

@@ -29,10 +29,10 @@ impl GList {
 
     pub(crate) fn push(&mut self, gp: &'static G) {
         let at = core::ptr::from_ref(gp).cast_mut();
-        set_g_no_write_barrier(gp, core::ptr::null_mut());
+        set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
         // SAFETY: null or a G of `allgs`.
         match unsafe { self.last.as_ref() } {
-            Some(last) => set_g_no_write_barrier(last, at),
+            Some(last) => set_g_no_write_barrier(&last.schedlink, at),
             None => self.first = at,
         }
         self.last = at;

@@ -15,7 +15,7 @@
 
 use super::newm::{acquirep, handoffp, releasep, stopm};
 use super::runq::runqget;
-use crate::g::G;
+use crate::g::{G, set_g_no_write_barrier};
 use crate::m::{Door, M, set_m_no_write_barrier};
 use crate::p::{P, set_p_no_write_barrier};
 use crate::sched::{Sched, unlock};
@@ -26,15 +26,13 @@ use gc_core::sync::Ordering;
 #[nowritebarrierrec]
 fn lock(m: &M, gp: &G) {
     set_m_no_write_barrier(&gp.lockedm, core::ptr::from_ref(m).cast_mut());
-    // SAFETY: `allgs` keeps every G.
-    unsafe { m.lockedg.set_no_write_barrier(core::ptr::from_ref(gp).cast_mut()) };
+    set_g_no_write_barrier(&m.lockedg, core::ptr::from_ref(gp).cast_mut());
 }
 
 #[nowritebarrierrec]
 fn unlock_from(m: &M, gp: &G) {
     set_m_no_write_barrier(&gp.lockedm, core::ptr::null_mut());
-    // SAFETY: null.
-    unsafe { m.lockedg.set_no_write_barrier(core::ptr::null_mut()) };
+    set_g_no_write_barrier(&m.lockedg, core::ptr::null_mut());
 }
 
 /// The goroutine is about to be queued in the middle of its code: only `m` may run it from now on.
@@ -79,7 +77,7 @@ pub(crate) fn stoplockedm(sched: &'static Sched, m: &'static M) -> bool {
     }
     let p = m.nextp.get();
     set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
-    // SAFETY: `startlockedm` set it before the wake-up, to an entry of `allps`.
+    // SAFETY: `startlockedm` set it before the wake-up, to a P, which `allps` keeps.
     acquirep(sched, m, unsafe { &*p })
 }
 

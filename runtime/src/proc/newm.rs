@@ -4,13 +4,34 @@
 //! or a new thread. From the moment the P leaves the idle list until the M takes it the P is `Idle` and belongs to
 //! that M; a stop may still claim it (`acquirep` then waits).
 //!
-//! What would break if `nextp` were set after the wake-up: the M would run without a P.
+//! **`allocm(pp)`** is the only function here that allocates: an M is an object of the heap, and allocation needs a P.
+//! Who calls `startm` may have none (an M in `handoffp`), and may be no M at all (sysmon, a thread that the runtime does
+//! not know). So it borrows the one that the new M is to have:
+//!
+//! ```text
+//! startm, under the lock    takes the next number, which counts as an M from now on (`checkdead`)
+//! allocm                    has a P already: uses that. Else
+//!   borrow                  Idle -> Running by CAS; while a stop or handshake has claimed the P it waits; acquire_p
+//!   one region              claim, write, mark black while marking, publish, enter in `allms`; no safepoint
+//!   give_back               release_p; Running -> Idle; if a stop was announced meanwhile, the P counts at once
+//! newm                      a thread for it, which takes the P as any other does (`acquirep`)
+//! ```
+//! While it is borrowed a stop counts the P as running and waits for it: no phase can change between the claim of the
+//! slot and the entry in `allms`. Whoever waits in `borrow` holds no P and no lock, so no stop waits for him.
+//!
+//! What would break
+//! - if `nextp` were set after the wake-up: the M would run without a P;
+//! - if the P were given back before the M is in `allms`: a whole cycle could pass by it, and sweep it;
+//! - if the number were taken after the allocation: all other Ms could fall asleep meanwhile, and that look like a
+//!   deadlock.
 
 use crate::m::{Door, M, getm, set_m_no_write_barrier};
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::sched::{MAX_MS, Sched, unlock};
 use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
-use gc_core::sync::{Ordering, current, fence};
+use core::time::Duration;
+use gc_core::Gc;
+use gc_core::sync::{Note, Ordering, current, fence};
 
 barrier_lint::certify! {
     use libc::{
@@ -20,6 +41,9 @@ barrier_lint::certify! {
     trait CStrings { as_ptr } for core::ffi::CStr: "reads a field";
 }
 
+/// How long who borrows a P sleeps while a stop or handshake has it.
+const CLAIMED: Duration = Duration::from_micros(20);
+
 /// Bytes of an M's own stack.
 pub(crate) const G0_STACK: usize = 1 << 20;
 
@@ -27,35 +51,75 @@ pub(crate) const G0_STACK: usize = 1 << 20;
 #[nowritebarrierrec]
 pub(crate) fn startm(sched: &'static Sched, p: &'static P, spinning: bool) {
     let mut global = sched.lock();
-    match sched.mget(&mut global) {
-        Some(m) => {
-            unlock(global);
-            m.spinning.store(spinning, Ordering::SeqCst);
-            set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
-            m.park.wakeup();
-        }
-        None => {
-            let m = allocm(sched, &mut global);
-            unlock(global);
-            m.spinning.store(spinning, Ordering::SeqCst);
-            set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
-            newm(m);
-        }
+    if let Some(m) = sched.mget(&mut global) {
+        unlock(global);
+        m.spinning.store(spinning, Ordering::SeqCst);
+        set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
+        m.park.wakeup();
+        return;
     }
-}
-
-/// An M without a thread, from the table.
-#[nowritebarrierrec]
-fn allocm(sched: &'static Sched, global: &mut crate::sched::Global) -> &'static M {
     let id = global.mcount as usize;
     if id >= MAX_MS {
         gc_core::throw!("more than {MAX_MS} threads: too many goroutines in blocking calls at once");
     }
     global.mcount += 1;
-    let m = &sched.allms[id];
-    m.id.store(id as u32, Ordering::SeqCst);
+    unlock(global);
+    if let Some(m) = allocm(sched, p, id) {
+        m.spinning.store(spinning, Ordering::SeqCst);
+        set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
+        newm(m);
+    }
+}
+
+/// Starts the thread of the first M, with the first P.
+pub(crate) fn start_first(m: &'static M, p: &'static P) {
+    set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
+    newm(m);
+}
+
+/// M number `id`, without a thread: the one gate through which the code here allocates, on `pp` if this thread has no P.
+/// `None`: the world ends.
+#[yeswritebarrierrec]
+fn allocm(sched: &'static Sched, pp: &'static P, id: usize) -> Option<&'static M> {
+    let borrowed = current::p().is_null();
+    if borrowed && !borrow(sched, pp) {
+        return None;
+    }
+    let m = M::new(id as u32);
     m.sched.store(core::ptr::from_ref(sched).cast_mut(), Ordering::SeqCst);
-    m
+    let made = Gc::try_new_no_safepoint(m, |m| sched.allmadd(id, Gc::as_ptr(m)));
+    if borrowed {
+        give_back(sched, pp);
+    }
+    if let Err(e) = made {
+        gc_core::throw!("no memory for thread number {id}: {e}");
+    }
+    sched.m(id)
+}
+
+/// Takes `pp`, which is idle and the caller's to hand on, for this thread, which need not be an M. Waits while it is
+/// claimed. False: the world ends. May run without a P.
+#[nowritebarrierrec]
+fn borrow(sched: &'static Sched, pp: &'static P) -> bool {
+    let never = Note::new();
+    while !pp.cas(p::IDLE, p::RUNNING) {
+        if sched.exiting.load(Ordering::SeqCst) {
+            return false;
+        }
+        never.sleep_for(CLAIMED);
+    }
+    sched.heap().acquire_p(pp.gcp());
+    true
+}
+
+/// Ends `borrow`. May run without a P afterwards.
+#[nowritebarrierrec]
+fn give_back(sched: &'static Sched, pp: &'static P) {
+    sched.heap().release_p(pp.gcp());
+    pp.status.store(p::IDLE, Ordering::SeqCst);
+    if sched.gcwaiting.load(Ordering::SeqCst) {
+        crate::stw::stop_left_behind(sched, pp);
+    }
 }
 
 /// Makes the thread of `m`: a plain code pointer for `pthread_create`, so no allocation of ours. May run without a P.
@@ -82,7 +146,7 @@ fn newm(m: &'static M) {
 #[nowritebarrierrec]
 extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     let m = arg.cast::<M>();
-    // SAFETY: `newm` passed an entry of `allms` whose `sched` is set.
+    // SAFETY: `newm` passed an M, which `allms` keeps and whose `sched` is set.
     let (sched, m) = unsafe { (&*(*m).sched.load(Ordering::SeqCst), &*m) };
     current::set_locks(1);
     current::set_m(core::ptr::from_ref(m).cast_mut().cast());
@@ -98,7 +162,7 @@ extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     m.altstack.store(altstack.expose_provenance(), Ordering::SeqCst);
     let p = m.nextp.get();
     set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
-    // SAFETY: `startm` set it, to an entry of `allps`.
+    // SAFETY: `startm` set it, to a P, which `allps` keeps.
     if acquirep(sched, m, unsafe { &*p }) {
         mstart1(sched, m);
     }
@@ -186,7 +250,7 @@ pub(crate) fn stopm(sched: &'static Sched, m: &'static M) -> bool {
     }
     let p = m.nextp.get();
     set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
-    // SAFETY: `startm` set it before the wake-up, to an entry of `allps`.
+    // SAFETY: `startm` set it before the wake-up, to a P, which `allps` keeps.
     acquirep(sched, m, unsafe { &*p })
 }
 

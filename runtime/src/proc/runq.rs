@@ -7,7 +7,7 @@
 //! What would break if a thief published its own tail before it had copied the slots, or the owner read `runqhead`
 //! without Acquire: a G would run twice or never.
 
-use crate::g::{G, set_g_no_write_barrier};
+use crate::g::{G, cas_g_no_write_barrier, set_g_no_write_barrier, swap_g_no_write_barrier};
 use crate::p::{P, RUNQ};
 use crate::sched::{Global, Sched};
 use barrier_lint::nowritebarrierrec;
@@ -22,8 +22,7 @@ fn slot(p: &P, i: u32) -> &barrier_lint::NoBarrierPtr<G> {
 
 #[nowritebarrierrec]
 fn put_slot(p: &P, i: u32, gp: *mut G) {
-    // SAFETY: `allgs` keeps every G alive.
-    unsafe { slot(p, i).set_no_write_barrier(gp) }
+    set_g_no_write_barrier(slot(p, i), gp);
 }
 
 /// How many goroutines wait on `p`. For the eye.
@@ -38,8 +37,7 @@ pub(crate) fn runqlen(p: &P) -> u32 {
 pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
     let mut gp = core::ptr::from_ref(gp).cast_mut();
     if next {
-        // AcqRel: pairs with the CAS of thieves.
-        gp = p.runnext.swap(gp, AcqRel);
+        gp = swap_g_no_write_barrier(&p.runnext, gp);
         if gp.is_null() {
             return;
         }
@@ -77,7 +75,7 @@ fn runqputslow(sched: &Sched, p: &P, gp: *mut G, h: u32, t: u32) -> bool {
     batch[n as usize] = gp;
     for i in 0..n as usize {
         // SAFETY: Gs of `allgs`; off every queue now, so ours alone.
-        set_g_no_write_barrier(unsafe { &*batch[i] }, batch[i + 1]);
+        set_g_no_write_barrier(unsafe { &(*batch[i]).schedlink }, batch[i + 1]);
     }
     // SAFETY: as above.
     let (head, tail) = unsafe { (&*batch[0], &*gp) };
@@ -88,9 +86,9 @@ fn runqputslow(sched: &Sched, p: &P, gp: *mut G, h: u32, t: u32) -> bool {
 /// Takes a G off `p`, which this M holds. True: it inherits the time slice.
 #[nowritebarrierrec]
 pub(crate) fn runqget(p: &P) -> Option<(&'static G, bool)> {
-    let next = p.runnext.load(Acquire);
+    let next = p.runnext.get();
     // If the CAS fails a thief has it: only the owner sets it.
-    if !next.is_null() && p.runnext.compare_exchange(next, core::ptr::null_mut(), AcqRel, Relaxed).is_ok() {
+    if !next.is_null() && cas_g_no_write_barrier(&p.runnext, next, core::ptr::null_mut()) {
         // SAFETY: `allgs` keeps every G.
         return Some((unsafe { &*next }, true));
     }
@@ -112,7 +110,7 @@ pub(crate) fn runqget(p: &P) -> Option<(&'static G, bool)> {
 /// Puts what would run next at the end of `p`'s queue; this M holds `p`.
 #[nowritebarrierrec]
 pub(crate) fn demote_next(sched: &Sched, p: &P) {
-    let next = p.runnext.swap(core::ptr::null_mut(), AcqRel);
+    let next = swap_g_no_write_barrier(&p.runnext, core::ptr::null_mut());
     // SAFETY: null or a G of `allgs`.
     if let Some(gp) = unsafe { next.as_ref() } {
         runqput(sched, p, gp, false);
@@ -125,7 +123,8 @@ pub(crate) fn runqempty(p: &P) -> bool {
     loop {
         let h = p.runqhead.load(SeqCst);
         let t = p.runqtail.load(SeqCst);
-        let next = p.runnext.load(SeqCst);
+        // Its Acquire keeps the second look at the tail behind it.
+        let next = p.runnext.get();
         if t == p.runqtail.load(SeqCst) {
             return h == t && next.is_null();
         }
@@ -161,12 +160,12 @@ fn runqgrab(p: &P, victim: &P, t: u32, steal_next: bool) -> u32 {
         n -= n / 2;
         if n == 0 {
             if steal_next {
-                let next = victim.runnext.load(Acquire);
+                let next = victim.runnext.get();
                 if !next.is_null() {
                     // Its owner is about to run it: that is cheaper there.
                     core::hint::spin_loop();
                     gc_core::sync::yield_now();
-                    if victim.runnext.compare_exchange(next, core::ptr::null_mut(), AcqRel, Relaxed).is_err() {
+                    if !cas_g_no_write_barrier(&victim.runnext, next, core::ptr::null_mut()) {
                         continue;
                     }
                     put_slot(p, t, next);

@@ -18,10 +18,10 @@ use super::locked::{startlockedm, stoplockedm};
 use super::newm::{acquirep, releasep, startm, stopm, wakep};
 use super::runq::{demote_next, globrunqget, runqget, runqsteal};
 use crate::arch;
-use crate::g::{self, G, WaitReason};
-use crate::m::{Door, M};
+use crate::g::{self, G, WaitReason, set_g_no_write_barrier};
+use crate::m::{Door, M, set_m_no_write_barrier};
 use crate::p::P;
-use crate::sched::{SPARES, Sched, unlock};
+use crate::sched::{Sched, unlock};
 use crate::time::timers;
 use barrier_lint::{certify, nowritebarrierrec};
 use gc_core::WorkKind;
@@ -126,21 +126,21 @@ fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) 
 
 /// Ties `gp` and `m`.
 pub(crate) fn run_on(m: &'static M, gp: &'static G) {
-    // SAFETY: `allgs` keeps every G, `allms` every M.
-    unsafe {
-        m.curg.set_no_write_barrier(core::ptr::from_ref(gp).cast_mut());
-        gp.m.set_no_write_barrier(core::ptr::from_ref(m).cast_mut());
-    }
+    set_g_no_write_barrier(&m.curg, core::ptr::from_ref(gp).cast_mut());
+    set_m_no_write_barrier(&gp.m, core::ptr::from_ref(m).cast_mut());
+}
+
+/// Unties `gp` and `m`, which may go on being locked to each other.
+#[nowritebarrierrec]
+pub(crate) fn run_nowhere(m: &M, gp: &G) {
+    set_g_no_write_barrier(&m.curg, core::ptr::null_mut());
+    set_m_no_write_barrier(&gp.m, core::ptr::null_mut());
 }
 
 /// Unties the goroutine of `m` (Go's `dropg`).
 #[nowritebarrierrec]
 pub(crate) fn dropg(m: &M, gp: &G) {
-    // SAFETY: nulls.
-    unsafe {
-        m.curg.set_no_write_barrier(core::ptr::null_mut());
-        gp.m.set_no_write_barrier(core::ptr::null_mut());
-    }
+    run_nowhere(m, gp);
     if gp.lockedm.get().is_null() {
         return;
     }
@@ -334,11 +334,11 @@ fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Opti
 
 /// Four rounds over all Ps from a changing start; in the last one also their timers, and what a P would run next.
 fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
-    let n = sched.procs + SPARES;
+    let n = sched.p_count();
     let start = crate::time::nanotime() as usize / 64 % n;
     for round in 0..4 {
         for i in 0..n {
-            let victim = &sched.allps[(start + i) % n];
+            let victim = sched.nth_p((start + i) % n);
             if sched.gcwaiting.load(Ordering::SeqCst) {
                 return None;
             }

@@ -9,7 +9,7 @@ use super::newm::{this_m, wakep};
 use super::runq::runqput;
 use super::schedule::{dropg, mcall};
 use crate::arch;
-use crate::g::{self, G, getg};
+use crate::g::{self, G, getg, set_g_no_write_barrier};
 use crate::join::{Join, JoinHandle};
 use crate::m::M;
 use crate::p::P;
@@ -199,9 +199,8 @@ unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp: &'static 
 
 /// Keeps a dead G for the next spawn on this P.
 fn gfput(sched: &Sched, p: &P, gp: &G) {
-    crate::g::set_g_no_write_barrier(gp, p.gfree.get());
-    // SAFETY: `allgs` keeps every G.
-    unsafe { p.gfree.set_no_write_barrier(core::ptr::from_ref(gp).cast_mut()) };
+    set_g_no_write_barrier(&gp.schedlink, p.gfree.get());
+    set_g_no_write_barrier(&p.gfree, core::ptr::from_ref(gp).cast_mut());
     // Relaxed, here and in `gfget`: only the M that holds the P touches its list.
     if p.gfree_len.fetch_add(1, Ordering::Relaxed) + 1 >= GFREE {
         let mut global = sched.lock();
@@ -215,9 +214,8 @@ fn gfput(sched: &Sched, p: &P, gp: &G) {
 fn pop(p: &P) -> Option<&'static G> {
     // SAFETY: on the list are Gs of `allgs`.
     let gp = unsafe { p.gfree.get().as_ref() }?;
-    // SAFETY: as above.
-    unsafe { p.gfree.set_no_write_barrier(gp.schedlink.get()) };
-    crate::g::set_g_no_write_barrier(gp, core::ptr::null_mut());
+    set_g_no_write_barrier(&p.gfree, gp.schedlink.get());
+    set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
     p.gfree_len.fetch_sub(1, Ordering::Relaxed);
     Some(gp)
 }
@@ -232,9 +230,8 @@ fn gfget(sched: &'static Sched) -> Option<&'static G> {
     let first = sched.gfget_global(&mut global)?;
     for _ in 0..GFREE / 2 {
         let Some(gp) = sched.gfget_global(&mut global) else { break };
-        crate::g::set_g_no_write_barrier(gp, p.gfree.get());
-        // SAFETY: `allgs` keeps every G.
-        unsafe { p.gfree.set_no_write_barrier(core::ptr::from_ref(gp).cast_mut()) };
+        set_g_no_write_barrier(&gp.schedlink, p.gfree.get());
+        set_g_no_write_barrier(&p.gfree, core::ptr::from_ref(gp).cast_mut());
         p.gfree_len.fetch_add(1, Ordering::Relaxed);
     }
     Some(first)

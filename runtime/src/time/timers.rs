@@ -40,7 +40,7 @@ use crate::p::P;
 use crate::proc::glist::{GList, injectglist};
 use crate::proc::newm::{this_m, wakep};
 use crate::proc::park::park;
-use crate::sched::{SPARES, Sched};
+use crate::sched::Sched;
 use barrier_lint::nowritebarrierrec;
 use core::cell::{Cell, UnsafeCell};
 use gc_core::sync::current::Region;
@@ -240,8 +240,8 @@ pub(crate) fn run_all_due(sched: &'static Sched) -> bool {
 #[nowritebarrierrec]
 pub(crate) fn earliest(sched: &Sched) -> u64 {
     let mut first = NEVER;
-    for i in 0..sched.procs + SPARES {
-        first = first.min(sched.allps[i].timers.next());
+    for i in 0..sched.p_count() {
+        first = first.min(sched.nth_p(i).timers.next());
     }
     first
 }
