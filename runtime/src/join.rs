@@ -153,8 +153,8 @@ fn shade_payload(gp: &'static G, payload: &(dyn Any + Send)) {
 
 /// Owns the right to a goroutine's result, as `std::thread::JoinHandle`.
 ///
-/// Dropping it detaches the goroutine: it runs on, its result is dropped, and if it panics the process aborts, since
-/// nobody could learn of it. The handle may lie in any memory.
+/// Dropping it detaches the goroutine: it runs on, its result is dropped, and if it panics, or has panicked already, the
+/// process aborts, since nobody could learn of it. The handle may lie in any memory.
 pub struct JoinHandle<R: Send + 'static> {
     root: Root<Conservative<Join<R>>>,
     /// The object that `root` keeps; for `drop`, which may run without a P.
@@ -221,7 +221,11 @@ impl<R: Send + 'static> Drop for JoinHandle<R> {
         if let Some(gp) = getg()
             && this_m().p().is_some()
         {
-            drop(join.take(gp));
+            match join.take(gp) {
+                // It panicked while the handle was still there, but nobody has asked. One panic at a time.
+                Some(Err(_)) if !std::thread::panicking() => nobody_can_join(self.goid),
+                unwanted => drop(unwanted),
+            }
         }
     }
 }
