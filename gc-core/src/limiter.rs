@@ -35,7 +35,6 @@ pub(crate) struct Limiter {
     gc: AtomicU64,
     /// Time of marking by Ps that had nothing else to do.
     idle: AtomicU64,
-    capacity: u64,
     bucket: Lock<Bucket>,
 }
 
@@ -64,7 +63,6 @@ impl Limiter {
             limited: AtomicBool::new(false),
             gc: AtomicU64::new(0),
             idle: AtomicU64::new(0),
-            capacity: CAPACITY * config.procs as u64,
             bucket: Lock::new(Bucket::default()),
         }
     }
@@ -110,8 +108,9 @@ impl Limiter {
         let Some(mut bucket) = self.bucket.try_lock() else { return };
         let now = nanos();
         let held = heap.ps().map(|p| p.held(now)).sum();
-        bucket.add(self.gc.load(O), self.idle.load(O), held, self.capacity);
-        let full = bucket.fill >= self.capacity;
+        let capacity = CAPACITY * heap.procs() as u64;
+        bucket.add(self.gc.load(O), self.idle.load(O), held, capacity);
+        let full = bucket.fill >= capacity;
         drop(bucket);
         if self.limited.swap(full, O) != full {
             heap.emit(&Event::Limited { on: full });

@@ -177,6 +177,20 @@ impl Heap {
         }
     }
 
+    /// Empties `p`, which will not be used for a while: barrier buffer, mark work, and cache, whose spans others may
+    /// allocate from then.
+    ///
+    /// # Safety
+    /// The caller holds `p`, or has stopped the world, and nothing of the collector is under way on it.
+    #[yeswritebarrierrec]
+    pub unsafe fn empty_p(&self, p: &GcP) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            p.flush();
+            p.cache().flush(self);
+        }
+    }
+
     /// This thread is about to give `p` up: flushes barrier buffer and work, and makes barriers fatal here.
     #[nowritebarrierrec]
     pub fn release_p(&self, p: &'static GcP) {

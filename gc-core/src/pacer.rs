@@ -208,7 +208,7 @@ impl Pacer {
         let others = worked(WorkKind::Dedicated) + worked(WorkKind::Idle);
         let consumed = at_end.saturating_sub(self.at_start.load(O));
         let now = runway_per_byte(Cycle {
-            all: (ns * heap.config.procs as u64) as f64,
+            all: (ns * heap.procs() as u64) as f64,
             others,
             assists: worked(WorkKind::Assist),
             consumed: consumed as f64,

@@ -251,7 +251,7 @@ impl Counters {
         let mut cycle = self.cycle.lock();
         let worked: [u64; 3] = std::array::from_fn(|i| self.worked_ns[i].load(O));
         let all: u64 = worked.iter().sum::<u64>() + self.stopped_ns.load(O);
-        let share = all as f64 * 100.0 / (since.as_nanos() as f64 * heap.config.procs as f64);
+        let share = all as f64 * 100.0 / (since.as_nanos() as f64 * heap.procs() as f64);
         let ms = |ns: u64| Ms(ns as f64 / 1e6);
         let cpu = |i: usize| ms(worked[i] - cycle.worked[i]);
         let mb = |bytes: usize| Ms(bytes as f64 / f64::from(1 << 20));
@@ -271,7 +271,7 @@ impl Counters {
             mb(at_end),
             mb(marked),
             mb(goal),
-            heap.config.procs,
+            heap.procs(),
         ));
         cycle.worked = worked;
     }

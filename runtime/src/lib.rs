@@ -71,6 +71,7 @@ pub use join::JoinHandle;
 pub use panic::resume_unwind;
 pub use proc::locked::{lock_os_thread, unlock_os_thread};
 pub use proc::park::{poll, yield_now};
+pub use proc::resize::set_procs;
 pub use proc::spawn::spawn;
 pub use runtime::{Builder, Runtime};
 pub use syscall::{blocking, blocking_with};

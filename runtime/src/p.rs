@@ -77,6 +77,8 @@ pub(crate) struct P {
     /// What its goroutines wait for in time; anybody looks at them.
     pub(crate) timers: Timers,
 
+    /// It is beyond `procs`, and nobody uses it any more (`resize`); under the scheduler lock.
+    pub(crate) retired: AtomicBool,
     /// A spare P that may be used for one goroutine.
     pub(crate) lent: AtomicBool,
 
@@ -116,6 +118,7 @@ impl P {
             stop_waiter: NoBarrierPtr::null(),
             xregs: PXRegs::new(),
             timers: Timers::zeroed(),
+            retired: AtomicBool::new(false),
             lent: AtomicBool::new(false),
             seen_sched: AtomicU32::new(0),
             seen_sched_at: AtomicU64::new(0),

@@ -69,16 +69,17 @@ pub(crate) struct Sched {
     allms: Table<AtomicPtr<M>>,
     /// The largest number of an M, plus 1.
     nallms: AtomicUsize,
-    /// All Ps ever made, by number: a root. Those that goroutines run on come first, the spare ones lie from `MAX_PS` on.
+    /// All Ps ever made, by number: a root. Those that goroutines run on come first, behind them those that have retired
+    /// (`resize`); the spare ones lie from `MAX_PS` on.
     allps: Table<AtomicPtr<P>>,
-    /// How many Ps of each kind take part; changes while nobody stops the world.
-    nps: AtomicUsize,
+    /// How many Ps of each kind take part in stops; changes under one.
+    pub(crate) nps: AtomicUsize,
     nspares: AtomicUsize,
     /// The first M and the first P, which make the others: those lie in the heap.
     m0: M,
     p0: P,
-    /// Ps that run goroutines.
-    pub(crate) procs: usize,
+    /// Ps that run goroutines; changes under a stop.
+    pub(crate) procs: AtomicUsize,
     goid: AtomicU64,
 
     /// Length of the global run queue; written under the lock.
@@ -185,7 +186,7 @@ impl Sched {
             nspares: AtomicUsize::new(0),
             m0: M::new(0),
             p0: P::new(0),
-            procs,
+            procs: AtomicUsize::new(procs),
             goid: AtomicU64::new(0),
             runqsize: AtomicUsize::new(0),
             npidle: AtomicU32::new(0),
@@ -226,8 +227,8 @@ impl Sched {
 
     /// Makes the other Ps. On the first M, which holds the first P; nobody else does anything yet.
     pub(crate) fn make_ps(&'static self) {
-        (1..self.procs).chain(MAX_PS..MAX_PS + SPARES).for_each(|i| P::make(self, i));
-        self.nps.store(self.procs, Ordering::SeqCst);
+        (1..self.procs()).chain(MAX_PS..MAX_PS + SPARES).for_each(|i| P::make(self, i));
+        self.nps.store(self.procs(), Ordering::SeqCst);
         self.nspares.store(SPARES, Ordering::SeqCst);
         let mut global = self.lock();
         self.ps().skip(1).for_each(|p| self.pidleput(&mut global, p));
@@ -283,14 +284,20 @@ impl Sched {
         self.global.try_lock()
     }
 
-    /// The P of this number, which has been made. May run without a P.
+    /// The P of this number, if it has been made. May run without a P.
     #[nowritebarrierrec]
-    fn p(&self, id: usize) -> &'static P {
-        // SAFETY: `allpadd` stored it before it counted; `allps` keeps every P.
-        unsafe { &*self.allps[id].load(Ordering::Acquire) }
+    pub(crate) fn p(&self, id: usize) -> Option<&'static P> {
+        // SAFETY: null, or a P that `allps` keeps.
+        unsafe { self.allps[id].load(Ordering::Acquire).as_ref() }
     }
 
-    /// How many Ps there are, the spare ones as well. May run without a P.
+    /// How many Ps run goroutines. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn procs(&self) -> usize {
+        self.procs.load(Ordering::SeqCst)
+    }
+
+    /// How many Ps there are, those that have retired and the spare ones as well. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn p_count(&self) -> usize {
         self.nps.load(Ordering::SeqCst) + self.nspares.load(Ordering::SeqCst)
@@ -300,10 +307,13 @@ impl Sched {
     #[nowritebarrierrec]
     pub(crate) fn nth_p(&self, i: usize) -> &'static P {
         let nps = self.nps.load(Ordering::SeqCst);
-        self.p(if i < nps { i } else { MAX_PS + i - nps })
+        match self.p(if i < nps { i } else { MAX_PS + i - nps }) {
+            Some(p) => p,
+            None => gc_core::throw!("there is no P number {i}"),
+        }
     }
 
-    /// The Ps, the spare ones as well.
+    /// The Ps, those that have retired and the spare ones as well.
     pub(crate) fn ps(&self) -> impl Iterator<Item = &'static P> {
         (0..self.p_count()).map(|i| self.nth_p(i))
     }
@@ -323,11 +333,11 @@ impl Sched {
         unsafe { self.allms[id].load(Ordering::Acquire).as_ref() }
     }
 
-    /// Whether it is one that is only lent.
+    /// Whether it is one that is only lent, or that is to retire: it is not for whatever comes. May run without a P.
     #[nowritebarrierrec]
-    pub(crate) fn is_spare(&self, p: &P) -> bool {
+    pub(crate) fn is_extra(&self, p: &P) -> bool {
         // Relaxed: never written again.
-        p.id.load(Ordering::Relaxed) as usize >= MAX_PS
+        p.id.load(Ordering::Relaxed) as usize >= self.procs()
     }
 
     /// Takes a spare P that is not lent. May run without a P.
@@ -461,12 +471,17 @@ impl Sched {
         Some(gp)
     }
 
-    /// Puts a P with an empty run queue on the idle list. May run without a P.
+    /// Puts a P with an empty run queue on the idle list, or where it belongs if it is extra. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn pidleput(&self, global: &mut Global, p: &P) {
-        if self.is_spare(p) {
-            set_p_no_write_barrier(&p.link, global.spare.get());
-            set_p_no_write_barrier(&global.spare, core::ptr::from_ref(p).cast_mut());
+        if self.is_extra(p) {
+            // Relaxed: never written again.
+            if p.id.load(Ordering::Relaxed) as usize >= MAX_PS {
+                set_p_no_write_barrier(&p.link, global.spare.get());
+                set_p_no_write_barrier(&global.spare, core::ptr::from_ref(p).cast_mut());
+            } else {
+                p.retired.store(true, Ordering::SeqCst);
+            }
             return;
         }
         set_p_no_write_barrier(&p.link, global.pidle.get());

@@ -81,7 +81,7 @@ fn lend_if_stuck(sched: &'static Sched, now: u64) {
         return;
     }
     let mut culprit = None;
-    for i in 0..sched.procs {
+    for i in 0..sched.procs() {
         let p = sched.nth_p(i);
         // Relaxed: sysmon's own words.
         let since = p.seen_sched_at.load(Ordering::Relaxed);

@@ -16,6 +16,7 @@
 use crate::arch::async_preempt::XREGS_BYTES;
 use crate::g::G;
 use crate::p::P;
+use crate::sched::Sched;
 use barrier_lint::{NoBarrierPtr, NotInHeap, SystemStack, nowritebarrierrec, systemstack};
 use core::cell::UnsafeCell;
 use gc_core::Scanner;
@@ -144,6 +145,17 @@ pub(crate) fn xreg_restore(gp: &G, p: &P) {
     // SAFETY: null, or an area that nobody restores from any more, since this M holds the P.
     if let Some(old) = unsafe { old.as_ref() } {
         gp.sched.xregs.give_back(old);
+    }
+}
+
+/// `p` will not be used for a while: gives back the area that it keeps for the next goroutine. The caller holds `p`, on
+/// g0, or has stopped the world with nobody else holding it.
+#[nowritebarrierrec]
+pub(crate) fn give_up(sched: &Sched, p: &P) {
+    let area = p.xregs.cache.swap(core::ptr::null_mut(), Ordering::Relaxed);
+    // SAFETY: null, or an area that nobody restores from, since no goroutine runs on `p`.
+    if let Some(area) = unsafe { area.as_ref() } {
+        sched.xregs.give_back(area);
     }
 }
 

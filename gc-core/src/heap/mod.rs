@@ -80,7 +80,7 @@ pub struct Config {
     /// in the mode `madvise`; in the mode `always` it does so by itself). Scattered objects are marked faster, and fresh
     /// memory comes in larger pieces, touched or not. A hint: what becomes of it is not reported.
     pub huge_pages: bool,
-    /// Number of Ps, for the share of marking: a quarter of them.
+    /// Number of Ps that run mutators, for the share of marking: a quarter of them. [`Heap::set_procs`] changes it.
     pub procs: usize,
 }
 
@@ -161,6 +161,8 @@ pub struct Heap {
     pub(crate) stopper: AtomicPtr<GcP>,
     /// Random numbers for `stress`.
     pub(crate) lingered: AtomicU64,
+    /// Ps that run mutators; at first those of `config`.
+    procs: AtomicUsize,
     ps: Table<PSlot>,
     ps_len: AtomicUsize,
     ps_lock: Lock<()>,
@@ -227,6 +229,7 @@ impl Heap {
             listeners: Listeners::new(),
             scavenger: Scavenger::new(),
             limiter: Limiter::new(config),
+            procs: AtomicUsize::new(config.procs),
             ps: Table::new(MAX_PS)?,
             ps_len: AtomicUsize::new(0),
             ps_lock: Lock::new(()),
@@ -260,6 +263,21 @@ impl Heap {
             // SAFETY: `new_p` stored it before the count; Ps live for ever.
             unsafe { &*self.ps[i].0.load(Ordering::Relaxed) }
         })
+    }
+
+    /// How many Ps run mutators.
+    pub fn procs(&self) -> usize {
+        // Relaxed: for estimates.
+        self.procs.load(Ordering::Relaxed)
+    }
+
+    /// The host runs mutators on `n` Ps from now on. What it gave for `Config::procs` at first.
+    ///
+    /// # Panics
+    /// If `n` is not in 1 to [`MAX_PS`].
+    pub fn set_procs(&self, n: usize) {
+        assert!((1..=MAX_PS).contains(&n), "a heap serves 1 to {MAX_PS} Ps, not {n}");
+        self.procs.store(n, Ordering::Relaxed);
     }
 
     /// Bytes of memory in the tables that grow with the heap.

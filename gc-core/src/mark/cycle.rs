@@ -177,7 +177,7 @@ impl Heap {
     /// Counts a stop.
     fn stopped(&self, reason: StopReason, to_stop_ns: u64, stopped_ns: u64) {
         // All Ps stood.
-        self.limiter.took(stopped_ns * self.config.procs as u64);
+        self.limiter.took(stopped_ns * self.procs() as u64);
         self.emit(&Event::Stop { reason, to_stop_ns, stopped_ns });
         self.limiter.update(self);
     }
@@ -341,6 +341,25 @@ impl Heap {
         c.completed.store(c.number.load(Ordering::Relaxed), Ordering::Release);
         let (at_start, at_end) = self.pacer.last();
         Event::CycleEnd { cycle: self.cycle(), at_start, at_end, marked, objects, goal, mark_ns }
+    }
+
+    /// Runs `work` while no cycle runs: waits for the end of the current one, and none starts before `work` has returned
+    /// (Go's `gcsema`). `work` runs as that of [`World::at_safepoint`](crate::World::at_safepoint) does; it must not
+    /// panic, nor wait for a collection. One caller at a time. A safepoint; needs a P.
+    pub fn between_cycles(&self, work: &mut dyn FnMut()) {
+        // Acquire and Release: as in `start_cycle`, whose callers then believe that somebody else is about to start one.
+        while self.cycle.starting.swap(true, Ordering::Acquire) {
+            self.world.pause();
+        }
+        while self.marking() {
+            let mut did = false;
+            self.world.at_safepoint(&mut || did = self.mark_slice(GcP::current(), WorkKind::Assist));
+            if !did {
+                self.world.pause();
+            }
+        }
+        self.world.at_safepoint(work);
+        self.cycle.starting.store(false, Ordering::Release);
     }
 
     /// Runs a whole cycle, sweep included, that starts after the call. A safepoint; needs a P.

@@ -14,7 +14,6 @@
 //! otherwise a wake-up that comes early would be lost.
 
 use super::newm::{acquirep, handoffp, releasep, stopm};
-use super::runq::runqget;
 use crate::g::{G, set_g_no_write_barrier};
 use crate::m::{Door, M, set_m_no_write_barrier};
 use crate::p::{P, set_p_no_write_barrier};
@@ -56,7 +55,7 @@ pub(crate) fn unkeep(m: &M, gp: &G) {
 #[nowritebarrierrec]
 pub(crate) fn stoplockedm(sched: &'static Sched, m: &'static M) -> bool {
     match m.p() {
-        Some(p) if sched.is_spare(p) => retire(sched, m, p),
+        Some(p) if sched.is_extra(p) => retire(sched, m, p),
         Some(_) => {
             let p = releasep(sched, m);
             handoffp(sched, p);
@@ -81,12 +80,11 @@ pub(crate) fn stoplockedm(sched: &'static Sched, m: &'static M) -> bool {
     acquirep(sched, m, unsafe { &*p })
 }
 
-/// Gives a lent P back; what is in its queue goes to the global one.
+/// Gives an extra P back; what is in its queue goes to the global one.
 #[nowritebarrierrec]
 pub(crate) fn retire(sched: &'static Sched, m: &'static M, p: &'static P) {
-    while let Some((gp, _)) = runqget(p) {
-        sched.globrunqput(&mut sched.lock(), gp);
-    }
+    // SAFETY: this M holds `p`, and is on g0.
+    unsafe { super::resize::empty(sched, &mut sched.lock(), p) };
     releasep(sched, m);
     let mut global = sched.lock();
     sched.pidleput(&mut global, p);

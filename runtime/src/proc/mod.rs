@@ -1,10 +1,12 @@
 //! Running goroutines: the loop (`schedule`), the queues (`runq`), parking and readying (`park`), birth and death
-//! (`spawn`), lists of goroutines to run (`glist`), threads (`newm`), goroutines with a thread of their own (`locked`).
+//! (`spawn`), lists of goroutines to run (`glist`), threads (`newm`), goroutines with a thread of their own (`locked`), the
+//! number of Ps (`resize`).
 
 pub(crate) mod glist;
 pub(crate) mod locked;
 pub(crate) mod newm;
 pub(crate) mod park;
+pub(crate) mod resize;
 pub(crate) mod runq;
 pub(crate) mod schedule;
 pub(crate) mod spawn;

@@ -282,7 +282,9 @@ pub(crate) fn wakep(sched: &'static Sched) {
 /// Finds work for `p`, just taken from an M in a blocking call, or makes it idle. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn handoffp(sched: &'static Sched, p: &'static P) {
-    if !super::runq::runqempty(p) || sched.runqsize.load(Ordering::SeqCst) != 0 || sched.heap().marking() {
+    let work = !super::runq::runqempty(p) || sched.runqsize.load(Ordering::SeqCst) != 0;
+    // An extra one is emptied by the M that gets it.
+    if work || sched.heap().marking() || sched.is_extra(p) {
         startm(sched, p, false);
         return;
     }

@@ -190,7 +190,7 @@ fn runqgrab(p: &P, victim: &P, t: u32, steal_next: bool) -> u32 {
 #[nowritebarrierrec]
 pub(crate) fn globrunqget(sched: &Sched, global: &mut Global, p: &P, max: usize) -> Option<&'static G> {
     let size = sched.runqsize.load(SeqCst);
-    let mut n = (size / sched.procs + 1).min(size).min(RUNQ / 2);
+    let mut n = (size / sched.procs() + 1).min(size).min(RUNQ / 2);
     if max > 0 {
         n = n.min(max);
     }

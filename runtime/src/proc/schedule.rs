@@ -174,7 +174,9 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             return None;
         }
         let Some(p) = m.p() else { gc_core::throw!("the scheduler's loop has no P") };
-        if sched.is_spare(p) && !p.lent.swap(false, Ordering::SeqCst) {
+        if sched.is_extra(p) && !p.lent.swap(false, Ordering::SeqCst) {
+            // First, since `retire` wakes somebody for what it gives back.
+            stop_spinning(sched, m);
             super::locked::retire(sched, m, p);
             if !stopm(sched, m) {
                 return None;
@@ -242,6 +244,9 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
 /// Gives up the P, looks once more, and parks until there is one again. False: the world ends.
 #[nowritebarrierrec]
 fn rest(sched: &'static Sched, m: &'static M) -> bool {
+    if m.p().is_some_and(|p| sched.is_extra(p)) {
+        return true; // to be retired
+    }
     // Outside the lock: the heap flushes its buffers. Until it is on the idle list the P is `Idle` and nobody's, which
     // a stop may claim.
     let p = releasep(sched, m);
@@ -320,7 +325,8 @@ fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Opti
     {
         return Some((gp, false));
     }
-    let busy = sched.procs as u32 - sched.npidle.load(Ordering::SeqCst).min(sched.procs as u32);
+    let procs = sched.procs() as u32;
+    let busy = procs - sched.npidle.load(Ordering::SeqCst).min(procs);
     if m.spinning.load(Ordering::Relaxed) || 2 * sched.nmspinning.load(Ordering::SeqCst) < busy {
         if !m.spinning.swap(true, Ordering::SeqCst) {
             sched.nmspinning.fetch_add(1, Ordering::SeqCst);
@@ -379,7 +385,7 @@ fn reset_spinning(sched: &'static Sched, m: &'static M) {
 
 /// Wakes every idle P, for marking.
 pub(crate) fn wake_all(sched: &'static Sched) {
-    for _ in 0..sched.procs {
+    for _ in 0..sched.procs() {
         let mut global = sched.lock();
         if sched.exiting.load(Ordering::SeqCst) {
             return;

@@ -211,6 +211,13 @@ fn gfput(sched: &Sched, p: &P, gp: &G) {
     }
 }
 
+/// Gives the dead Gs of `p` to everybody.
+pub(crate) fn gflush(sched: &Sched, global: &mut crate::sched::Global, p: &P) {
+    while let Some(gp) = pop(p) {
+        sched.gfput_global(global, gp);
+    }
+}
+
 fn pop(p: &P) -> Option<&'static G> {
     // SAFETY: on the list are Gs of `allgs`.
     let gp = unsafe { p.gfree.get().as_ref() }?;
