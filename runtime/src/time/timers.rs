@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn timers_of_a_p_that_goes_away() {
-        let (from, to) = (P::zeroed(), P::zeroed());
+        let (from, to) = (P::new(0), P::new(1));
         let timers: Vec<Timer> = (0..100).map(|_| Timer::new(nobody)).collect();
         let arm = |p: &P, timer: &Timer, when| {
             p.timers.lock.lock();
