@@ -65,7 +65,7 @@ pub(crate) fn print(sched: &Sched, since: u64, detail: bool) {
         out,
         "SCHED {}ms: procs={} idleprocs={} threads={} spinningthreads={} idlethreads={} runqueue={}",
         since / 1_000_000,
-        sched.procs,
+        sched.procs(),
         sched.npidle.load(O),
         OrNil(counts.map(|c| c.0)),
         sched.nmspinning.load(O),
@@ -74,7 +74,7 @@ pub(crate) fn print(sched: &Sched, since: u64, detail: bool) {
     );
     if !detail {
         let _ = out.write_str(" [");
-        for (i, p) in sched.ps().take(sched.procs).enumerate() {
+        for (i, p) in sched.ps().take(sched.procs()).enumerate() {
             let _ = write!(out, "{}{}", if i > 0 { " " } else { "" }, runqlen(p));
         }
         let _ = out.write_str("]\n");

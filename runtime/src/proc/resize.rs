@@ -59,7 +59,7 @@ pub fn set_procs(n: usize) -> usize {
     }
     heap.between_cycles(&mut || {
         (sched.nps.load(Ordering::SeqCst)..n).filter(|i| sched.p(*i).is_none()).for_each(|i| P::make(sched, i));
-        heap.stop_the_world(StopReason::User);
+        heap.stop_the_world(StopReason::SetProcs);
         old = resize(sched, n);
         heap.start_the_world();
     });

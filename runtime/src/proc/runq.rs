@@ -29,7 +29,7 @@ fn put_slot(p: &P, i: u32, gp: *mut G) {
 pub(crate) fn runqlen(p: &P) -> u32 {
     // Relaxed: nothing follows from it.
     let ring = p.runqtail.load(Relaxed).wrapping_sub(p.runqhead.load(Relaxed));
-    ring.min(LEN) + u32::from(!p.runnext.load(Relaxed).is_null())
+    ring.min(LEN) + u32::from(!p.runnext.get().is_null())
 }
 
 /// Puts a runnable G on `p`, which this M holds; `next`: it runs next. A full ring gives half to the global queue.

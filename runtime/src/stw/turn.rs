@@ -42,11 +42,11 @@ impl Turn {
             self.lock.unlock();
             return;
         }
-        set_g_no_write_barrier(gp, core::ptr::null_mut());
+        set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
         let me = core::ptr::from_ref(gp).cast_mut();
         // SAFETY: null or a G of `allgs`.
         match unsafe { self.last.swap(me, O).as_ref() } {
-            Some(last) => set_g_no_write_barrier(last, me),
+            Some(last) => set_g_no_write_barrier(&last.schedlink, me),
             None => self.first.store(me, O),
         }
         // `pass` hands the turn over: when this returns it is ours.
@@ -63,7 +63,7 @@ impl Turn {
                 if gp.schedlink.get().is_null() {
                     self.last.store(core::ptr::null_mut(), O);
                 }
-                set_g_no_write_barrier(gp, core::ptr::null_mut());
+                set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
             }
             None => self.taken.store(false, O),
         }
