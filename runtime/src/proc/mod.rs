@@ -1,5 +1,6 @@
 //! Running goroutines: the loop (`schedule`), the queues (`runq`), parking and readying (`park`), birth and death
-//! (`spawn`), lists of goroutines to run (`glist`), threads (`newm`), goroutines with a thread of their own (`locked`).
+//! (`spawn`), lists of goroutines to run (`glist`), threads (`newm`, `template`), goroutines with a thread of their own
+//! (`locked`).
 
 pub(crate) mod glist;
 pub(crate) mod locked;
@@ -8,3 +9,4 @@ pub(crate) mod park;
 pub(crate) mod runq;
 pub(crate) mod schedule;
 pub(crate) mod spawn;
+pub(crate) mod template;

@@ -1,11 +1,12 @@
-//! Threads: making an M, its first and last steps, waking and parking it.
+//! Threads: finding or allocating an M, its first and last steps, waking and parking it.
 //!
 //! `startm` takes an idle P and finds an M for it: one from the idle list, woken through its note with `nextp` set,
-//! or a new thread. From the moment the P leaves the idle list until the M takes it the P is `Idle` and belongs to
+//! or a new one, whose thread the template thread makes (`template`). From the moment the P leaves the idle list until the M takes it the P is `Idle` and belongs to
 //! that M; a stop may still claim it (`acquirep` then waits).
 //!
 //! What would break if `nextp` were set after the wake-up: the M would run without a P.
 
+use super::template::newm;
 use crate::m::{Door, M, getm, set_m_no_write_barrier};
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::sched::{MAX_MS, Sched, unlock};
@@ -13,9 +14,6 @@ use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use gc_core::sync::{Ordering, current, fence};
 
 barrier_lint::certify! {
-    use libc::{
-        pthread_attr_destroy, pthread_attr_init, pthread_attr_setdetachstate, pthread_attr_setstacksize, pthread_create,
-    }: "the C library, which runs no code of ours on this thread";
     use libc::{gettid, prctl}: "system calls";
     trait CStrings { as_ptr } for core::ffi::CStr: "reads a field";
 }
@@ -39,7 +37,7 @@ pub(crate) fn startm(sched: &'static Sched, p: &'static P, spinning: bool) {
             unlock(global);
             m.spinning.store(spinning, Ordering::SeqCst);
             set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
-            newm(m);
+            newm(sched, m);
         }
     }
 }
@@ -58,29 +56,9 @@ fn allocm(sched: &'static Sched, global: &mut crate::sched::Global) -> &'static 
     m
 }
 
-/// Makes the thread of `m`: a plain code pointer for `pthread_create`, so no allocation of ours. May run without a P.
-#[nowritebarrierrec]
-fn newm(m: &'static M) {
-    // SAFETY: the attributes live until the thread is made; `mstart` takes a pointer to an M.
-    let error = unsafe {
-        let mut attr: libc::pthread_attr_t = core::mem::zeroed();
-        pthread_attr_init(&raw mut attr);
-        pthread_attr_setstacksize(&raw mut attr, G0_STACK);
-        pthread_attr_setdetachstate(&raw mut attr, libc::PTHREAD_CREATE_DETACHED);
-        let mut thread: libc::pthread_t = 0;
-        let arg = core::ptr::from_ref(m).cast_mut().cast();
-        let error = pthread_create(&raw mut thread, &raw const attr, mstart, arg);
-        pthread_attr_destroy(&raw mut attr);
-        error
-    };
-    if error != 0 {
-        gc_core::throw!("cannot make thread number {}: error {error}", m.id.load(Ordering::SeqCst));
-    }
-}
-
 /// The thread of an M. Runs without a P until `acquirep`, and after the scheduler's loop.
 #[nowritebarrierrec]
-extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
+pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     let m = arg.cast::<M>();
     // SAFETY: `newm` passed an entry of `allms` whose `sched` is set.
     let (sched, m) = unsafe { (&*(*m).sched.load(Ordering::SeqCst), &*m) };
