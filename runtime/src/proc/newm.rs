@@ -82,6 +82,8 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     }
     current::set_m(core::ptr::null_mut());
     crate::signal::remove_altstack(altstack);
+    // What is left to run is no part of the runtime: destructors of thread-locals that goroutines have used.
+    current::set_locks(0);
     core::ptr::null_mut()
 }
 

@@ -1,6 +1,8 @@
 //! One runtime at a time per process: the tests of a binary take turns.
 #![allow(dead_code)]
 
+mod checked;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tricolor::{Builder, Runtime};
 
