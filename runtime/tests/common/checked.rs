@@ -1,7 +1,7 @@
 //! Malloc inside the runtime is fatal (invariant I8): whoever holds its lock may be suspended or descheduled.
 //!
 //! Every test binary that has `mod common` checks so at each allocation of Rust code. What C code allocates by itself is
-//! not seen; the libraries' functions that do are refused by clippy's `disallowed-methods`.
+//! not seen.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use tricolor::gc_core::sync::current;
