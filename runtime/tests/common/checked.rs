@@ -4,7 +4,11 @@
 //! not seen.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tricolor::gc_core::sync::current;
+
+/// For a test that steps through the runtime, and allocates at each step.
+pub static OFF: AtomicBool = AtomicBool::new(false);
 
 struct Checked;
 
@@ -15,7 +19,7 @@ static CHECKED: Checked = Checked;
 #[inline]
 fn check(what: &str, layout: Layout) {
     let depth = current::locks();
-    if depth != 0 {
+    if depth != 0 && !OFF.load(Ordering::Relaxed) {
         // Once: the report itself is outside the runtime.
         current::set_locks(0);
         tricolor::gc_core::throw!(

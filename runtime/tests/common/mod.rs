@@ -1,7 +1,7 @@
 //! One runtime at a time per process: the tests of a binary take turns.
 #![allow(dead_code)]
 
-mod checked;
+pub mod checked;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tricolor::{Builder, Runtime};
