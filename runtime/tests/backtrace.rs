@@ -88,7 +88,6 @@ fn trapped() {
 /// Step by step, from the first instruction of `async_preempt` into `async_preempt2`.
 #[test]
 fn a_backtrace_goes_through_async_preempt() {
-    common::checked::OFF.store(true, Ordering::Relaxed);
     // SAFETY: a handler that fits; on a thread of the runtime it runs in the loop below or in `async_preempt`, which hold
     // no lock.
     unsafe {

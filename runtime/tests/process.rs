@@ -1,5 +1,7 @@
 //! What ends or reports on the whole process: each case runs in a child.
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{child, is_child, with_procs};

@@ -4,6 +4,8 @@
 //! `pthread_create` that notes its callers and can fail.
 #![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{child, is_child, with_procs};

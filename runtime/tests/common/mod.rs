@@ -1,8 +1,6 @@
 //! One runtime at a time per process: the tests of a binary take turns.
 #![allow(dead_code)]
 
-pub mod checked;
-
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tricolor::{Builder, Runtime};
 
