@@ -11,7 +11,9 @@ use crate::join::Join;
 use crate::m::M;
 use crate::proc::newm::start_first;
 use crate::proc::spawn::{make_g, new_task, newproc};
+use crate::proc::template::{Start, make_thread, template_thread};
 use crate::sched::Sched;
+use crate::sysmon::sysmon_thread;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use gc_core::sync::{AtomicBool, Ordering};
@@ -230,14 +232,25 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
 
     let main = Main { f: UnsafeCell::new(Some(f)), out: UnsafeCell::new(None) };
     *sched.boot.lock() = Some(Boot { main: MainPtr((&raw const main).cast()), entry: main_entry::<F, R> });
-    std::thread::Builder::new()
-        .name("tricolor-sysmon".to_owned())
-        .spawn(move || crate::sysmon::sysmon(sched))
-        .map_err(|e| format!("no thread for sysmon: {e}"))?;
+    start_threads(sched).map_err(|e| format!("no thread for the runtime's own use: {e}"))?;
     // The first M, with the first P, makes the main goroutine and runs it.
-    start_first(m0, p0);
+    start_first(sched, m0, p0);
     sched.done.sleep();
     Ok(main.out.into_inner().unwrap_or_else(|| Err(Box::new("the main goroutine left no result"))))
+}
+
+/// Makes the threads that never have a P, before any that has: those come from the first one.
+fn start_threads(sched: &'static Sched) -> std::io::Result<()> {
+    for start in [template_thread, sysmon_thread] as [Start; 2] {
+        // SAFETY: both take the scheduler, which lives for ever.
+        let error = unsafe { make_thread(start, core::ptr::from_ref(sched).cast_mut().cast()) };
+        if error != 0 {
+            sched.exiting.store(true, Ordering::SeqCst);
+            sched.template.end();
+            return Err(std::io::Error::from_raw_os_error(error));
+        }
+    }
+    Ok(())
 }
 
 /// What the first M makes the main goroutine of.
@@ -290,5 +303,6 @@ pub(crate) fn main_has_ended(sched: &'static Sched, m: &'static M) {
     crate::p::set_p_no_write_barrier(&m.p, core::ptr::null_mut());
     crate::stw::wake_for_the_end(sched);
     sched.sysmon_note.wakeup();
+    sched.template.end();
     sched.done.wakeup();
 }

@@ -116,6 +116,8 @@ pub(crate) struct Sched {
     pub(crate) stop_turn: crate::stw::Turn,
     pub(crate) stops: crate::stw::StopTimes,
 
+    /// Where Ms get their threads.
+    pub(crate) template: crate::proc::template::Template,
     /// What the first M makes the main goroutine of.
     pub(crate) boot: Lock<Option<crate::runtime::Boot>>,
     /// The main goroutine has ended.
@@ -203,6 +205,7 @@ impl Sched {
             world_why: AtomicU8::new(u8::MAX),
             stop_turn: crate::stw::Turn::new(),
             stops: crate::stw::StopTimes::new()?,
+            template: crate::proc::template::Template::new(),
             boot: Lock::new(None),
             exiting: AtomicBool::new(false),
             done: Note::new(),

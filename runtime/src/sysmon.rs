@@ -11,7 +11,7 @@ use crate::sched::{Sched, unlock};
 use crate::time::nanotime;
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
-use gc_core::sync::Ordering;
+use gc_core::sync::{Ordering, current};
 
 /// A time slice, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -26,13 +26,26 @@ const SYSCALL_IDLE: u64 = 10_000_000;
 
 barrier_lint::certify! {
     use libc::prctl: "a system call";
+    trait CStrings { as_ptr } for core::ffi::CStr: "reads a field";
 }
 
 /// Its thread.
 #[nowritebarrierrec]
-pub(crate) fn sysmon(sched: &'static Sched) {
-    // SAFETY: the slack of this thread's sleeps.
-    unsafe { prctl(libc::PR_SET_TIMERSLACK, 1) };
+pub(crate) extern "C" fn sysmon_thread(sched: *mut libc::c_void) -> *mut libc::c_void {
+    // SAFETY: `start_threads` passes the scheduler, which lives for ever.
+    let sched = unsafe { &*sched.cast::<Sched>() };
+    current::set_locks(1);
+    // SAFETY: a name of less than 16 bytes, ended by 0; the slack of this thread's sleeps.
+    unsafe {
+        prctl(libc::PR_SET_NAME, c"tricolor-sysmon".as_ptr());
+        prctl(libc::PR_SET_TIMERSLACK, 1);
+    }
+    sysmon(sched);
+    core::ptr::null_mut()
+}
+
+#[nowritebarrierrec]
+fn sysmon(sched: &'static Sched) {
     let (mut idle, mut delay) = (0u32, 20u64);
     let trace_every = sched.settings.sched_trace.as_nanos() as u64;
     let mut traced_at = sched.began;
@@ -73,11 +86,20 @@ fn schedtrace(sched: &Sched, since: u64) {
 }
 
 /// Lends a spare P where goroutines wait and every P is held by a thread that sleeps in the kernel, outside a blocking
-/// call: for a lock of std, as a rule, whose holder is among those that wait.
+/// call (for a lock of std, as a rule, whose holder is among those that wait), or is on its way to a thread that cannot
+/// be made. In the latter case Ps may be idle, too, since nobody is woken for them while that M is to look for work: they
+/// go to goroutines that have their threads.
 #[nowritebarrierrec]
 fn lend_if_stuck(sched: &'static Sched, now: u64) {
     let waiting = sched.runqsize.load(Ordering::SeqCst) != 0 || crate::time::timers::earliest(sched) <= now;
-    if !waiting || sched.npidle.load(Ordering::SeqCst) != 0 {
+    if !waiting {
+        return;
+    }
+    let no_thread = sched.template.late(now, STUCK);
+    if sched.npidle.load(Ordering::SeqCst) != 0 {
+        if no_thread {
+            crate::proc::locked::lend(sched, true);
+        }
         return;
     }
     let mut culprit = None;
@@ -87,7 +109,12 @@ fn lend_if_stuck(sched: &'static Sched, now: u64) {
         let since = p.seen_sched_at.load(Ordering::Relaxed);
         // SAFETY: null or an M, which `allms` keeps.
         let m = unsafe { p.m.get().as_ref() };
-        let Some(m) = m else { return };
+        let Some(m) = m else {
+            if p.status.load(Ordering::SeqCst) == p::IDLE && no_thread {
+                continue;
+            }
+            return;
+        };
         if p.status.load(Ordering::SeqCst) != p::RUNNING
             || p.seen_sched.load(Ordering::Relaxed) != p.schedtick.load(Ordering::SeqCst)
             || now.saturating_sub(since) < STUCK
@@ -97,7 +124,7 @@ fn lend_if_stuck(sched: &'static Sched, now: u64) {
         }
         culprit = culprit.or(m.curg());
     }
-    if crate::proc::locked::lend(sched) {
+    if crate::proc::locked::lend(sched, no_thread) {
         report_stuck(culprit);
     }
 }

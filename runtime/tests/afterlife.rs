@@ -1,5 +1,7 @@
 //! Drops, weak pointers and cleanups among goroutines: something is due, a goroutine wakes and does it.
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{run, with_procs};

@@ -1,5 +1,7 @@
 //! `GcMut`, bulk moves and `RootCell` on goroutines.
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{gc_always, run, with_procs};

@@ -1,5 +1,7 @@
 //! Sockets: nothing lost, no thread for who waits, and std's errors.
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{child, is_child, run, with_procs};

@@ -1,5 +1,7 @@
 //! What ends or reports on the whole process: each case runs in a child.
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{child, is_child, with_procs};
@@ -232,4 +234,20 @@ fn the_heap_without_a_p_is_fatal() {
     let (code, err) = child("the_heap_without_a_p_is_fatal", &[]);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("holds no P") && err.contains("goroutine 1"), "{err}");
+}
+
+#[test]
+fn malloc_inside_the_runtime() {
+    if is_child("malloc_inside_the_runtime") {
+        here(1, || {
+            std::hint::black_box(Box::new(1));
+            let lock = tricolor::gc_core::sync::Lock::new(0);
+            let _held = lock.lock();
+            std::hint::black_box(Box::new(2_u64));
+        });
+        return;
+    }
+    let (code, err) = child("malloc_inside_the_runtime", &[]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("fatal error: malloc of 8 bytes inside the runtime (in-runtime count 1)"), "{err}");
 }

@@ -1,5 +1,7 @@
 //! Goroutines, channels, locks and blocking calls, without a busy collector.
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{run, with_procs};

@@ -1,5 +1,7 @@
 //! Stopping the world, and running a function on every P.
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{run, with_procs};

@@ -2,6 +2,8 @@
 //! pointers in registers only.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{child, is_child, run, with_procs};

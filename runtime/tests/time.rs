@@ -1,5 +1,7 @@
 //! Sleeping goroutines, waits with a limit, intervals: none early, none lost, no thread for any.
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{child, is_child, run, with_procs};

@@ -1,6 +1,8 @@
 //! What the runtime keeps between two points is the only reference to an object, and a collection runs at every
 //! allocation: the object must still be there, and be the same.
 
+#[path = "common/checked.rs"]
+mod checked;
 mod common;
 
 use common::{gc_always, run, with_procs};

@@ -94,28 +94,44 @@ pub(crate) fn retire(sched: &'static Sched, m: &'static M, p: &'static P) {
     super::newm::wakep(sched);
 }
 
-/// All Ps are stuck in the kernel: lends a spare one, if there is one, first to a goroutine that was descheduled in the
-/// middle of its code, since it may hold what the others wait for. By sysmon, without a P.
+/// All Ps are stuck in the kernel, or have no thread: lends one that is idle or spare, if there is one, first to a
+/// goroutine that was descheduled in the middle of its code, since it may hold what the others wait for; to nobody else
+/// if there is `no_thread` to be had. By sysmon, without a P.
 #[nowritebarrierrec]
-pub(crate) fn lend(sched: &'static Sched) -> bool {
+pub(crate) fn lend(sched: &'static Sched, no_thread: bool) -> bool {
     let mut global = sched.lock();
     if sched.gcwaiting.load(Ordering::SeqCst) || sched.exiting.load(Ordering::SeqCst) {
         return false;
     }
-    let Some(p) = sched.spareget(&mut global) else { return false };
-    p.lent.store(true, Ordering::SeqCst);
-    if let Some(gp) = sched.globrunqget_kept(&mut global)
-        && let Some(m) = gp.lockedm()
-    {
-        p.lent.store(false, Ordering::SeqCst);
-        global.nmidlelocked -= 1;
-        unlock(global);
-        set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
-        m.park.wakeup();
-        return true;
+    let kept = sched.globrunqget_kept(&mut global);
+    let p = if kept.is_none() && no_thread {
+        None
+    } else {
+        match sched.pidleget(&mut global) {
+            Some(p) => Some(p),
+            None => sched.spareget(&mut global),
+        }
+    };
+    let Some(p) = p else {
+        if let Some(gp) = kept {
+            sched.globrunqput(&mut global, gp);
+        }
+        return false;
+    };
+    match kept {
+        Some(gp) => {
+            let Some(m) = gp.lockedm() else { gc_core::throw!("a goroutine that is kept has no M") };
+            global.nmidlelocked -= 1;
+            unlock(global);
+            set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
+            m.park.wakeup();
+        }
+        None => {
+            p.lent.store(true, Ordering::SeqCst);
+            unlock(global);
+            super::newm::startm(sched, p, false);
+        }
     }
-    unlock(global);
-    super::newm::startm(sched, p, false);
     true
 }
 

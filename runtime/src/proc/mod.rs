@@ -1,6 +1,6 @@
 //! Running goroutines: the loop (`schedule`), the queues (`runq`), parking and readying (`park`), birth and death
-//! (`spawn`), lists of goroutines to run (`glist`), threads (`newm`), goroutines with a thread of their own (`locked`), the
-//! number of Ps (`resize`).
+//! (`spawn`), lists of goroutines to run (`glist`), threads (`newm`, `template`), goroutines with a thread of their own
+//! (`locked`), the number of Ps (`resize`).
 
 pub(crate) mod glist;
 pub(crate) mod locked;
@@ -10,3 +10,4 @@ pub(crate) mod resize;
 pub(crate) mod runq;
 pub(crate) mod schedule;
 pub(crate) mod spawn;
+pub(crate) mod template;

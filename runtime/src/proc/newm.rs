@@ -1,8 +1,8 @@
-//! Threads: making an M, its first and last steps, waking and parking it.
+//! Threads: finding or allocating an M, its first and last steps, waking and parking it.
 //!
 //! `startm` takes an idle P and finds an M for it: one from the idle list, woken through its note with `nextp` set,
-//! or a new thread. From the moment the P leaves the idle list until the M takes it the P is `Idle` and belongs to
-//! that M; a stop may still claim it (`acquirep` then waits).
+//! or a new one, whose thread the template thread makes (`template`). From the moment the P leaves the idle list until the
+//! M takes it the P is `Idle` and belongs to that M; a stop may still claim it (`acquirep` then waits).
 //!
 //! **`allocm(pp)`** is the only function here that allocates: an M is an object of the heap, and allocation needs a P.
 //! Who calls `startm` may have none (an M in `handoffp`), and may be no M at all (sysmon, a thread that the runtime does
@@ -25,6 +25,7 @@
 //! - if the number were taken after the allocation: all other Ms could fall asleep meanwhile, and that look like a
 //!   deadlock.
 
+use super::template::newm;
 use crate::m::{Door, M, getm, set_m_no_write_barrier};
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::sched::{MAX_MS, Sched, unlock};
@@ -34,9 +35,6 @@ use gc_core::Gc;
 use gc_core::sync::{Note, Ordering, current, fence};
 
 barrier_lint::certify! {
-    use libc::{
-        pthread_attr_destroy, pthread_attr_init, pthread_attr_setdetachstate, pthread_attr_setstacksize, pthread_create,
-    }: "the C library, which runs no code of ours on this thread";
     use libc::{gettid, prctl}: "system calls";
     trait CStrings { as_ptr } for core::ffi::CStr: "reads a field";
 }
@@ -67,14 +65,14 @@ pub(crate) fn startm(sched: &'static Sched, p: &'static P, spinning: bool) {
     if let Some(m) = allocm(sched, p, id) {
         m.spinning.store(spinning, Ordering::SeqCst);
         set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
-        newm(m);
+        newm(sched, m);
     }
 }
 
 /// Starts the thread of the first M, with the first P.
-pub(crate) fn start_first(m: &'static M, p: &'static P) {
+pub(crate) fn start_first(sched: &'static Sched, m: &'static M, p: &'static P) {
     set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
-    newm(m);
+    newm(sched, m);
 }
 
 /// M number `id`, without a thread: the one gate through which the code here allocates, on `pp` if this thread has no P.
@@ -122,29 +120,9 @@ fn give_back(sched: &'static Sched, pp: &'static P) {
     }
 }
 
-/// Makes the thread of `m`: a plain code pointer for `pthread_create`, so no allocation of ours. May run without a P.
-#[nowritebarrierrec]
-fn newm(m: &'static M) {
-    // SAFETY: the attributes live until the thread is made; `mstart` takes a pointer to an M.
-    let error = unsafe {
-        let mut attr: libc::pthread_attr_t = core::mem::zeroed();
-        pthread_attr_init(&raw mut attr);
-        pthread_attr_setstacksize(&raw mut attr, G0_STACK);
-        pthread_attr_setdetachstate(&raw mut attr, libc::PTHREAD_CREATE_DETACHED);
-        let mut thread: libc::pthread_t = 0;
-        let arg = core::ptr::from_ref(m).cast_mut().cast();
-        let error = pthread_create(&raw mut thread, &raw const attr, mstart, arg);
-        pthread_attr_destroy(&raw mut attr);
-        error
-    };
-    if error != 0 {
-        gc_core::throw!("cannot make thread number {}: error {error}", m.id.load(Ordering::SeqCst));
-    }
-}
-
 /// The thread of an M. Runs without a P until `acquirep`, and after the scheduler's loop.
 #[nowritebarrierrec]
-extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
+pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     let m = arg.cast::<M>();
     // SAFETY: `newm` passed an M, which `allms` keeps and whose `sched` is set.
     let (sched, m) = unsafe { (&*(*m).sched.load(Ordering::SeqCst), &*m) };
@@ -168,6 +146,8 @@ extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     }
     current::set_m(core::ptr::null_mut());
     crate::signal::remove_altstack(altstack);
+    // What is left to run is no part of the runtime: destructors of thread-locals that goroutines have used.
+    current::set_locks(0);
     core::ptr::null_mut()
 }
 
