@@ -591,6 +591,26 @@ fn the_first_socket_of_a_runtime_that_sleeps() {
 }
 
 #[test]
+fn a_dump_says_who_sleeps_and_who_waits_for_a_socket() {
+    let name = "a_dump_says_who_sleeps_and_who_waits_for_a_socket";
+    if is_child(name) {
+        here(2, || {
+            let (near, _far) = UnixStream::pair().expect("two files");
+            spawn(move || (&near).read(&mut [0; 8]));
+            spawn(|| time::sleep(HOUR));
+            time::sleep(ms(50));
+            // SAFETY: a signal to this process, which the runtime handles.
+            unsafe { libc::kill(libc::getpid(), libc::SIGQUIT) };
+            time::sleep(HOUR);
+        });
+        return;
+    }
+    let (code, err) = child(name, &[]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains(" [sleep, ") && err.contains(" [IO wait, "), "{err}");
+}
+
+#[test]
 fn who_waits_for_a_socket_is_not_dead_and_an_open_socket_is_nobody() {
     let name = "who_waits_for_a_socket_is_not_dead_and_an_open_socket_is_nobody";
     if is_child(name) {
