@@ -121,6 +121,13 @@ impl Builder {
         self
     }
 
+    /// Signals without any reason to every goroutine that runs, about every `interval`: each second one ends its time
+    /// slice, the others suspend it where it is. Slow. Without `async_preempt` it does nothing.
+    pub fn preempt_storm(mut self, interval: core::time::Duration) -> Builder {
+        self.settings.preempt_storm = Some(interval);
+        self
+    }
+
     /// Address space of each goroutine's stack, committed as it is used. Default: 256 KiB.
     ///
     /// # Panics
@@ -234,6 +241,14 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
         .name("tricolor-sysmon".to_owned())
         .spawn(move || crate::sysmon::sysmon(sched))
         .map_err(|e| format!("no thread for sysmon: {e}"))?;
+    if sched.settings.async_preempt
+        && let Some(interval) = sched.settings.preempt_storm
+    {
+        std::thread::Builder::new()
+            .name("tricolor-storm".to_owned())
+            .spawn(move || crate::sysmon::storm(sched, interval))
+            .map_err(|e| format!("no thread for the storm: {e}"))?;
+    }
     // The first M, with the first P, makes the main goroutine and runs it.
     start_first(m0, p0);
     sched.done.sleep();

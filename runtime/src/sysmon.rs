@@ -72,6 +72,32 @@ fn schedtrace(sched: &Sched, since: u64) {
     crate::schedtrace::print(sched, since, sched.settings.sched_detail);
 }
 
+/// The thread of `preemptstorm`: signals that nobody needs, so that every instruction is interrupted some time. At
+/// first without the P's flag, which would bring the goroutine to a safepoint before the signal finds it elsewhere.
+#[nowritebarrierrec]
+pub(crate) fn storm(sched: &'static Sched, interval: Duration) {
+    // SAFETY: the slack of this thread's sleeps.
+    unsafe { prctl(libc::PR_SET_TIMERSLACK, 1) };
+    let mut end_slices = false;
+    while !sched.exiting.load(Ordering::SeqCst) {
+        end_slices = !end_slices;
+        for i in 0..sched.procs + SPARES {
+            let p = &sched.allps[i];
+            // SAFETY: null or an entry of `allms`.
+            let m = unsafe { p.m.get().as_ref() };
+            if p.status.load(Ordering::SeqCst) != p::RUNNING || m.is_none_or(|m| m.curg().is_none()) {
+                continue;
+            }
+            if end_slices && p.slice_over.swap(true, Ordering::SeqCst) {
+                // It was not to be descheduled where the last signal found it: at a safepoint, then.
+                p.preempt();
+            }
+            crate::suspend::signal(sched, p);
+        }
+        sched.storm_note.sleep_for(interval);
+    }
+}
+
 /// Lends a spare P where goroutines wait and every P is held by a thread that sleeps in the kernel, outside a blocking
 /// call: for a lock of std, as a rule, whose holder is among those that wait.
 #[nowritebarrierrec]
