@@ -149,7 +149,7 @@ pub fn run(plan: Plan) -> Report {
         }
         end.store(true, Ordering::Relaxed);
         workers.into_iter().for_each(|w| w.join().expect("a wrong answer ends the process"));
-        (gc::suspensions(), gc::stops().count, gc::stats().cycles)
+        (gc::suspensions(), gc::stops().iter().map(|row| row.count).sum(), gc::stats().cycles)
     });
     let time = begin.elapsed();
     over.store(true, Ordering::Relaxed);
