@@ -91,6 +91,8 @@ faults! {
     AllmsUnscanned = "allms-unscanned",
     /// The marker does not scan the host's own table of Ps (the verifier does).
     AllpsUnscanned = "allps-unscanned",
+    /// A goroutine that was descheduled continues with the vector registers of whoever was last.
+    XRegsOfAnother = "xregs-of-another",
     /// An object is published before its value is written.
     PublishEarly = "publish-early",
 }

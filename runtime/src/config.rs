@@ -6,7 +6,7 @@
 //! | `TRICOLOR_MEMLIMIT` | `off`, or a size: `512MiB`, `2GiB`, `8388608`, at least 1 MiB: what the heap should keep within |
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
 //! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS`, `asyncpreemptoff=0\|1`, |
-//! | | `schedtrace=MS`, `scheddetail=0\|1` |
+//! | | `schedtrace=MS`, `scheddetail=0\|1`, `preemptstorm=USEC`, |
 //! | | and what [`Stress`] knows: `poison=0\|1`, `eagerbarrier=0\|1`, `smallbuf=0\|1`, `delay=WINDOW:USEC` |
 //!
 //! A value that does not parse ends the program before anything runs, with one line and status 2.
@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     /// How often sysmon prints a line; zero: never.
     pub(crate) sched_trace: Duration,
     pub(crate) sched_detail: bool,
+    /// Signals without reason, so often.
+    pub(crate) preempt_storm: Option<Duration>,
     pub(crate) stack: usize,
     pub(crate) main_stack: usize,
     pub(crate) min_heap: Option<usize>,
@@ -50,6 +52,7 @@ impl Default for Settings {
             async_preempt: cfg!(all(target_os = "linux", target_arch = "x86_64")),
             sched_trace: Duration::ZERO,
             sched_detail: false,
+            preempt_storm: None,
             stack: crate::stack::DEFAULT_STACK,
             main_stack: crate::stack::DEFAULT_MAIN_STACK,
             min_heap: None,
@@ -152,7 +155,7 @@ impl Settings {
             let stress = Stress::NAMES.join(", ");
             format!(
                 "key=value with one of the keys gctrace, verify, gcevery, stwtimeout, asyncpreemptoff, schedtrace, \
-                 scheddetail, {stress}"
+                 scheddetail, preemptstorm, {stress}"
             )
         };
         let (key, value) = pair.split_once('=').ok_or_else(keys)?;
@@ -178,6 +181,10 @@ impl Settings {
                 self.sched_trace = Duration::from_millis(ms);
             }
             "scheddetail" => self.sched_detail = flag().ok_or("scheddetail=0 or scheddetail=1")?,
+            "preemptstorm" => {
+                let us = number(value, 1, 1_000_000).ok_or("preemptstorm=USEC, microseconds from 1 to 1000000")?;
+                self.preempt_storm = Some(Duration::from_micros(us));
+            }
             key if Stress::NAMES.contains(&key) => self.stress.set(key, value)?,
             _ => return Err(keys()),
         }
@@ -208,6 +215,8 @@ mod tests {
         assert!(!s.async_preempt);
         let s = read(&[("TRICOLOR_DEBUG", "schedtrace=250,scheddetail=1")]).expect("all valid");
         assert_eq!((s.sched_trace, s.sched_detail), (Duration::from_millis(250), true));
+        let s = read(&[("TRICOLOR_DEBUG", "preemptstorm=20")]).expect("valid");
+        assert_eq!(s.preempt_storm, Some(Duration::from_micros(20)));
         let s = read(&[("TRICOLOR_DEBUG", "poison=1,smallbuf=1,delay=phase-flips:20")]).expect("all valid");
         assert!(s.stress.poison && s.stress.small_buffers && !s.stress.eager_barrier);
         assert_eq!(read(&[("TRICOLOR_GC", "off")]).expect("valid").gc_percent, None);
@@ -249,6 +258,9 @@ mod tests {
             ("TRICOLOR_DEBUG", "asyncpreemptoff=2"),
             ("TRICOLOR_DEBUG", "schedtrace=1s"),
             ("TRICOLOR_DEBUG", "scheddetail=2"),
+            ("TRICOLOR_DEBUG", "preemptstorm=0"),
+            ("TRICOLOR_DEBUG", "preemptstorm=1000001"),
+            ("TRICOLOR_DEBUG", "preemptstorm=often"),
             ("TRICOLOR_DEBUG", "poison=yes"),
             ("TRICOLOR_DEBUG", "delay=phase-flops:20"),
         ] {

@@ -1,6 +1,7 @@
 //! The collector, as a program sees it.
 
 use crate::g::getg;
+use crate::preempt::Denied;
 use gc_core::GcP;
 use gc_core::sync::Ordering;
 
@@ -86,9 +87,16 @@ pub struct SuspendStats {
     pub late: u64,
     /// Goroutines that were descheduled in the middle of their code, at the end of a time slice.
     pub descheduled: u64,
-    /// Time slices that did not end so: outside the program's own code (libc, other libraries), with too little stack
-    /// left, while a panic unwinds, or because too many are descheduled so already.
+    /// Time slices that did not end so; the fields below say why.
     pub not_descheduled: u64,
+    /// With too little stack left.
+    pub denied_stack: u64,
+    /// While a panic unwound.
+    pub denied_unwinding: u64,
+    /// Outside the program's own code (libc, other libraries), or called from there.
+    pub denied_text: u64,
+    /// Too many goroutines were descheduled so already.
+    pub denied_too_many: u64,
     /// Bytes outside the heap for the vector registers of descheduled goroutines.
     pub register_bytes: u64,
 }
@@ -111,6 +119,10 @@ pub fn suspensions() -> SuspendStats {
         late: get(&c.late),
         descheduled: get(&c.descheduled),
         not_descheduled: c.denied.iter().map(get).sum(),
+        denied_stack: get(&c.denied[Denied::Stack as usize]),
+        denied_unwinding: get(&c.denied[Denied::Unwinding as usize]),
+        denied_text: get(&c.denied[Denied::Text as usize]),
+        denied_too_many: get(&c.denied[Denied::TooMany as usize]),
         register_bytes: gp.sched.xregs.bytes() as u64,
     }
 }

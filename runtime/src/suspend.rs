@@ -189,8 +189,11 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     }
     let heap = sched.heap();
     let scan = heap.marking() && gp.stamp.load(Ordering::SeqCst) != heap.cycle();
-    let wanted = scan || sched.gcwaiting.load(Ordering::SeqCst) || p.safepoint_fn.load(Ordering::SeqCst) != 0;
     let slice_over = p.slice_over.load(Ordering::SeqCst);
+    let wanted = scan
+        || sched.gcwaiting.load(Ordering::SeqCst)
+        || p.safepoint_fn.load(Ordering::SeqCst) != 0
+        || (!slice_over && sched.settings.preempt_storm.is_some());
     if !wanted && !slice_over {
         return count(&counters.late);
     }

@@ -141,6 +141,9 @@ pub(crate) fn xreg_save(on: &SystemStack, gp: &G, p: &P) {
 #[nowritebarrierrec]
 pub(crate) fn xreg_restore(gp: &G, p: &P) {
     let area = gp.xregs.swap(core::ptr::null_mut(), Ordering::Relaxed);
+    if gc_core::faults::active(gc_core::faults::Fault::XRegsOfAnother) {
+        return; // `async_preempt` restores from the scratch
+    }
     let old = p.xregs.cache.swap(area, Ordering::Relaxed);
     // SAFETY: null, or an area that nobody restores from any more, since this M holds the P.
     if let Some(old) = unsafe { old.as_ref() } {

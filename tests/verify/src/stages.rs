@@ -25,13 +25,14 @@ pub const STAGES: &[Stage] = &[
     stage("preempt-asm", "async_preempt keeps every register, on each architecture", Tier::Commit, preempt_asm),
     stage("gdb", "what gdb shows of goroutines that signals have stopped", Tier::Commit, gdb),
     stage("main-job", "word_index agrees with a single-threaded program", Tier::Commit, main_job),
+    stage("injection", "kernels compute the same, however often a signal stops them", Tier::Commit, injection),
     stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
     stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri),
     stage("tsan", "gc-core on plain threads under ThreadSanitizer", Tier::Long, tsan),
 ];
 
 /// Integration tests that are stages of their own.
-const CLAIMED: &[&str] = &["compile_fail", "implied", "word_index", "oracle", "async_preempt", "gdb"];
+const CLAIMED: &[&str] = &["compile_fail", "implied", "word_index", "oracle", "async_preempt", "gdb", "injection"];
 
 /// Sets the flags that `cargo models` sets; the two share a target folder.
 const LOOM: &str = "build.rustflags=[\"--cfg=loom\"]";
@@ -171,6 +172,11 @@ fn main_job(workspace: &Workspace) -> Plan {
     Ok(vec![workspace.tests_named(&["word_index"])?])
 }
 
+fn injection(workspace: &Workspace) -> Plan {
+    let storm = workspace.cargo(&["run", "--quiet", "--package", "tricolor-tests", "--bin", "injection"]);
+    Ok(vec![Step::new(storm, Expect::Summary), workspace.tests_named(&["injection"])?])
+}
+
 fn oracle(workspace: &Workspace) -> Plan {
     Ok(vec![workspace.tests_named(&["oracle"])?])
 }
@@ -282,7 +288,7 @@ mod tests {
     fn claimed_tests_are_missed_by_their_stage_and_not_by_integration() {
         let workspace = workspace(&["stops"]);
         assert!(integration(&workspace).is_ok());
-        for plan in [compile_fail, preempt_asm, main_job, oracle] {
+        for plan in [compile_fail, preempt_asm, main_job, injection, oracle] {
             assert!(matches!(plan(&workspace), Err(Obstacle::Project(_))));
         }
     }

@@ -1,0 +1,206 @@
+//! Goroutines that are interrupted with locks of std in their hands: stops end, and the program goes on.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod common;
+
+use common::{run, turn, with_procs};
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+use tricolor::{Gc, Root, Trace, blocking, gc, spawn};
+
+#[derive(Trace)]
+struct Node {
+    id: u64,
+}
+
+const PROCS: [usize; 3] = [1, 2, 16];
+
+/// Signals often enough that some hit inside any lock.
+fn stormy(procs: usize) -> tricolor::Builder {
+    with_procs(procs).preempt_storm(Duration::from_micros(200))
+}
+
+/// Collects until `enough`.
+fn collect_until(enough: impl Fn() -> bool) {
+    while !enough() {
+        gc::collect();
+        blocking((), |()| std::thread::sleep(Duration::from_millis(1)));
+    }
+}
+
+#[test]
+fn a_mutex_for_which_others_wait() {
+    static LOCK: Mutex<u64> = Mutex::new(0);
+    for procs in PROCS {
+        run(stormy(procs), || {
+            let done = Arc::new(AtomicU64::new(0));
+            let workers: Vec<_> = (0..8)
+                .map(|_| {
+                    let done = done.clone();
+                    spawn(move || {
+                        for _ in 0..30 {
+                            let mut sum = LOCK.lock().expect("nobody panics");
+                            let begin = Instant::now();
+                            while begin.elapsed() < Duration::from_micros(100) {
+                                *sum = sum.wrapping_add(1);
+                            }
+                        }
+                        done.fetch_add(1, Ordering::SeqCst);
+                    })
+                })
+                .collect();
+            collect_until(|| done.load(Ordering::SeqCst) == 8);
+            workers.into_iter().for_each(|w| w.join().expect("no panic"));
+        });
+    }
+}
+
+/// What is made once must be found by the collector: a static holds a `Root`, not a `Gc`. Allocating inside
+/// `get_or_init` is a safepoint with std's lock held, which the contract of `run` forbids; so the value is made before.
+#[test]
+fn once_for_all() {
+    for procs in PROCS {
+        let once: Arc<OnceLock<Root<Node>>> = Arc::default();
+        run(stormy(procs), move || {
+            let done = Arc::new(AtomicU64::new(0));
+            let workers: Vec<_> = (0..8)
+                .map(|id| {
+                    let (done, once) = (done.clone(), once.clone());
+                    spawn(move || {
+                        for _ in 0..50 {
+                            let mine = Root::new(Gc::new(Node { id }));
+                            let found = once.get_or_init(|| {
+                                (0..1000).for_each(|i| _ = black_box(i));
+                                mine
+                            });
+                            assert!(found.get().id < 8);
+                        }
+                        done.fetch_add(1, Ordering::SeqCst);
+                    })
+                })
+                .collect();
+            collect_until(|| done.load(Ordering::SeqCst) == 8);
+            workers.into_iter().for_each(|w| w.join().expect("no panic"));
+        });
+    }
+}
+
+const LINES: u64 = 300;
+
+/// The child of `println_from_everywhere`.
+fn print_lines(procs: usize) {
+    run(stormy(procs), || {
+        let done = Arc::new(AtomicU64::new(0));
+        let workers: Vec<_> = (0..6)
+            .map(|worker| {
+                let done = done.clone();
+                spawn(move || {
+                    for line in 0..LINES {
+                        println!("worker {worker} line {line} {}", "x".repeat((line % 50) as usize));
+                    }
+                    done.fetch_add(1, Ordering::SeqCst);
+                })
+            })
+            .collect();
+        collect_until(|| done.load(Ordering::SeqCst) == 6);
+        workers.into_iter().for_each(|w| w.join().expect("no panic"));
+    });
+    std::io::stdout().flush().expect("somebody reads");
+}
+
+#[test]
+fn println_from_everywhere() {
+    if let Ok(procs) = std::env::var("TRICOLOR_CHILD") {
+        return print_lines(procs.parse().expect("a number"));
+    }
+    let _turn = turn();
+    for procs in PROCS {
+        let out = Command::new(std::env::current_exe().expect("own path"))
+            .args(["--exact", "println_from_everywhere", "--nocapture", "--test-threads=1"])
+            .env("TRICOLOR_CHILD", procs.to_string())
+            .output()
+            .expect("the test binary runs");
+        assert!(out.status.success(), "{procs} Ps: {}", String::from_utf8_lossy(&out.stderr));
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        for worker in 0..6 {
+            for line in 0..LINES {
+                let wanted = format!("worker {worker} line {line} {}", "x".repeat((line % 50) as usize));
+                assert!(
+                    text.lines().any(|l| l.ends_with(&wanted)),
+                    "{procs} Ps: `{wanted}` is not there, or not whole"
+                );
+            }
+        }
+    }
+}
+
+/// Loops without calls on every P, half of the Ms in blocking reads, and signals from another process at a high rate, the
+/// program's own among them: collections go on.
+#[test]
+fn loops_reads_and_signals_from_outside() {
+    extern "C" fn plain(_: libc::c_int) {
+        SEEN.fetch_add(1, Ordering::Relaxed);
+    }
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    let _turn = turn();
+    // SAFETY: a handler that counts.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = plain as extern "C" fn(libc::c_int) as usize;
+        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
+    }
+    drop(_turn);
+    let pid = std::process::id();
+    let script = format!("while kill -URG {pid} && kill -USR1 {pid}; do :; done");
+    let mut sender = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).spawn().expect("a shell");
+    for procs in [1, 2] {
+        run(with_procs(procs), move || {
+            let stop = Arc::new(AtomicBool::new(false));
+            let spun = Arc::new(AtomicU64::new(0));
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            let reads: Vec<_> = (0..procs)
+                .map(|_| {
+                    let reader = reader.try_clone().expect("a pipe");
+                    spawn(move || {
+                        blocking((reader,), |(mut reader,)| {
+                            let mut byte = [0];
+                            reader.read(&mut byte).map_err(|e| e.to_string())
+                        })
+                    })
+                })
+                .collect();
+            let loops: Vec<_> = (0..2 * procs)
+                .map(|_| {
+                    let (stop, spun) = (stop.clone(), spun.clone());
+                    spawn(move || {
+                        while !stop.load(Ordering::Relaxed) {
+                            spun.fetch_add(1, Ordering::Relaxed);
+                        }
+                    })
+                })
+                .collect();
+            let seen = SEEN.load(Ordering::Relaxed);
+            for _ in 0..20 {
+                let before = spun.load(Ordering::Relaxed);
+                gc::collect();
+                while spun.load(Ordering::Relaxed) == before {
+                    tricolor::yield_now();
+                }
+            }
+            while SEEN.load(Ordering::Relaxed) < seen + 20 {
+                tricolor::yield_now();
+            }
+            stop.store(true, Ordering::Relaxed);
+            loops.into_iter().for_each(|l| l.join().expect("no panic"));
+            (&writer).write_all(&vec![7; procs]).expect("somebody reads");
+            reads.into_iter().for_each(|r| assert_eq!(r.join().expect("no panic"), Ok(1)));
+        });
+    }
+    sender.kill().expect("it runs");
+    sender.wait().expect("it ends");
+}

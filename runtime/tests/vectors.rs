@@ -1,0 +1,147 @@
+//! Swaps that the compiler makes with vector registers: for some instructions half of the pointers are in such registers
+//! alone. Meanwhile the collector runs, the goroutine suspended in place or descheduled.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod common;
+
+use common::{child, is_child, run, with_procs};
+use std::arch::x86_64::{__m128i, __m256i, __m512i, _mm_pause};
+use std::hint::black_box;
+use std::ptr::with_exposed_provenance_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
+use std::time::Duration;
+use tricolor::gc::{self, Stress};
+use tricolor::{Gc, Trace, spawn, yield_now};
+
+#[derive(Trace)]
+struct Node {
+    id: usize,
+}
+
+/// Makes a node and returns its address with all bits flipped, so that no scan takes it for a pointer.
+#[inline(never)]
+fn hidden(id: usize) -> usize {
+    !Gc::as_ptr(Gc::new(Node { id })).expose_provenance()
+}
+
+/// Overwrites what calls before have left below this frame.
+#[inline(never)]
+fn wipe() {
+    black_box(&mut [0_usize; 512]);
+}
+
+/// Two vectors' worth of pointers.
+#[repr(C, align(64))]
+struct Words([usize; 16]);
+
+/// Exchanges the first two vectors of `words` again and again until `stop` is set, by way of vector registers.
+type Swap = unsafe fn(words: *mut usize, stop: &AtomicBool);
+
+macro_rules! swap {
+    ($name:ident, $vector:ty, $feature:literal) => {
+        #[inline(never)]
+        #[target_feature(enable = $feature)]
+        unsafe fn $name(words: *mut usize, stop: &AtomicBool) {
+            let words = words.cast::<$vector>();
+            while !stop.load(Ordering::Relaxed) {
+                // Plain accesses, since volatile ones are calls in debug builds; the fences keep them in this order.
+                // SAFETY: the caller has two vectors there; aligned.
+                unsafe {
+                    let (a, b) = (*words, *words.add(1));
+                    *words = b;
+                    compiler_fence(Ordering::SeqCst);
+                    // What `a` holds is in its register alone, and most of the time is spent here.
+                    _mm_pause();
+                    _mm_pause();
+                    _mm_pause();
+                    _mm_pause();
+                    compiler_fence(Ordering::SeqCst);
+                    *words.add(1) = a;
+                    compiler_fence(Ordering::SeqCst);
+                }
+            }
+        }
+    };
+}
+
+swap!(swap_xmm, __m128i, "sse2");
+swap!(swap_ymm, __m256i, "avx2");
+swap!(swap_zmm, __m512i, "avx512f");
+
+/// The swaps that this processor can do: name, words of a vector.
+fn swaps() -> Vec<(&'static str, usize, Swap)> {
+    let mut swaps: Vec<(&str, usize, Swap)> = vec![("xmm", 2, swap_xmm)];
+    if is_x86_feature_detected!("avx2") {
+        swaps.push(("ymm", 4, swap_ymm));
+    }
+    if is_x86_feature_detected!("avx512f") {
+        swaps.push(("zmm", 8, swap_zmm));
+    }
+    println!("{} of 3 widths, the others are SKIPPED", swaps.len());
+    swaps
+}
+
+/// Swaps while the main goroutine collects; afterwards every node must be there.
+fn swap_and_collect(collect: fn()) {
+    for (name, lanes, swap) in swaps() {
+        for round in 0..10 {
+            let stop = Arc::new(AtomicBool::new(false));
+            let over = stop.clone();
+            let swapping = spawn(move || {
+                let mut words = Words([0; 16]);
+                for id in 0..2 * lanes {
+                    words.0[id] = hidden(id);
+                }
+                wipe();
+                words.0.iter_mut().take(2 * lanes).for_each(|word| *word = !*word);
+                // SAFETY: two vectors' worth of words; the processor has such registers.
+                unsafe { swap(words.0.as_mut_ptr(), &over) };
+                let mut ids: Vec<usize> = (words.0.iter().take(2 * lanes))
+                    // SAFETY: a node's address, which has kept it alive.
+                    .map(|word| unsafe { Gc::<Node>::from_ptr(with_exposed_provenance_mut(*word)) }.id)
+                    .collect();
+                ids.sort_unstable();
+                assert!(ids.into_iter().eq(0..2 * lanes), "{name}, round {round}: a node in a vector is lost");
+            });
+            collect();
+            stop.store(true, Ordering::Relaxed);
+            swapping.join().expect("no panic");
+        }
+    }
+}
+
+/// The test `name` on `procs` Ps, and its twin with a planted fault, which must fail.
+fn with_twin(name: &str, fault: &str, procs: usize, collect: fn()) {
+    #[cfg(feature = "faults")]
+    if is_child(name) {
+        gc_core::faults::choose(Some(fault)).expect("a fault of that name");
+    }
+    let mut stress = Stress::default();
+    stress.poison = true;
+    run(with_procs(procs).stress(stress), move || swap_and_collect(collect));
+    if cfg!(feature = "faults") && !is_child(name) {
+        let (code, err) = child(name, &[]);
+        assert_ne!(code, Some(0), "nobody noticed the fault {fault}");
+        assert!(err.contains("a node in a vector is lost") || err.contains("freed"), "{err}");
+    }
+}
+
+#[test]
+fn swapped_while_suspended_in_place() {
+    with_twin("swapped_while_suspended_in_place", "frame-unscanned", 2, || {
+        // The other P is in the swaps by then.
+        std::thread::sleep(Duration::from_millis(2));
+        gc::collect();
+        gc::collect();
+    });
+}
+
+#[test]
+fn swapped_while_descheduled() {
+    with_twin("swapped_while_descheduled", "xregs-unscanned", 1, || {
+        yield_now();
+        gc::collect();
+        gc::collect();
+    });
+}

@@ -1,0 +1,37 @@
+//! Injection stress: kernels that are suspended and descheduled wherever they are, against their undisturbed answers.
+//!
+//! `cargo run -p tricolor-tests --bin injection [PREEMPTIONS [FAULT]]`: until so many preemptions, and as many
+//! suspensions in place, have hit them: 5,000, or a million with `TRICOLOR_TIER=long`. `TRICOLOR_SEED` and
+//! `TRICOLOR_PROCS` as everywhere. A wrong answer ends it with status 7.
+
+#[cfg(any(loom, not(all(target_os = "linux", target_arch = "x86_64"))))]
+fn main() {}
+
+#[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
+fn main() {
+    use tricolor_tests::injection::{Plan, print, run};
+    use tricolor_tests::oracle::cell;
+
+    let mut arguments = std::env::args().skip(1);
+    let number = arguments.next().map(|text| match text.parse() {
+        Ok(n) => n,
+        Err(_) => usage(&format!("{text:?} is no number of preemptions")),
+    });
+    if let Some(fault) = arguments.next()
+        && let Err(why) = gc_core::faults::choose(Some(&fault))
+    {
+        usage(&why);
+    }
+    let each = number.unwrap_or(if cell::long_tier() { 1_000_000 } else { 5_000 });
+    let plan = Plan { seed: cell::seed(), each, procs: 4, interval: std::time::Duration::from_micros(20) };
+    println!("TRICOLOR_SEED={}", plan.seed);
+    let report = run(plan);
+    print(&report);
+    println!("{} passed, 0 failed, {} skipped", report.kernels.len(), report.skipped.len());
+}
+
+#[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
+fn usage(why: &str) -> ! {
+    eprintln!("injection: {why}\nusage: injection [PREEMPTIONS [FAULT]]");
+    std::process::exit(2)
+}
