@@ -108,8 +108,8 @@ fn storm(sched: &'static Sched, interval: Duration) {
     let mut end_slices = false;
     while !sched.exiting.load(Ordering::SeqCst) {
         end_slices = !end_slices;
-        for i in 0..sched.procs + SPARES {
-            let p = &sched.allps[i];
+        for i in 0..sched.p_count() {
+            let p = sched.nth_p(i);
             // SAFETY: null or an entry of `allms`.
             let m = unsafe { p.m.get().as_ref() };
             if p.status.load(Ordering::SeqCst) != p::RUNNING || m.is_none_or(|m| m.curg().is_none()) {
