@@ -103,6 +103,8 @@ pub(crate) struct G {
     pub(crate) lockedm: NoBarrierPtr<M>,
     /// Calls of `lock_os_thread` without their `unlock_os_thread`; only its own.
     pub(crate) lockedext: AtomicU32,
+    /// It was spawned and has not run yet.
+    pub(crate) fresh: AtomicBool,
     /// Its vector registers while it is descheduled by a signal; off heap, scanned with its stack.
     pub(crate) xregs: AtomicPtr<XRegs>,
     /// Next on a run queue or free list. Kept alive by `allgs`.
@@ -156,6 +158,7 @@ impl G {
             m: NoBarrierPtr::null(),
             lockedm: NoBarrierPtr::null(),
             lockedext: AtomicU32::new(0),
+            fresh: AtomicBool::new(false),
             xregs: AtomicPtr::new(core::ptr::null_mut()),
             schedlink: NoBarrierPtr::null(),
             start: GcCell::new(None),

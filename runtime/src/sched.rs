@@ -8,6 +8,7 @@ use crate::config::Settings;
 use crate::g::{G, set_g_no_write_barrier};
 use crate::m::{M, set_m_no_write_barrier};
 use crate::p::{P, set_p_no_write_barrier};
+use crate::proc::globrunq::Queue;
 #[cfg(debug_assertions)]
 use crate::stack::Hit;
 use crate::stack::StackArena;
@@ -33,9 +34,10 @@ pub(crate) struct SafepointFn(pub(crate) *const (dyn Fn(&GcP) + Sync));
 
 /// What the scheduler lock guards.
 pub(crate) struct Global {
-    /// The global run queue. Kept alive by `allgs`, as all Gs here.
-    runq_head: NoBarrierPtr<G>,
-    runq_tail: NoBarrierPtr<G>,
+    /// The global run queue, and goroutines that have never run and are held back (`proc::globrunq`).
+    pub(crate) runq: Queue,
+    pub(crate) held: Queue,
+    /// Kept alive by `allgs`.
     gfree: NoBarrierPtr<G>,
     /// Kept alive by `allps`.
     pidle: NoBarrierPtr<P>,
@@ -82,7 +84,7 @@ pub(crate) struct Sched {
     pub(crate) procs: AtomicUsize,
     goid: AtomicU64,
 
-    /// Length of the global run queue; written under the lock.
+    /// Length of the global run queue, with what is held back; written under the lock.
     pub(crate) runqsize: AtomicUsize,
     /// Idle Ps; written under the lock.
     pub(crate) npidle: AtomicU32,
@@ -101,6 +103,9 @@ pub(crate) struct Sched {
     pub(crate) nkept: AtomicU32,
     /// How many may be; grows where that starves others.
     pub(crate) most_kept: AtomicU32,
+
+    /// Since when goroutines are held back; 0: none is. Written under the lock, and by sysmon when it lets one more go.
+    pub(crate) held_since: AtomicU64,
 
     /// A stop is wanted or under way.
     pub(crate) gcwaiting: AtomicBool,
@@ -166,8 +171,8 @@ impl Sched {
         Ok(Sched {
             heap: AtomicPtr::new(core::ptr::null_mut()),
             global: Lock::new(Global {
-                runq_head: NoBarrierPtr::null(),
-                runq_tail: NoBarrierPtr::null(),
+                runq: Queue::new(),
+                held: Queue::new(),
                 gfree: NoBarrierPtr::null(),
                 pidle: NoBarrierPtr::null(),
                 spare: NoBarrierPtr::null(),
@@ -200,6 +205,7 @@ impl Sched {
             xregs: crate::xregs::Areas::new(MAX_MS, MAX_PS + SPARES)?,
             nkept: AtomicU32::new(0),
             most_kept: AtomicU32::new(crate::preempt::MOST_KEPT),
+            held_since: AtomicU64::new(0),
             gcwaiting: AtomicBool::new(false),
             stopnote: Note::new(),
             safepoint_note: Note::new(),
@@ -356,34 +362,6 @@ impl Sched {
         Some(p)
     }
 
-    /// Takes the first goroutine of the global queue that waits in the middle of its code. May run without a P.
-    #[nowritebarrierrec]
-    pub(crate) fn globrunqget_kept(&self, global: &mut Global) -> Option<&'static G> {
-        let mut before: *mut G = core::ptr::null_mut();
-        let mut at = global.runq_head.get();
-        // SAFETY: Gs of `allgs`, linked under the lock.
-        while let Some(gp) = unsafe { at.as_ref() } {
-            let next = gp.schedlink.get();
-            if gp.lockedm().is_none() {
-                before = at;
-                at = next;
-                continue;
-            }
-            // SAFETY: as above.
-            match unsafe { before.as_ref() } {
-                Some(before) => set_g_no_write_barrier(&before.schedlink, next),
-                None => set_g_no_write_barrier(&global.runq_head, next),
-            }
-            if next.is_null() {
-                set_g_no_write_barrier(&global.runq_tail, before);
-            }
-            set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
-            self.runqsize.fetch_sub(1, Ordering::SeqCst);
-            return Some(gp);
-        }
-        None
-    }
-
     /// Whether a goroutine waits in any queue. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn has_work(&self) -> bool {
@@ -439,41 +417,6 @@ impl Sched {
         let gp = unsafe { global.gfree.get().as_ref() }?;
         set_g_no_write_barrier(&global.gfree, gp.schedlink.get());
         set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
-        Some(gp)
-    }
-
-    /// Puts a runnable G at the end of the global queue. May run without a P.
-    #[nowritebarrierrec]
-    pub(crate) fn globrunqput(&self, global: &mut Global, gp: &G) {
-        self.globrunqputbatch(global, gp, gp, 1);
-    }
-
-    /// Puts a list of `n` runnable Gs at the end of the global queue. May run without a P.
-    #[nowritebarrierrec]
-    pub(crate) fn globrunqputbatch(&self, global: &mut Global, head: &G, tail: &G, n: usize) {
-        set_g_no_write_barrier(&tail.schedlink, core::ptr::null_mut());
-        let head = core::ptr::from_ref(head).cast_mut();
-        // SAFETY: `runq_tail` is null or a G of `allgs`.
-        match unsafe { global.runq_tail.get().as_ref() } {
-            Some(last) => set_g_no_write_barrier(&last.schedlink, head),
-            None => set_g_no_write_barrier(&global.runq_head, head),
-        }
-        set_g_no_write_barrier(&global.runq_tail, core::ptr::from_ref(tail).cast_mut());
-        self.runqsize.fetch_add(n, Ordering::SeqCst);
-    }
-
-    /// Takes the first G of the global queue. May run without a P.
-    #[nowritebarrierrec]
-    pub(crate) fn globrunqpop(&self, global: &mut Global) -> Option<&'static G> {
-        // SAFETY: null or a G of `allgs`.
-        let gp = unsafe { global.runq_head.get().as_ref() }?;
-        let next = gp.schedlink.get();
-        set_g_no_write_barrier(&global.runq_head, next);
-        if next.is_null() {
-            set_g_no_write_barrier(&global.runq_tail, next);
-        }
-        set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
-        self.runqsize.fetch_sub(1, Ordering::SeqCst);
         Some(gp)
     }
 

@@ -19,6 +19,8 @@ const SLICE: u64 = 10_000_000;
 const SLICE_MARKING: u64 = 3_000_000;
 /// How long a goroutine may run beyond its slice because too many are kept already, if others wait.
 const STARVED: u64 = 1_000_000_000;
+/// Most goroutines that are ever kept: each has a thread, and others need some too.
+const KEPT_LIMIT: u32 = crate::sched::MAX_MS as u32 / 4 * 3;
 /// A P whose goroutine has not changed for so long may be stuck.
 const STUCK: u64 = 20_000_000;
 /// A P whose queue is empty is left to its blocked M this long.
@@ -173,10 +175,13 @@ barrier_lint::certify! {
     fn report_stuck: "prints";
 }
 
-/// One goroutine more may be descheduled by a signal: so many are already that others starve behind one that may not.
+/// One goroutine more may be descheduled by a signal: so many are already that others starve behind one that may not, or
+/// are held back.
 #[nowritebarrierrec]
 fn keep_more(sched: &Sched) {
-    if sched.most_kept.fetch_add(1, Ordering::SeqCst) == crate::preempt::MOST_KEPT {
+    if sched.most_kept.load(Ordering::SeqCst) < KEPT_LIMIT
+        && sched.most_kept.fetch_add(1, Ordering::SeqCst) == crate::preempt::MOST_KEPT
+    {
         report_many();
     }
 }
@@ -212,6 +217,11 @@ fn report_stuck(culprit: Option<&crate::g::G>) {
 fn retake(sched: &'static Sched, now: u64) -> u32 {
     let slice = if sched.heap().marking() { SLICE_MARKING } else { SLICE };
     let mut taken = 0;
+    let held_since = sched.held_since.load(Ordering::SeqCst);
+    if held_since != 0 && now.saturating_sub(held_since) > STARVED && sched.all_kept() {
+        sched.held_since.store(now, Ordering::SeqCst);
+        keep_more(sched);
+    }
     for i in 0..sched.p_count() {
         let p = sched.nth_p(i);
         // Relaxed: these words are sysmon's own.
@@ -229,9 +239,8 @@ fn retake(sched: &'static Sched, now: u64) -> u32 {
             if p.slice_over.swap(true, Ordering::SeqCst) {
                 // Since the last look it has come to no safepoint.
                 crate::suspend::signal(sched, p);
-                let full = sched.nkept.load(Ordering::SeqCst) >= sched.most_kept.load(Ordering::SeqCst);
                 let starves = sched.runqsize.load(Ordering::SeqCst) > 0;
-                if full && starves && now - p.seen_sched_at.load(relaxed).min(now) > STARVED {
+                if sched.all_kept() && starves && now - p.seen_sched_at.load(relaxed).min(now) > STARVED {
                     keep_more(sched);
                 }
             }

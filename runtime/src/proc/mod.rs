@@ -1,8 +1,9 @@
 //! Running goroutines: the loop (`schedule`), the queues (`runq`), parking and readying (`park`), birth and death
-//! (`spawn`), lists of goroutines to run (`glist`), threads (`newm`, `template`), goroutines with a thread of their own
-//! (`locked`), the number of Ps (`resize`).
+//! (`spawn`), the global queue (`globrunq`), lists of goroutines to run (`glist`), threads (`newm`, `template`), goroutines
+//! with a thread of their own (`locked`), the number of Ps (`resize`).
 
 pub(crate) mod glist;
+pub(crate) mod globrunq;
 pub(crate) mod locked;
 pub(crate) mod newm;
 pub(crate) mod park;

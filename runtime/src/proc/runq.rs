@@ -199,9 +199,9 @@ pub(crate) fn globrunqget(sched: &Sched, global: &mut Global, p: &P, max: usize)
         // There is room: `p`'s ring is empty, or `max` is 1.
         let Some(gp) = sched.globrunqpop(global) else { break };
         let t = p.runqtail.load(Relaxed);
-        // One with an M of its own stays where everybody looks.
+        // One with an M of its own stays where everybody looks, in its place.
         if t.wrapping_sub(p.runqhead.load(Acquire)) >= LEN || gp.lockedm().is_some() {
-            sched.globrunqput(global, gp);
+            sched.globrunqputback(global, gp);
             break;
         }
         put_slot(p, t, core::ptr::from_ref(gp).cast_mut());

@@ -16,7 +16,7 @@
 use super::glist::injectglist;
 use super::locked::{startlockedm, stoplockedm};
 use super::newm::{acquirep, releasep, startm, stopm, wakep};
-use super::runq::{demote_next, globrunqget, runqget, runqsteal};
+use super::runq::{demote_next, globrunqget, runqget, runqput, runqsteal};
 use crate::arch;
 use crate::g::{self, G, WaitReason, set_g_no_write_barrier};
 use crate::m::{Door, M, set_m_no_write_barrier};
@@ -115,6 +115,7 @@ pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
 fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) {
     let Some(p) = m.p() else { gc_core::throw!("a goroutine is to run without a P") };
     gp.casgstatus(g::RUNNABLE, g::RUNNING);
+    gp.fresh.store(false, Ordering::Relaxed);
     run_on(m, gp);
     if !inherit {
         p.schedtick.fetch_add(1, Ordering::SeqCst);
@@ -202,7 +203,12 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         heap.scavenge_share();
         crate::afterlife::wake(sched);
         timers::run_due(sched, p);
-        if let Some(found) = look(sched, m, p, slice_over) {
+        while let Some(found) = look(sched, m, p, slice_over) {
+            if sched.held_back(found.0) {
+                // Whoever is idle may run it.
+                wakep(sched);
+                continue;
+            }
             reset_spinning(sched, m);
             timers::ensure_watched(sched, p);
             return Some(found);
@@ -502,6 +508,10 @@ pub(crate) unsafe extern "C" fn pause_m(sched: &'static Sched, m: &'static M, gp
     }
     gp.casgstatus(g::WAITING, g::RUNNABLE);
     dropg(m, gp);
-    sched.globrunqput(&mut sched.lock(), gp);
+    // In this P's own queue: the end of the global one may be far, and a collection waits for this goroutine.
+    match m.p() {
+        Some(p) => runqput(sched, p, gp, false),
+        None => sched.globrunqput(&mut sched.lock(), gp),
+    }
     core::ptr::null()
 }

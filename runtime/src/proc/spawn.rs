@@ -134,6 +134,8 @@ pub(crate) fn newproc(sched: &'static Sched, p: &'static P, gp: &'static G, star
         }
         gp.stamp.store(heap.cycle(), Ordering::SeqCst);
     }
+    // Relaxed: read by who takes it off a queue.
+    gp.fresh.store(true, Ordering::Relaxed);
     gp.casgstatus(g::DEAD, g::RUNNABLE);
     runqput(sched, p, gp, true);
 }

@@ -1,0 +1,61 @@
+//! Who runs when: goroutines that come to no safepoint, and more of them than may be kept.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod common;
+
+use common::{run, with_procs};
+use std::hint::spin_loop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+use tricolor::{gc, spawn, yield_now};
+
+/// Threads of this process.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// KiB of memory that this process uses.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the kernel says it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of it");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Ten thousand loops without calls (a thousand in the commit tier): collections go on, and what is needed for so many
+/// stays within bounds.
+#[test]
+fn ten_thousand_loops() {
+    let loops = if std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long") { 10_000 } else { 1_000 };
+    run(with_procs(2), move || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (begun, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let begin = Instant::now();
+        let workers: Vec<_> = (0..loops)
+            .map(|_| {
+                let (stop, begun, ended) = (stop.clone(), begun.clone(), ended.clone());
+                spawn(move || {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    while !stop.load(Ordering::Relaxed) {
+                        spin_loop();
+                    }
+                    ended.fetch_add(1, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        for _ in 0..3 {
+            gc::collect();
+            yield_now();
+        }
+        // Those that may be kept, one more for each second and P, and some of the runtime's and the test's own.
+        let most = 64 + 2 * begin.elapsed().as_secs() as usize + 32;
+        let (threads, resident) = (threads(), resident());
+        println!("{begun:?} of {loops} begun, {threads} threads, {resident} KiB, {:?}", begin.elapsed());
+        assert!(threads <= most, "{threads} threads, at most {most} are expected");
+        assert!(resident < 512 << 10, "{resident} KiB");
+        assert!(begun.load(Ordering::Relaxed) >= 64, "{begun:?} of {loops} loops have begun");
+        stop.store(true, Ordering::Relaxed);
+        workers.into_iter().for_each(|w| w.join().expect("no panic"));
+        assert_eq!(ended.load(Ordering::Relaxed), loops);
+    });
+}
