@@ -84,7 +84,7 @@ fn a_goroutine_suspended_in_place() {
     }
     let wanted = [
         "::suspend",
-        "suspend::handler",
+        "signal::handler",
         "<signal handler called>",
         "::the_loop",
         "::calls_the_loop",
