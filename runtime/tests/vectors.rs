@@ -86,8 +86,8 @@ fn swaps() -> Vec<(&'static str, usize, Swap)> {
 fn swap_and_collect(collect: fn()) {
     for (name, lanes, swap) in swaps() {
         for round in 0..10 {
-            let stop = Arc::new(AtomicBool::new(false));
-            let over = stop.clone();
+            let (stop, ready) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+            let (over, begins) = (stop.clone(), ready.clone());
             let swapping = spawn(move || {
                 let mut words = Words([0; 16]);
                 for id in 0..2 * lanes {
@@ -95,6 +95,7 @@ fn swap_and_collect(collect: fn()) {
                 }
                 wipe();
                 words.0.iter_mut().take(2 * lanes).for_each(|word| *word = !*word);
+                begins.store(true, Ordering::Relaxed);
                 // SAFETY: two vectors' worth of words; the processor has such registers.
                 unsafe { swap(words.0.as_mut_ptr(), &over) };
                 let mut ids: Vec<usize> = (words.0.iter().take(2 * lanes))
@@ -104,6 +105,10 @@ fn swap_and_collect(collect: fn()) {
                 ids.sort_unstable();
                 assert!(ids.into_iter().eq(0..2 * lanes), "{name}, round {round}: a node in a vector is lost");
             });
+            // Before that, nobody knows of the nodes.
+            while !ready.load(Ordering::Relaxed) {
+                yield_now();
+            }
             collect();
             stop.store(true, Ordering::Relaxed);
             swapping.join().expect("no panic");
