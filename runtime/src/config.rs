@@ -6,7 +6,7 @@
 //! | `TRICOLOR_MEMLIMIT` | `off`, or a size: `512MiB`, `2GiB`, `8388608`, at least 1 MiB: what the heap should keep within |
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
 //! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS`, `asyncpreemptoff=0\|1`, |
-//! | | `schedtrace=MS`, `scheddetail=0\|1`, `preemptstorm=USEC`, |
+//! | | `schedtrace=MS`, `scheddetail=0\|1`, `trace=0\|1`, `preemptstorm=USEC`, |
 //! | | and what [`Stress`] knows: `poison=0\|1`, `eagerbarrier=0\|1`, `smallbuf=0\|1`, `delay=WINDOW:USEC` |
 //!
 //! A value that does not parse ends the program before anything runs, with one line and status 2.
@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     /// How often sysmon prints a line; zero: never.
     pub(crate) sched_trace: Duration,
     pub(crate) sched_detail: bool,
+    /// The flight recorder is on.
+    pub(crate) trace: bool,
     /// Signals without reason, so often.
     pub(crate) preempt_storm: Option<Duration>,
     pub(crate) stack: usize,
@@ -52,6 +54,7 @@ impl Default for Settings {
             async_preempt: cfg!(all(target_os = "linux", target_arch = "x86_64")),
             sched_trace: Duration::ZERO,
             sched_detail: false,
+            trace: false,
             preempt_storm: None,
             stack: crate::stack::DEFAULT_STACK,
             main_stack: crate::stack::DEFAULT_MAIN_STACK,
@@ -155,7 +158,7 @@ impl Settings {
             let stress = Stress::NAMES.join(", ");
             format!(
                 "key=value with one of the keys gctrace, verify, gcevery, stwtimeout, asyncpreemptoff, schedtrace, \
-                 scheddetail, preemptstorm, {stress}"
+                 scheddetail, trace, preemptstorm, {stress}"
             )
         };
         let (key, value) = pair.split_once('=').ok_or_else(keys)?;
@@ -181,6 +184,7 @@ impl Settings {
                 self.sched_trace = Duration::from_millis(ms);
             }
             "scheddetail" => self.sched_detail = flag().ok_or("scheddetail=0 or scheddetail=1")?,
+            "trace" => self.trace = flag().ok_or("trace=0 or trace=1")?,
             "preemptstorm" => {
                 let us = number(value, 1, 1_000_000).ok_or("preemptstorm=USEC, microseconds from 1 to 1000000")?;
                 self.preempt_storm = Some(Duration::from_micros(us));
@@ -215,6 +219,8 @@ mod tests {
         assert!(!s.async_preempt);
         let s = read(&[("TRICOLOR_DEBUG", "schedtrace=250,scheddetail=1")]).expect("all valid");
         assert_eq!((s.sched_trace, s.sched_detail), (Duration::from_millis(250), true));
+        assert!(read(&[("TRICOLOR_DEBUG", "trace=1")]).expect("valid").trace);
+        assert!(!read(&[("TRICOLOR_DEBUG", "trace=1,trace=0")]).expect("valid").trace);
         let s = read(&[("TRICOLOR_DEBUG", "preemptstorm=20")]).expect("valid");
         assert_eq!(s.preempt_storm, Some(Duration::from_micros(20)));
         let s = read(&[("TRICOLOR_DEBUG", "poison=1,smallbuf=1,delay=phase-flips:20")]).expect("all valid");
@@ -258,6 +264,7 @@ mod tests {
             ("TRICOLOR_DEBUG", "asyncpreemptoff=2"),
             ("TRICOLOR_DEBUG", "schedtrace=1s"),
             ("TRICOLOR_DEBUG", "scheddetail=2"),
+            ("TRICOLOR_DEBUG", "trace=on"),
             ("TRICOLOR_DEBUG", "preemptstorm=0"),
             ("TRICOLOR_DEBUG", "preemptstorm=1000001"),
             ("TRICOLOR_DEBUG", "preemptstorm=often"),

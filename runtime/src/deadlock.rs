@@ -60,7 +60,7 @@ pub(crate) fn idle(gp: &G) -> bool {
     gp.wait_reason.load(Ordering::Relaxed) == WaitReason::Afterlife as u8
 }
 
-/// Describes the failing goroutine, for `throw!`. May run without a P, on any stack.
+/// Describes the failing goroutine, and what its thread did last, for `throw!`. May run without a P, on any stack.
 pub(crate) fn describe_current(out: &mut dyn Write) {
     match crate::g::getg() {
         Some(gp) => {
@@ -70,6 +70,12 @@ pub(crate) fn describe_current(out: &mut dyn Write) {
             if let Some(m) = crate::m::getm() {
                 let _ = writeln!(out, "on the system stack of M{}", m.id.load(Ordering::Relaxed));
             }
+        }
+    }
+    if let Some(m) = crate::m::getm() {
+        // SAFETY: null, or an M's scheduler, which lives for ever.
+        if let Some(sched) = unsafe { m.sched.load(Ordering::Relaxed).as_ref() } {
+            crate::trace::print(sched, m, "\t", out);
         }
     }
 }

@@ -89,7 +89,7 @@ fn describe(gp: &G, m: Option<&M>, status: u32, now: u64) {
     let _ = Stderr.write_str("]:\n");
 }
 
-/// Prints where the running thread of `m` is.
+/// Prints where the running thread of `m` is, and what it did last, if that is kept.
 pub(crate) fn running(m: &M, here: Option<&Seen>) {
     let asked;
     let seen = match here {
@@ -110,6 +110,9 @@ pub(crate) fn running(m: &M, here: Option<&Seen>) {
         }
         None => silent(m),
     }
+    // SAFETY: an M's scheduler lives for ever.
+    let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
+    crate::trace::print(sched, m, "\t", &mut Stderr);
 }
 
 /// Prints what the kernel knows of a thread that takes no signals.

@@ -145,6 +145,8 @@ pub struct OffHeap {
     pub scheduler: usize,
     /// Histograms of stops ([`stops`]).
     pub histograms: usize,
+    /// The flight recorder ([`trace`](crate::trace)).
+    pub trace: usize,
     /// The collector's.
     pub collector: gc_core::OffHeap,
 }
@@ -155,7 +157,7 @@ impl OffHeap {
         let c = &self.collector;
         let collector = c.page_tables + c.work_buffers + c.afterlife + c.roots + c.persistent + c.lists;
         let threads = self.thread_stacks + self.signal_stacks;
-        self.stacks + threads + self.registers + self.scheduler + self.histograms + collector
+        self.stacks + threads + self.registers + self.scheduler + self.histograms + self.trace + collector
     }
 }
 
@@ -173,6 +175,7 @@ pub fn off_heap() -> OffHeap {
         registers: sched.xregs.bytes(),
         scheduler: sched.table_bytes(),
         histograms: sched.stops.bytes(),
+        trace: sched.trace.bytes(threads),
         collector: sched.heap().off_heap(),
     }
 }
@@ -212,7 +215,7 @@ pub fn with_stopped_world<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The calling goroutine.
-fn on_goroutine(what: &str) -> &'static crate::g::G {
+pub(crate) fn on_goroutine(what: &str) -> &'static crate::g::G {
     getg().unwrap_or_else(|| panic!("`{what}` is called on a goroutine"))
 }
 

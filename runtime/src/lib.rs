@@ -22,6 +22,7 @@
 //! | stop the world | `stw` | stops, doors, `for_each_p` |
 //! | signals | `signal`, `suspend`, `preempt` | what is taken over, stopping and descheduling goroutines where they are |
 //! | dumps | `dump`, `quit`, `schedtrace`, `sight`, `symbol` | where everybody is, also who does not answer |
+//! | flight recorder | [`trace`] | what each thread did last |
 //! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
 //! | time | [`time`] | timers on each P |
 //! | sockets | [`net`], `netpoll` | who waits for a file; the M that sleeps until one is ready, or a timer due |
@@ -64,6 +65,7 @@ pub mod sync;
 mod syscall;
 mod sysmon;
 pub mod time;
+pub mod trace;
 mod world;
 mod xregs;
 

@@ -35,6 +35,7 @@ use crate::proc::newm::this_m;
 use crate::proc::schedule::{clear_preempt, mcall_at, run_nowhere, self_scan};
 use crate::sched::Sched;
 use crate::suspend::count;
+use crate::trace::{self, Kind};
 use barrier_lint::{SystemStack, nosplit, nowritebarrierrec, yeswritebarrierrec};
 #[cfg(target_arch = "x86_64")]
 use core::mem::offset_of;
@@ -149,15 +150,17 @@ fn in_text(pc: usize) -> bool {
 /// Makes the interrupted goroutine call `async_preempt` as if by itself, if it may be descheduled where it is. In the
 /// signal handler of its thread, which found it in user code.
 #[nowritebarrierrec]
-pub(crate) fn inject(sched: &Sched, gp: &G, context: &mut libc::ucontext_t) {
+pub(crate) fn inject(sched: &Sched, m: &M, gp: &G, context: &mut libc::ucontext_t) {
     let counters = &sched.suspensions;
     if let Some(why) = deny(sched, gp, context) {
+        trace::declined(sched, m, why as u32);
         return count(&counters.denied[why as usize]);
     }
     count(&counters.descheduled);
     let (pc, sp, _) = arch::interrupted_at(context);
     let sp = sp - crate::suspend::RED_ZONE - size_of::<usize>();
     current::set_locks(1);
+    trace::event(sched, m, Kind::PreemptInject, 0);
     // SAFETY: below the red zone of the goroutine's stack, which has room (`deny`).
     unsafe { core::ptr::with_exposed_provenance_mut::<usize>(sp).write(pc) };
     arch::go_on_at(context, OWN[0].load(Ordering::Relaxed), sp);

@@ -123,6 +123,13 @@ impl Builder {
         self
     }
 
+    /// Keeps what each thread did last, for [`trace::recent`](crate::trace::recent) and for dumps. Default: off, since each
+    /// event reads the clock.
+    pub fn trace(mut self, on: bool) -> Builder {
+        self.settings.trace = on;
+        self
+    }
+
     /// Signals without any reason to every goroutine that runs, about every `interval`: each second one ends its time
     /// slice, the others suspend it where it is. Slow. Without `async_preempt` it does nothing.
     pub fn preempt_storm(mut self, interval: core::time::Duration) -> Builder {

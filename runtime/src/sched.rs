@@ -139,6 +139,8 @@ pub(crate) struct Sched {
     pub(crate) afterlife: crate::afterlife::Afterlife,
     /// What came of the signals that ask threads to stop where they are.
     pub(crate) suspensions: crate::suspend::Counters,
+    /// What each thread did last.
+    pub(crate) trace: crate::trace::Trace,
     /// The current cycle, as `begin_mark` was told.
     pub(crate) cycle: AtomicU32,
 }
@@ -185,6 +187,7 @@ impl Sched {
                 safepoint_wait: 0,
             }),
             stacks,
+            trace: crate::trace::Trace::new(settings.trace)?,
             settings,
             allgs,
             nallgs: AtomicUsize::new(0),

@@ -37,6 +37,7 @@ use crate::p::{self, P};
 use crate::proc::newm::wakep;
 use crate::sched::{Global, SafepointFn, Sched, unlock};
 use crate::time::nanotime;
+use crate::trace::{self, Kind};
 use barrier_lint::{certify, nowritebarrierrec};
 use core::time::Duration;
 use gc_core::sync::Ordering;
@@ -215,6 +216,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: StopReason) {
     let for_good = why == StopReason::End;
     let start = nanotime();
     let Some(own) = m.p() else { gc_core::throw!("stop the world without a P") };
+    trace::event(sched, m, Kind::StopRequest, why as u32);
     let mut global = sched.lock();
     if for_good {
         sched.exiting.store(true, Ordering::SeqCst);
@@ -257,6 +259,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: StopReason) {
     unlock(global);
     let now = nanotime();
     sched.stops.stood(why, now, now - start);
+    trace::event(sched, m, Kind::WorldStopped, why as u32);
 }
 
 /// Wakes all Ms that sleep, so that they see that the world ends.
@@ -288,6 +291,7 @@ pub(crate) fn start_the_world(sched: &'static Sched, m: &'static M) {
     }
     if let Some(why) = StopReason::ALL.get(sched.world_why.load(Ordering::SeqCst) as usize) {
         sched.stops.runs(*why, nanotime());
+        trace::event(sched, m, Kind::WorldStarted, *why as u32);
     }
 
     let mut global = sched.lock();

@@ -35,6 +35,7 @@ use crate::m::{Door, M};
 use crate::p::{self, P};
 use crate::sched::Sched;
 use crate::time::nanotime;
+use crate::trace::{self, Kind};
 use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use gc_core::Scanner;
 use gc_core::sync::current::{self, Region};
@@ -181,10 +182,12 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     let Some((p, gp)) = crate::preempt::can_preempt_m(m) else { return count(&counters.refused[0]) };
     let (pc, sp, _) = arch::interrupted_at(context);
     if sp < gp.stack.lo + RED_ZONE || sp >= gp.stack.hi {
+        trace::declined(sched, m, trace::OTHER_STACK);
         return count(&counters.refused[1]);
     }
     // SAFETY: the kernel fills 8 bytes.
     if unsafe { mask_bits(&raw const context.uc_sigmask) } != m.sigmask.load(Ordering::Relaxed) {
+        trace::declined(sched, m, trace::OTHER_HANDLER);
         return count(&counters.refused[2]);
     }
     let heap = sched.heap();
@@ -208,7 +211,7 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
         suspend(sched, m, p, gp, sp, frame);
     }
     if slice_over {
-        crate::preempt::inject(sched, gp, context);
+        crate::preempt::inject(sched, m, gp, context);
     }
 }
 
@@ -221,6 +224,7 @@ fn suspend(sched: &'static Sched, m: &'static M, p: &'static P, gp: &'static G, 
     gp.frame[0].store(frame & !7, Ordering::SeqCst);
     gp.frame[1].store(top, Ordering::SeqCst);
     m.at(Door::Suspended);
+    trace::event(sched, m, Kind::Suspend, 0);
     gp.set_wait(WaitReason::Suspended);
     gp.casgstatus(g::RUNNING, g::WAITING);
     crate::proc::schedule::self_scan(sched, p, gp);

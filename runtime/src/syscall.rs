@@ -22,6 +22,7 @@ use crate::p::{self, P, set_p_no_write_barrier};
 use crate::proc::newm::{this_m, wakep, wirep};
 use crate::proc::schedule::{dropg, mcall};
 use crate::sched::{Sched, unlock};
+use crate::trace::{self, Kind};
 use barrier_lint::nowritebarrierrec;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::NoGc;
@@ -111,6 +112,7 @@ fn entersyscall(gp: &'static G, sp: usize) {
     let sched = gp.sched;
     let Some(p) = m.p() else { gc_core::throw!("entersyscall: no P") };
     m.at(Door::Syscall);
+    trace::event(sched, m, Kind::SyscallEnter, 0);
     gp.sp.store(sp, Ordering::SeqCst);
     gp.casgstatus(g::RUNNING, g::SYSCALL);
     sched.heap().release_p(p.gcp());
@@ -130,13 +132,15 @@ fn exitsyscall(gp: &'static G) {
     let sched = gp.sched;
     // SAFETY: `entersyscall` set it, to a P, which `allps` keeps.
     let oldp = unsafe { &*m.oldp.get() };
-    if oldp.cas(p::SYSCALL, p::RUNNING) || exitsyscall_slow(sched, m, oldp) {
+    let fast = oldp.cas(p::SYSCALL, p::RUNNING);
+    if let Some(how) = if fast { Some(Kind::SyscallExit) } else { exitsyscall_slow(sched, m, oldp) } {
         if m.p().is_none() {
             wirep(sched, m, oldp);
         }
         let p = m.p().unwrap_or(oldp);
         p.syscalltick.fetch_add(1, Ordering::SeqCst);
         m.at(Door::SyscallEnd);
+        trace::event(sched, m, how, 0);
         gp.casgstatus(g::SYSCALL, g::RUNNING);
         return;
     }
@@ -145,15 +149,15 @@ fn exitsyscall(gp: &'static G) {
     unsafe { mcall(gp, exitsyscall_m) }
 }
 
-/// The old P is gone: waits for it if it is merely stopped, or takes an idle one.
+/// The old P is gone: waits for it if it is merely stopped, or takes an idle one. How it has got one, if it has.
 #[nowritebarrierrec]
-fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> bool {
+fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> Option<Kind> {
     let mut global = sched.lock();
     if sched.exiting.load(Ordering::SeqCst) {
-        return false;
+        return None;
     }
     if oldp.cas(p::SYSCALL, p::RUNNING) {
-        return true;
+        return Some(Kind::SyscallExit);
     }
     let stopped = oldp.status.load(Ordering::SeqCst) == p::GCSTOP
         && oldp.stop_from.load(Ordering::SeqCst) == p::SYSCALL
@@ -163,16 +167,16 @@ fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> b
         set_m_no_write_barrier(&oldp.stop_waiter, core::ptr::from_ref(m).cast_mut());
         unlock(global);
         m.stop.sleep();
-        return !sched.exiting.load(Ordering::SeqCst);
+        return if sched.exiting.load(Ordering::SeqCst) { None } else { Some(Kind::SyscallExitStopped) };
     }
     if sched.gcwaiting.load(Ordering::SeqCst) {
-        return false;
+        return None;
     }
     let p = sched.pidleget(&mut global);
     unlock(global);
     match p {
-        Some(p) => crate::proc::newm::acquirep(sched, m, p),
-        None => false,
+        Some(p) if crate::proc::newm::acquirep(sched, m, p) => Some(Kind::SyscallExitOtherP),
+        _ => None,
     }
 }
 
@@ -180,6 +184,7 @@ fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> b
 #[nowritebarrierrec]
 unsafe extern "C" fn exitsyscall_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
     gp.casgstatus(g::SYSCALL, g::RUNNABLE);
+    trace::event(sched, m, Kind::SyscallExitQueued, 0);
     dropg(m, gp);
     sched.globrunqput(&mut sched.lock(), gp);
     // If a P has become idle meanwhile somebody must see the queue.

@@ -9,6 +9,7 @@ use crate::proc::newm::{handoffp, wakep};
 use crate::proc::runq::runqempty;
 use crate::sched::{Sched, unlock};
 use crate::time::nanotime;
+use crate::trace::{self, Kind};
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
 use gc_core::sync::{Ordering, current};
@@ -280,6 +281,7 @@ fn retake_one(sched: &'static Sched, p: &'static P) -> bool {
     let taken = p.cas(p::SYSCALL, p::IDLE);
     if taken {
         p.syscalltick.fetch_add(1, Ordering::SeqCst);
+        trace::event_of(sched, None, Kind::Retake, Some(p), None, 0);
         set_p_no_write_barrier(&p.link, core::ptr::null_mut());
         handoffp(sched, p);
     }

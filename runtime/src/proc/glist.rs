@@ -59,7 +59,8 @@ pub(crate) fn injectglist(sched: &'static Sched, mut list: GList) {
         return;
     }
     let _region = Region::enter();
-    let p = match getm() {
+    let m = getm();
+    let p = match m {
         Some(m) => M::p(m),
         None => None,
     };
@@ -67,10 +68,12 @@ pub(crate) fn injectglist(sched: &'static Sched, mut list: GList) {
         Some(p) => {
             let next = list.pop();
             while let Some(gp) = list.pop() {
+                crate::trace::ready(m, gp);
                 gp.casgstatus(g::WAITING, g::RUNNABLE);
                 runqput(sched, p, gp, false);
             }
             if let Some(gp) = next {
+                crate::trace::ready(m, gp);
                 gp.casgstatus(g::WAITING, g::RUNNABLE);
                 runqput(sched, p, gp, true);
             }
@@ -78,6 +81,7 @@ pub(crate) fn injectglist(sched: &'static Sched, mut list: GList) {
         None => {
             let mut global = sched.lock();
             while let Some(gp) = list.pop() {
+                crate::trace::ready(m, gp);
                 gp.casgstatus(g::WAITING, g::RUNNABLE);
                 sched.globrunqput(&mut global, gp);
             }

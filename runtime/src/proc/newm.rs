@@ -29,6 +29,7 @@ use super::template::newm;
 use crate::m::{Door, M, getm, set_m_no_write_barrier};
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::sched::{MAX_MS, Sched, unlock};
+use crate::trace::{self, Kind};
 use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use core::time::Duration;
 use gc_core::Gc;
@@ -138,6 +139,7 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     m.g0_hi.store((&raw const m).expose_provenance() + 256, Ordering::SeqCst);
     let altstack = crate::signal::install_altstack();
     m.altstack.store(altstack.expose_provenance(), Ordering::SeqCst);
+    trace::event(sched, m, Kind::MStart, 0);
     let p = m.nextp.get();
     set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
     // SAFETY: `startm` set it, to a P, which `allps` keeps.
@@ -178,6 +180,7 @@ pub(crate) fn wirep(sched: &'static Sched, m: &'static M, p: &'static P) {
     set_m_no_write_barrier(&p.m, core::ptr::from_ref(m).cast_mut());
     set_p_no_write_barrier(&m.p, core::ptr::from_ref(p).cast_mut());
     sched.heap().acquire_p(p.gcp());
+    trace::event(sched, m, Kind::AcquireP, 0);
 }
 
 /// Waits until the claimed `p` is handed to this M, as `Running`. False: the world ends.
@@ -205,6 +208,7 @@ pub(crate) fn wait_for_p(sched: &'static Sched, m: &'static M, p: &'static P) ->
 #[nowritebarrierrec]
 pub(crate) fn releasep(sched: &'static Sched, m: &'static M) -> &'static P {
     let Some(p) = m.p() else { gc_core::throw!("releasep: no P") };
+    trace::event(sched, m, Kind::ReleaseP, 0);
     sched.heap().release_p(p.gcp());
     set_p_no_write_barrier(&m.p, core::ptr::null_mut());
     set_m_no_write_barrier(&p.m, core::ptr::null_mut());
@@ -259,9 +263,10 @@ pub(crate) fn wakep(sched: &'static Sched) {
     }
 }
 
-/// Finds work for `p`, just taken from an M in a blocking call, or makes it idle. May run without a P.
+/// Finds work for `p`, just taken from an M in a blocking call, or makes it idle. On an M or sysmon; may run without a P.
 #[nowritebarrierrec]
 pub(crate) fn handoffp(sched: &'static Sched, p: &'static P) {
+    trace::event_of(sched, getm(), Kind::HandoffP, Some(p), None, 0);
     let work = !super::runq::runqempty(p) || sched.runqsize.load(Ordering::SeqCst) != 0;
     // An extra one is emptied by the M that gets it.
     if work || sched.heap().marking() || sched.is_extra(p) {

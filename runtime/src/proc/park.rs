@@ -90,9 +90,11 @@ pub(crate) fn ready(gp: &'static G) {
         return; // a handle that outlived its runtime
     }
     let _region = Region::enter();
+    // Whether this thread is one of *this* scheduler, and holds a P.
+    let m = getm().filter(|m| core::ptr::eq(m.sched.load(Ordering::Relaxed), sched));
+    crate::trace::ready(m, gp);
     gp.casgstatus(g::WAITING, g::RUNNABLE);
-    // Whether this thread holds a P of *this* scheduler.
-    match getm().filter(|m| core::ptr::eq(m.sched.load(Ordering::Relaxed), sched)).and_then(M::p) {
+    match m.and_then(M::p) {
         Some(p) => runqput(sched, p, gp, true),
         None => sched.globrunqput(&mut sched.lock(), gp),
     }

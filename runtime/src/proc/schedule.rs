@@ -129,11 +129,13 @@ fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) 
 pub(crate) fn run_on(m: &'static M, gp: &'static G) {
     set_g_no_write_barrier(&m.curg, core::ptr::from_ref(gp).cast_mut());
     set_m_no_write_barrier(&gp.m, core::ptr::from_ref(m).cast_mut());
+    crate::trace::event(gp.sched, m, crate::trace::Kind::GoStart, 0);
 }
 
 /// Unties `gp` and `m`, which may go on being locked to each other.
 #[nowritebarrierrec]
 pub(crate) fn run_nowhere(m: &M, gp: &G) {
+    crate::trace::go_stop(m, gp);
     set_g_no_write_barrier(&m.curg, core::ptr::null_mut());
     set_m_no_write_barrier(&gp.m, core::ptr::null_mut());
 }
