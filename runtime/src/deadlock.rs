@@ -75,7 +75,9 @@ pub(crate) fn describe_current(out: &mut dyn Write) {
     if let Some(m) = crate::m::getm() {
         // SAFETY: null, or an M's scheduler, which lives for ever.
         if let Some(sched) = unsafe { m.sched.load(Ordering::Relaxed).as_ref() } {
-            crate::trace::print(sched, m, "\t", out);
+            crate::trace::last(sched, m, |e| {
+                let _ = writeln!(out, "\t{e}");
+            });
         }
     }
 }

@@ -112,7 +112,7 @@ pub(crate) fn running(m: &M, here: Option<&Seen>) {
     }
     // SAFETY: an M's scheduler lives for ever.
     let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
-    crate::trace::print(sched, m, "\t", &mut Stderr);
+    crate::trace::last(sched, m, |e| print_line(format_args!("\t{e}")));
 }
 
 /// Prints what the kernel knows of a thread that takes no signals.

@@ -22,7 +22,7 @@ use crate::p::P;
 use crate::preempt::Denied;
 use crate::sched::{MAX_MS, Sched};
 use barrier_lint::nowritebarrierrec;
-use core::fmt::{self, Write};
+use core::fmt;
 use core::time::Duration;
 use gc_core::StopReason;
 use gc_core::sync::{AtomicU64, MapError, Ordering, Table, Zeroed, current, fence};
@@ -141,7 +141,8 @@ impl Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>12.6} ms ", self.at.as_nanos() as f64 / 1e6)?;
+        let ns = self.at.as_nanos() as u64;
+        write!(f, "{:>6}.{:06} ms ", ns / 1_000_000, ns % 1_000_000)?;
         match self.m {
             Some(m) => write!(f, "M{m}")?,
             None => f.write_str("sysmon")?,
@@ -218,8 +219,8 @@ pub fn recent() -> Vec<Event> {
     events
 }
 
-/// Writes the last events of `m`, if there are any, each with a `prefix`. Neither locks nor allocates.
-pub(crate) fn print(sched: &Sched, m: &M, prefix: &str, out: &mut dyn Write) {
+/// Shows `f` the last events of `m`, if there are any, the oldest first. Neither locks nor allocates.
+pub(crate) fn last(sched: &Sched, m: &M, f: impl FnMut(&Event)) {
     if !sched.trace.on() {
         return;
     }
@@ -230,9 +231,7 @@ pub(crate) fn print(sched: &Sched, m: &M, prefix: &str, out: &mut dyn Write) {
         n += 1;
         n < PRINTED
     });
-    for e in last.iter().rev().flatten() {
-        let _ = writeln!(out, "{prefix}{e}");
-    }
+    last.iter().rev().flatten().for_each(f);
 }
 
 /// Notes an event of this thread, which is that of `m` (`None`: sysmon), about the P and the goroutine that it has. The
