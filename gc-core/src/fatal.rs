@@ -65,6 +65,13 @@ pub fn set_describe(f: fn(&mut dyn Write)) {
     DESCRIBE.store(f as *mut (), Ordering::Release);
 }
 
+/// Whether some thread has failed and reports: who prints for it takes locks in whatever order they are held.
+#[cfg(all(debug_assertions, not(any(loom, miri))))]
+#[barrier_lint::nowritebarrierrec]
+pub(crate) fn under_way() -> bool {
+    FAILED.load(Ordering::SeqCst) != 0
+}
+
 /// See [`throw!`](crate::throw).
 #[cold]
 #[inline(never)]

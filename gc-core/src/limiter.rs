@@ -18,7 +18,7 @@
 use crate::events::Event;
 use crate::faults::{self, Fault};
 use crate::heap::{Config, Heap};
-use crate::sync::{AtomicBool, AtomicU64, Lock, Ordering, nanos};
+use crate::sync::{AtomicBool, AtomicU64, Lock, Ordering, Rank, nanos};
 use barrier_lint::nowritebarrierrec;
 
 /// The bucket's size for each P, nanoseconds.
@@ -63,7 +63,7 @@ impl Limiter {
             limited: AtomicBool::new(false),
             gc: AtomicU64::new(0),
             idle: AtomicU64::new(0),
-            bucket: Lock::new(Bucket::default()),
+            bucket: Lock::new(Rank::Limiter, Bucket::default()),
         }
     }
 

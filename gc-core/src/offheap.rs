@@ -172,14 +172,14 @@ pub fn persistent_new<T>(value: T) -> NonNull<T> {
 
 #[cfg(not(any(loom, miri)))]
 fn persistent(bytes: usize, align: usize) -> NonNull<u8> {
-    use crate::sync::Lock;
+    use crate::sync::{Lock, Rank};
     const CHUNK: usize = 256 << 10;
     struct Chunk {
         next: usize,
         end: usize,
     }
     // Not modelled: under loom memory comes from Box. A plain lock over a bump pointer.
-    static CHUNK_NOW: Lock<Chunk> = Lock::new(Chunk { next: 0, end: 0 });
+    static CHUNK_NOW: Lock<Chunk> = Lock::new(Rank::Chunk, Chunk { next: 0, end: 0 });
 
     count(&PERSISTENT, bytes as isize);
     let mut chunk = CHUNK_NOW.lock();

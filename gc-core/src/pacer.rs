@@ -19,7 +19,7 @@
 
 use crate::heap::{Heap, PAGE_SIZE};
 use crate::mark::WorkKind;
-use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 
 // Relaxed throughout: estimates; no other data depends on them.
 const O: Ordering = Ordering::Relaxed;
@@ -137,7 +137,7 @@ impl Pacer {
             allocated: AtomicU64::new(0),
             at_start: zero(),
             at_end: zero(),
-            runways: Lock::new([0.0; MEMORY]),
+            runways: Lock::new(Rank::Pacer, [0.0; MEMORY]),
             sweep_from: zero(),
             sweep_pages: zero(),
             swept: zero(),

@@ -12,7 +12,7 @@ use crate::heap::Heap;
 use crate::mark::Scanner;
 use crate::p::{GcP, forbidden};
 use crate::sync::current::Region;
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed, current};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Rank, Table, Zeroed, current};
 use barrier_lint::{nowritebarrierrec, writebarrier};
 use core::fmt;
 use core::marker::PhantomData;
@@ -54,7 +54,7 @@ impl RootTable {
             slots: Table::new(if cfg!(loom) { MAX_ROOTS } else { (bytes / 8 / size_of::<Slot>()).min(MAX_ROOTS) })?,
             top: AtomicUsize::new(0),
             deferred: AtomicU64::new(0),
-            free: Lock::new(0),
+            free: Lock::new(Rank::RootTable, 0),
         })
     }
 

@@ -3,7 +3,7 @@
 use crate::events::Event;
 use crate::heap::{Heap, PAGE_SIZE};
 use crate::mark::WorkKind;
-use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, nanos};
+use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, Rank, nanos};
 use crate::world::StopReason;
 use core::fmt;
 use std::time::Duration;
@@ -178,7 +178,7 @@ impl Counters {
             cleanups: zero(),
             live_after: AtomicUsize::new(0),
             objects_after: AtomicUsize::new(0),
-            cycle: Lock::new(CycleTimes::default()),
+            cycle: Lock::new(Rank::Stats, CycleTimes::default()),
         }
     }
 

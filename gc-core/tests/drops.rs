@@ -5,7 +5,7 @@ mod child;
 mod threads;
 
 use burial::{Book, book, collect_and_bury, dropped, elsewhere, nearly};
-use gc_core::sync::Lock;
+use gc_core::sync::{Lock, Rank};
 use gc_core::{Config, Gc, GcCell, GcP, Root, Stress, Trace};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use threads::ThreadWorld;
@@ -252,7 +252,7 @@ fn heir(id: usize, book: &Book) -> Gc<Heir> {
     Gc::new(Heir { entry: Entry { id, book: book.clone() }, bulk: [id as u8; 1000] })
 }
 
-static HEIRS: Lock<Vec<Root<Heir>>> = Lock::new(Vec::new());
+static HEIRS: Lock<Vec<Root<Heir>>> = Lock::new(Rank::Unranked, Vec::new());
 
 impl Drop for Heir {
     fn drop(&mut self) {

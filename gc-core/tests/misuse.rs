@@ -276,3 +276,30 @@ fn a_pointer_read_from_a_freed_slot_faults() {
     let (status, said) = child("a_pointer_read_from_a_freed_slot_faults", "read");
     assert!(status.is_none() && !said.contains("it went through"), "{status:?}: {said}");
 }
+
+/// Checked where debug assertions are on.
+#[cfg(debug_assertions)]
+#[test]
+fn locks_out_of_order_are_fatal_and_the_order_is_said() {
+    use gc_core::sync::{Rank, RawLock};
+    if let Ok(name) = std::env::var(CASE) {
+        let outer = RawLock::new(Rank::Pages);
+        let inner = RawLock::new(if name == "inversion" { Rank::Sched } else { Rank::Pages });
+        outer.lock();
+        inner.lock();
+        println!("it went through");
+        return;
+    }
+    for (name, message) in [
+        (
+            "inversion",
+            "fatal error: lock order: a Sched lock is taken by a thread that holds a Pages lock; \
+             allowed is first Sched, then Pages",
+        ),
+        ("same", "fatal error: lock order: a Pages lock is taken by a thread that holds one; allowed is one at a time"),
+    ] {
+        let (status, said) = child("locks_out_of_order_are_fatal_and_the_order_is_said", name);
+        assert_eq!(status, Some(2), "{name}: {said}");
+        assert!(said.contains(message), "{name}: {said}");
+    }
+}

@@ -6,7 +6,7 @@ mod lab;
 mod threads;
 
 use burial::{Book, book, collect_and_bury, dropped, elsewhere, nearly};
-use gc_core::sync::Lock;
+use gc_core::sync::{Lock, Rank};
 use gc_core::{Config, Gc, GcCell, GcP, Heap, Root, Trace, Weak, WorkKind, World, add_cleanup};
 use lab::{Lab, Node, same, with_twins};
 use std::sync::Arc;
@@ -128,7 +128,7 @@ fn weak_pointers_from_several_threads() {
     let config = Config { verify: true, min_heap: 1 << 16, percent: Some(20), procs: 4, ..Config::default() };
     let (world, heap) = ThreadWorld::start(config);
     world.enter(|| {
-        let slots = (0..2_000).map(|_| Lock::new(None)).collect();
+        let slots = (0..2_000).map(|_| Lock::new(Rank::Unranked, None)).collect();
         let table = Table { slots, found: AtomicUsize::new(0), lost: AtomicUsize::new(0) };
         let mutate = |thread: usize| {
             let mut random = thread as u64 + 1;

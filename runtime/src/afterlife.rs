@@ -14,7 +14,7 @@ use crate::proc::park::{park, ready, yield_now};
 use crate::proc::spawn::{malg, new_task, newproc};
 use crate::sched::Sched;
 use gc_core::sync::current::Region;
-use gc_core::sync::{AtomicPtr, Ordering, RawLock};
+use gc_core::sync::{AtomicPtr, Ordering, Rank, RawLock};
 use gc_core::{Conservative, Gc};
 
 /// How much is done between two looks at what else there is.
@@ -31,7 +31,7 @@ pub(crate) struct Afterlife {
 
 impl Afterlife {
     pub(crate) fn new() -> Afterlife {
-        Afterlife { lock: RawLock::new(), parked: AtomicPtr::new(core::ptr::null_mut()) }
+        Afterlife { lock: RawLock::new(Rank::Waited), parked: AtomicPtr::new(core::ptr::null_mut()) }
     }
 }
 

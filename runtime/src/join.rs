@@ -14,7 +14,7 @@ use crate::proc::park::{park, ready};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
-use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering, RawLock};
+use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering, Rank, RawLock};
 use gc_core::{Conservative, Gc, GcCell, Root};
 use std::any::Any;
 
@@ -48,7 +48,7 @@ unsafe impl<R: Send> Send for Join<R> {}
 impl<R: Send + 'static> Join<R> {
     pub(crate) fn new(goid: u64) -> Join<R> {
         Join {
-            lock: RawLock::new(),
+            lock: RawLock::new(Rank::Waited),
             state: AtomicU32::new(RUNNING),
             detached: AtomicBool::new(false),
             waiter: AtomicPtr::new(core::ptr::null_mut()),

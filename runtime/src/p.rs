@@ -20,7 +20,7 @@ use crate::time::timers::Timers;
 use crate::xregs::PXRegs;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use gc_core::layout::TypeDesc;
-use gc_core::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, Zeroed};
+use gc_core::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use gc_core::{Gc, GcP, Trace};
 
 pub(crate) const IDLE: u32 = 0;
@@ -117,7 +117,7 @@ impl P {
             stop_from: AtomicU32::new(0),
             stop_waiter: NoBarrierPtr::null(),
             xregs: PXRegs::new(),
-            timers: Timers::zeroed(),
+            timers: Timers::new(),
             retired: AtomicBool::new(false),
             lent: AtomicBool::new(false),
             seen_sched: AtomicU32::new(0),

@@ -15,7 +15,8 @@ use crate::stack::StackArena;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use gc_core::faults::{self, Fault};
 use gc_core::sync::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Note, Ordering, Table,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Note, Ordering, Rank,
+    Table,
 };
 use gc_core::{Gc, GcP, Heap, Scanner};
 
@@ -172,20 +173,23 @@ impl Sched {
         let allgs = Table::new(MAX_GS.min(1 + stacks.slots()))?;
         Ok(Sched {
             heap: AtomicPtr::new(core::ptr::null_mut()),
-            global: Lock::new(Global {
-                runq: Queue::new(),
-                held: Queue::new(),
-                gfree: NoBarrierPtr::null(),
-                pidle: NoBarrierPtr::null(),
-                spare: NoBarrierPtr::null(),
-                midle: NoBarrierPtr::null(),
-                nmidle: 0,
-                nmidlelocked: 0,
-                mcount: 0,
-                stopwait: 0,
-                safepoint_fn: None,
-                safepoint_wait: 0,
-            }),
+            global: Lock::new(
+                Rank::Sched,
+                Global {
+                    runq: Queue::new(),
+                    held: Queue::new(),
+                    gfree: NoBarrierPtr::null(),
+                    pidle: NoBarrierPtr::null(),
+                    spare: NoBarrierPtr::null(),
+                    midle: NoBarrierPtr::null(),
+                    nmidle: 0,
+                    nmidlelocked: 0,
+                    mcount: 0,
+                    stopwait: 0,
+                    safepoint_fn: None,
+                    safepoint_wait: 0,
+                },
+            ),
             stacks,
             trace: crate::trace::Trace::new(settings.trace)?,
             settings,
@@ -217,7 +221,7 @@ impl Sched {
             stop_turn: crate::stw::Turn::new(),
             stops: crate::stw::StopTimes::new()?,
             template: crate::proc::template::Template::new(),
-            boot: Lock::new(None),
+            boot: Lock::new(Rank::Boot, None),
             exiting: AtomicBool::new(false),
             done: Note::new(),
             began: crate::time::nanotime(),

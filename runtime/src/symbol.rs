@@ -7,7 +7,7 @@
 use barrier_lint::nowritebarrierrec;
 use core::cell::UnsafeCell;
 use core::fmt;
-use gc_core::sync::RawLock;
+use gc_core::sync::{Rank, RawLock};
 use object::LittleEndian;
 use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
@@ -124,8 +124,10 @@ struct Locked {
 // SAFETY: `inner` is used under `lock`.
 unsafe impl Sync for Locked {}
 
-static TABLES: Locked =
-    Locked { lock: RawLock::new(), inner: UnsafeCell::new(Tables { files: [None; FILES], known: [(0, None); KNOWN] }) };
+static TABLES: Locked = Locked {
+    lock: RawLock::new(Rank::Symbols),
+    inner: UnsafeCell::new(Tables { files: [None; FILES], known: [(0, None); KNOWN] }),
+};
 
 impl Tables {
     fn find(&mut self, pc: usize) -> Option<Found> {

@@ -20,7 +20,7 @@ use crate::sched::Sched;
 use barrier_lint::{NoBarrierPtr, NotInHeap, SystemStack, nowritebarrierrec, systemstack};
 use core::cell::UnsafeCell;
 use gc_core::Scanner;
-use gc_core::sync::{AtomicPtr, Lock, MapError, Ordering, Table, Zeroed};
+use gc_core::sync::{AtomicPtr, Lock, MapError, Ordering, Rank, Table, Zeroed};
 
 /// An area for the vector registers of one goroutine.
 #[repr(C, align(64))]
@@ -72,7 +72,7 @@ impl Areas {
     /// For `most` descheduled goroutines at once, and one area for each of `procs` Ps.
     pub(crate) fn new(most: usize, procs: usize) -> Result<Areas, MapError> {
         let all = Table::new(most + procs)?;
-        Ok(Areas { all, free: AtomicPtr::new(core::ptr::null_mut()), used: Lock::new(0) })
+        Ok(Areas { all, free: AtomicPtr::new(core::ptr::null_mut()), used: Lock::new(Rank::VectorAreas, 0) })
     }
 
     /// Bytes that the areas take.

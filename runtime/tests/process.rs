@@ -241,7 +241,7 @@ fn malloc_inside_the_runtime() {
     if is_child("malloc_inside_the_runtime") {
         here(1, || {
             std::hint::black_box(Box::new(1));
-            let lock = tricolor::gc_core::sync::Lock::new(0);
+            let lock = tricolor::gc_core::sync::Lock::new(gc_core::sync::Rank::Unranked, 0);
             let _held = lock.lock();
             std::hint::black_box(Box::new(2_u64));
         });

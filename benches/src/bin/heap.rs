@@ -8,7 +8,7 @@
 mod threads;
 
 use gc_core::events::Event;
-use gc_core::sync::{Lock, nanos};
+use gc_core::sync::{Lock, Rank, nanos};
 use gc_core::{Config, Gc, GcCell, GcP, Phase, Root, StopReason, Trace};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ fn stores() {
 }
 
 /// When marking ended last.
-static MARKED: Lock<u64> = Lock::new(0);
+static MARKED: Lock<u64> = Lock::new(Rank::Unranked, 0);
 
 /// Half of the objects of each span are alive; or none is.
 fn sweep() {
@@ -117,7 +117,7 @@ fn sweep() {
 }
 
 /// Reason, time to stop, time stopped.
-static STOPS: Lock<Vec<(StopReason, u64, u64)>> = Lock::new(Vec::new());
+static STOPS: Lock<Vec<(StopReason, u64, u64)>> = Lock::new(Rank::Unranked, Vec::new());
 
 /// Goroutines that allocate and store on two Ps, with some MiB alive.
 fn pauses() {

@@ -22,7 +22,7 @@ use crate::layout::{DropFn, GRANULE};
 use crate::mark::MarkMap;
 use crate::stress::Window;
 use crate::sync::current::Region;
-use crate::sync::{AtomicUsize, Lock, MapError, Ordering};
+use crate::sync::{AtomicUsize, Lock, MapError, Ordering, Rank};
 
 pub(crate) struct Custody {
     /// First span (id, 0: none) of each list: `lists[sweepgen / 2 % 2]` has the swept spans, the other one the rest.
@@ -37,7 +37,11 @@ pub(crate) struct Custody {
 
 impl Custody {
     pub fn new(granules: usize) -> Result<Custody, MapError> {
-        Ok(Custody { lists: Lock::new([0; 2]), len: AtomicUsize::new(0), doomed: MarkMap::new(granules)? })
+        Ok(Custody {
+            lists: Lock::new(Rank::Custody, [0; 2]),
+            len: AtomicUsize::new(0),
+            doomed: MarkMap::new(granules)?,
+        })
     }
 
     fn link(&self, heap: &Heap, head: &mut u32, span: &Span) {

@@ -12,7 +12,7 @@
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, Span};
 use crate::p::GcP;
-use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
+use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Rank, Table, Zeroed};
 
 /// Most weak pointers and cleanups of a heap. A small heap has fewer: an eighth of its bytes go into the table.
 const MAX_RECORDS: usize = if cfg!(loom) { 4 } else { 1 << 26 };
@@ -76,7 +76,7 @@ impl Records {
     pub fn new(bytes: usize) -> Result<Records, MapError> {
         let most = if cfg!(loom) { MAX_RECORDS } else { (bytes / 8 / size_of::<Record>()).min(MAX_RECORDS) };
         let lists = Lists { top: 0, free: 0, due: 0, last_due: 0 };
-        Ok(Records { table: Table::new(most)?, lists: Lock::new(lists) })
+        Ok(Records { table: Table::new(most)?, lists: Lock::new(Rank::Records, lists) })
     }
 
     /// Bytes of memory in the table.

@@ -8,7 +8,7 @@ use crate::faults::{self, Fault};
 use crate::heap::{Heap, Span};
 use crate::layout::{self, Mask, TypeDesc};
 use crate::sync::{
-    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Ordering, Table, Zeroed, yield_now,
+    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Guard, Lock, MapError, Ordering, Rank, Table, Zeroed, yield_now,
 };
 use barrier_lint::{certify, nowritebarrierrec};
 use core::ptr::NonNull;
@@ -68,7 +68,7 @@ pub(crate) struct Class {
     desc: AtomicPtr<TypeDesc>,
 }
 
-// SAFETY: integers, null pointers, and a free lock around zeros.
+// SAFETY: integers, null pointers, and a free lock around zeros (whose rank `find` says).
 unsafe impl Zeroed for Class {
     fn zeroed() -> Self {
         Class {
@@ -79,7 +79,7 @@ unsafe impl Zeroed for Class {
             mask_bits: AtomicPtr::new(core::ptr::null_mut()),
             mask_words: AtomicU32::new(0),
             mask_stride: AtomicU32::new(0),
-            lists: Lock::new(Lists::default()),
+            lists: Lock::new(Rank::Class, Lists::default()),
         }
     }
 }
@@ -144,7 +144,7 @@ impl Classes {
         Ok(Classes {
             table: Table::new(MAX_CLASSES)?,
             len: AtomicUsize::new(0),
-            adding: Lock::new(()),
+            adding: Lock::new(Rank::Classes, ()),
             sweep_at: AtomicUsize::new(0),
         })
     }
@@ -177,6 +177,7 @@ impl Classes {
             crate::throw!("more than {MAX_CLASSES} types and size classes in one heap");
         }
         let c = &self.table[len];
+        c.lists.set_rank(Rank::Class);
         c.scan.store(scan as u32, Ordering::Relaxed);
         c.slot.store(slot, Ordering::Relaxed);
         c.desc.store(desc_ptr, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use crate::heap::Heap;
 use crate::p::holder;
 use crate::root::Slot;
 use crate::sync::current::Region;
-use crate::sync::{AtomicPtr, Ordering, RawLock};
+use crate::sync::{AtomicPtr, Ordering, Rank, RawLock};
 use barrier_lint::writebarrier;
 use core::fmt;
 use core::marker::PhantomData;
@@ -53,7 +53,7 @@ impl<T: ?Sized> RootCell<T> {
         RootCell {
             slot: AtomicPtr::new(ptr::null_mut()),
             heap: AtomicPtr::new(ptr::null_mut()),
-            lock: RawLock::new(),
+            lock: RawLock::new(Rank::RootCell),
             target: PhantomData,
         }
     }
@@ -64,7 +64,7 @@ impl<T: ?Sized> RootCell<T> {
         RootCell {
             slot: AtomicPtr::new(ptr::null_mut()),
             heap: AtomicPtr::new(ptr::null_mut()),
-            lock: RawLock::new(),
+            lock: RawLock::new(Rank::RootCell),
             target: PhantomData,
         }
     }

@@ -34,7 +34,7 @@ use crate::pacer::Pacer;
 use crate::root::RootTable;
 use crate::stats::{Counters, Stats};
 use crate::stress::Stress;
-use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Table, Zeroed};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Rank, Table, Zeroed};
 use crate::world::World;
 use barrier_lint::nowritebarrierrec;
 use core::fmt;
@@ -232,7 +232,7 @@ impl Heap {
             procs: AtomicUsize::new(config.procs),
             ps: Table::new(MAX_PS)?,
             ps_len: AtomicUsize::new(0),
-            ps_lock: Lock::new(()),
+            ps_lock: Lock::new(Rank::Ps, ()),
             stopper: AtomicPtr::new(core::ptr::null_mut()),
             lingered: AtomicU64::new(0),
             config: config.clone(),

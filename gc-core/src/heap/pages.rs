@@ -14,7 +14,7 @@
 use super::pageset::PageSet;
 use super::{PAGE_SIZE, Reservation, Spans};
 use crate::faults::{self, Fault};
-use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Table};
+use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Rank, Table};
 use barrier_lint::nowritebarrierrec;
 
 /// Runs of this many pages or more share one list.
@@ -101,12 +101,12 @@ impl PageHeap {
         let lists = Lists { head: [[0; LONG + 1]; 2], top: 0, committed: 0, free: 0, returned: 0 };
         Ok(PageHeap {
             space,
-            lists: Lock::new(lists),
+            lists: Lock::new(Rank::Pages, lists),
             run: Table::new(npages)?,
             cold: Table::new(npages)?,
             returned: PageSet::new(npages)?,
             npages,
-            scavenging: Lock::new(()),
+            scavenging: Lock::new(Rank::Scavenging, ()),
             resident: AtomicUsize::new(0),
             top: AtomicUsize::new(0),
             warm: AtomicUsize::new(0),

@@ -10,7 +10,7 @@ use crate::faults::{self, Fault};
 use crate::heap::{Heap, MAX_PS};
 use crate::p::GcP;
 use crate::stress::Window;
-use crate::sync::{AtomicUsize, Lock, Ordering};
+use crate::sync::{AtomicUsize, Lock, Ordering, Rank};
 
 /// The jobs of a cycle.
 pub(crate) struct Jobs {
@@ -36,7 +36,7 @@ impl Jobs {
             total: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
-            retry: Lock::new(Retry { len: 0, stacks: [0; MAX_PS + 8] }),
+            retry: Lock::new(Rank::RootRetry, Retry { len: 0, stacks: [0; MAX_PS + 8] }),
         }
     }
 

@@ -3,7 +3,10 @@
 //! Code inside the runtime may not take a std or malloc lock (their holder may be suspended), and a lock that is
 //! taken without a P may not allocate, use thread-locals or call function pointers. States: 0 free, 1 held, 2 held
 //! and somebody may sleep. Who holds one is not suspended where it is (`current::locks`). `unlock` swaps 0 in with Release, which pairs with the Acquire of the next `lock`.
+//!
+//! Which may be taken while which are held says their [`Rank`].
 
+use super::rank::{Rank, Ranked};
 use super::{AtomicU32, Ordering, current};
 use barrier_lint::nowritebarrierrec;
 use core::cell::UnsafeCell;
@@ -12,6 +15,7 @@ use core::ops::{Deref, DerefMut};
 /// A lock without data, for code that must not run drop glue.
 pub struct RawLock {
     state: AtomicU32,
+    rank: Ranked,
 }
 
 const FREE: u32 = 0;
@@ -24,24 +28,32 @@ const SPINS: u32 = 100;
 
 #[nowritebarrierrec]
 impl RawLock {
-    /// A free lock.
+    /// A free lock of this rank.
     #[cfg(not(loom))]
-    pub const fn new() -> RawLock {
-        RawLock { state: AtomicU32::new(FREE) }
+    pub const fn new(rank: Rank) -> RawLock {
+        RawLock { state: AtomicU32::new(FREE), rank: Ranked::new(rank) }
     }
 
-    /// A free lock.
+    /// A free lock of this rank.
     #[cfg(loom)]
-    pub fn new() -> RawLock {
-        RawLock { state: AtomicU32::new(FREE) }
+    pub fn new(rank: Rank) -> RawLock {
+        RawLock { state: AtomicU32::new(FREE), rank: Ranked::new(rank) }
     }
 
-    /// Takes the lock if it is free.
+    /// Says the rank of a lock in zeroed memory, before another thread sees it.
+    #[inline]
+    pub fn set_rank(&self, rank: Rank) {
+        self.rank.set(rank);
+    }
+
+    /// Takes the lock if it is free. Waits for nobody, so it may be out of order.
     #[inline]
     pub fn try_lock(&self) -> bool {
         current::lock();
         let free = self.acquire();
-        if !free {
+        if free {
+            self.rank.taken();
+        } else {
             current::unlock();
         }
         free
@@ -57,9 +69,24 @@ impl RawLock {
     pub fn lock(&self) {
         // First the count: a holder that is suspended would hold up whoever suspended it.
         current::lock();
+        self.rank.check();
+        self.wait();
+    }
+
+    /// As [`lock`](RawLock::lock), by who holds another lock of the same rank and is the only one that ever does.
+    #[inline]
+    pub fn lock_another(&self) {
+        current::lock();
+        self.rank.check_another();
+        self.wait();
+    }
+
+    #[inline]
+    fn wait(&self) {
         if !self.acquire() {
             self.lock_slow();
         }
+        self.rank.taken();
     }
 
     #[cold]
@@ -89,6 +116,7 @@ impl RawLock {
     /// The caller holds it.
     #[inline]
     pub fn unlock(&self) {
+        self.rank.given_back();
         let old = self.state.swap(FREE, Ordering::Release);
         debug_assert_ne!(old, FREE, "unlock of a lock that nobody holds");
         #[cfg(not(loom))]
@@ -98,12 +126,6 @@ impl RawLock {
         #[cfg(loom)]
         let _ = (old, CONTENDED);
         current::unlock();
-    }
-}
-
-impl Default for RawLock {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -120,16 +142,22 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 
 #[nowritebarrierrec]
 impl<T> Lock<T> {
-    /// A free lock around `data`.
+    /// A free lock of this rank around `data`.
     #[cfg(not(loom))]
-    pub const fn new(data: T) -> Lock<T> {
-        Lock { raw: RawLock::new(), data: UnsafeCell::new(data) }
+    pub const fn new(rank: Rank, data: T) -> Lock<T> {
+        Lock { raw: RawLock::new(rank), data: UnsafeCell::new(data) }
     }
 
-    /// A free lock around `data`.
+    /// A free lock of this rank around `data`.
     #[cfg(loom)]
-    pub fn new(data: T) -> Lock<T> {
-        Lock { raw: RawLock::new(), data: UnsafeCell::new(data) }
+    pub fn new(rank: Rank, data: T) -> Lock<T> {
+        Lock { raw: RawLock::new(rank), data: UnsafeCell::new(data) }
+    }
+
+    /// Says the rank of a lock in zeroed memory, before another thread sees it.
+    #[inline]
+    pub fn set_rank(&self, rank: Rank) {
+        self.raw.set_rank(rank);
     }
 
     /// Takes the lock until the guard goes.
@@ -185,7 +213,7 @@ mod tests {
     #[test]
     fn who_holds_a_lock_is_not_suspended() {
         let before = current::locks();
-        let lock = Lock::new(7);
+        let lock = Lock::new(Rank::Unranked, 7);
         let held = lock.lock();
         assert_eq!(current::locks(), before + 1);
         assert!(lock.try_lock().is_none());
@@ -198,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_refused_try_leaves_the_lock_with_its_holder() {
-        let lock = Lock::new(1);
+        let lock = Lock::new(Rank::Unranked, 1);
         let held = lock.lock();
         assert!(lock.try_lock().is_none());
         // A refusal that made and dropped a guard would have freed the lock.
@@ -209,7 +237,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time() {
-        let lock = Lock::new(0u64);
+        let lock = Lock::new(Rank::Unranked, 0u64);
         std::thread::scope(|s| {
             for _ in 0..4 {
                 s.spawn(|| (0..50_000).for_each(|_| *lock.lock() += 1));

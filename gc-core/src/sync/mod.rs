@@ -15,6 +15,7 @@ mod clock;
 pub mod current;
 mod lock;
 mod note;
+mod rank;
 mod table;
 pub mod word;
 
@@ -23,6 +24,7 @@ use barrier_lint::nowritebarrierrec;
 pub use clock::{cpu_nanos, nanos};
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
+pub use rank::Rank;
 pub use table::{MapError, Table, Zeroed};
 #[cfg(not(any(loom, miri)))]
 pub(crate) use table::{map_reserve, want_huge_pages};

@@ -8,7 +8,7 @@
 //! built anew for it.
 #![allow(dead_code)] // each test uses a part
 
-use gc_core::sync::{Guard, Lock};
+use gc_core::sync::{Guard, Lock, Rank};
 use gc_core::{Config, Entered, GcP, Heap, Scanner, StopReason, World};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -61,7 +61,7 @@ impl ThreadWorld {
     pub fn start(config: Config) -> (&'static ThreadWorld, &'static Heap) {
         let world: &'static ThreadWorld = Box::leak(Box::new(ThreadWorld {
             heap: OnceLock::new(),
-            state: Lock::new(State::default()),
+            state: Lock::new(Rank::Unranked, State::default()),
             changes: AtomicU32::new(0),
         }));
         let heap = Heap::new(config, world).expect("a heap");
@@ -86,7 +86,7 @@ impl ThreadWorld {
     fn enter_below(&self, hi: usize, f: &mut dyn FnMut()) {
         let idle = self.lock().idle.pop();
         let p = idle.unwrap_or_else(|| self.heap().new_p());
-        let stack = Lock::new(Stack { lo: 0, stamp: 0, away: true, ended: false });
+        let stack = Lock::new(Rank::Unranked, Stack { lo: 0, stamp: 0, away: true, ended: false });
         let mutator = Arc::new(Mutator { p, hi, stack, entered: Entered::new() });
         ME.set(Arc::as_ptr(&mutator));
         self.state.lock().threads.push(mutator);

@@ -14,7 +14,7 @@ use crate::time::timers::Timer;
 use core::cell::Cell;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::sync::current::Region;
-use gc_core::sync::{AtomicUsize, Ordering, RawLock};
+use gc_core::sync::{AtomicUsize, Ordering, Rank, RawLock};
 use gc_core::{Conservative, Gc, GcCell, Heap};
 
 pub(super) struct Hchan<T: 'static> {
@@ -127,7 +127,7 @@ impl<T: Send + 'static> Hchan<T> {
     pub(super) fn new(sched: &'static crate::sched::Sched, cap: usize) -> Gc<Conservative<Hchan<T>>> {
         let ring = ring(cap);
         Gc::new(Conservative(Hchan {
-            lock: RawLock::new(),
+            lock: RawLock::new(Rank::Waited),
             cap,
             len: Cell::new(0),
             _ring: GcCell::new(ring),

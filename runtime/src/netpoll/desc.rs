@@ -26,7 +26,7 @@ use crate::proc::park::{WAIT, park_in};
 use crate::time::timers::Timer;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use core::mem::ManuallyDrop;
-use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, Lock, MapError, Ordering, Table, Zeroed};
+use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, Lock, MapError, Ordering, Rank, Table, Zeroed};
 use std::io;
 
 /// What a goroutine waits for.
@@ -222,7 +222,7 @@ unsafe impl Send for Free {}
 
 impl Cache {
     pub(super) fn new() -> Cache {
-        Cache { first: Lock::new(Free(core::ptr::null())) }
+        Cache { first: Lock::new(Rank::PollCache, Free(core::ptr::null())) }
     }
 
     /// A descriptor for a new use.

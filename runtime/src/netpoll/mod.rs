@@ -25,7 +25,7 @@ use crate::time::nanotime;
 use crate::time::timers::NEVER;
 use barrier_lint::{certify, nowritebarrierrec};
 use desc::{Cache, Mode, PollDesc};
-use gc_core::sync::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering};
+use gc_core::sync::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering, Rank};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
@@ -71,7 +71,7 @@ impl Netpoll {
             epfd: AtomicU32::new(NONE),
             wakefd: AtomicU32::new(NONE),
             coarse: AtomicBool::new(false),
-            opening: Lock::new(()),
+            opening: Lock::new(Rank::NetpollOpen, ()),
             cache: Cache::new(),
             waiters: AtomicU32::new(0),
             last_poll: AtomicU64::new(0),

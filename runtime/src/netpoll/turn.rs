@@ -8,7 +8,7 @@ use crate::g::{G, WaitReason};
 use crate::proc::park::{park, ready};
 use crate::time::timers::Timer;
 use core::cell::Cell;
-use gc_core::sync::{AtomicU32, Ordering, RawLock};
+use gc_core::sync::{AtomicU32, Ordering, Rank, RawLock};
 
 /// See the module's text. All zero when new.
 pub(crate) struct Turn {
@@ -49,7 +49,7 @@ fn expire(timer: &Timer) -> Option<&'static G> {
 impl Turn {
     pub(crate) fn new() -> Turn {
         Turn {
-            lock: RawLock::new(),
+            lock: RawLock::new(Rank::Waited),
             taken: Cell::new(false),
             rounds: AtomicU32::new(0),
             first: Cell::new(core::ptr::null()),

@@ -5,7 +5,7 @@
 
 use crate::g::{G, WaitReason, set_g_no_write_barrier};
 use crate::proc::park::{park, ready};
-use gc_core::sync::{AtomicBool, AtomicPtr, Ordering, RawLock};
+use gc_core::sync::{AtomicBool, AtomicPtr, Ordering, Rank, RawLock};
 
 // Relaxed throughout: under the lock.
 const O: Ordering = Ordering::Relaxed;
@@ -22,7 +22,7 @@ pub(crate) struct Turn {
 impl Turn {
     pub(crate) fn new() -> Turn {
         let null = || AtomicPtr::new(core::ptr::null_mut());
-        Turn { lock: RawLock::new(), taken: AtomicBool::new(false), first: null(), last: null() }
+        Turn { lock: RawLock::new(Rank::StopTurn), taken: AtomicBool::new(false), first: null(), last: null() }
     }
 
     /// Runs `f` when it is the turn of `gp`, which calls this. While a panic unwinds, when it may not wait: at once.

@@ -11,7 +11,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::sync::current::Region;
-use gc_core::sync::{AtomicUsize, Ordering, RawLock};
+use gc_core::sync::{AtomicUsize, Ordering, Rank, RawLock};
 use gc_core::{Conservative, Gc, Heap, Root};
 
 struct Inner<T> {
@@ -57,7 +57,7 @@ impl<T: Send + 'static> Mutex<T> {
     pub fn new(value: T) -> Mutex<T> {
         let gp = goroutine("Mutex::new");
         let inner: Gc<Conservative<Inner<T>>> = Gc::new(Conservative(Inner {
-            lock: RawLock::new(),
+            lock: RawLock::new(Rank::Waited),
             held: Cell::new(false),
             waiters: Waiters::new(),
             handles: AtomicUsize::new(1),

@@ -4,7 +4,7 @@ use super::{Waiters, goroutine, waiter, wake};
 use crate::g::WaitReason;
 use core::cell::Cell;
 use core::fmt;
-use gc_core::sync::RawLock;
+use gc_core::sync::{Rank, RawLock};
 use gc_core::{Conservative, Gc, Root};
 
 struct Inner {
@@ -38,8 +38,11 @@ impl WaitGroup {
     #[allow(clippy::new_without_default)] // it needs a goroutine
     pub fn new() -> WaitGroup {
         goroutine("WaitGroup::new");
-        let inner: Gc<Conservative<Inner>> =
-            Gc::new(Conservative(Inner { lock: RawLock::new(), count: Cell::new(0), waiters: Waiters::new() }));
+        let inner: Gc<Conservative<Inner>> = Gc::new(Conservative(Inner {
+            lock: RawLock::new(Rank::Waited),
+            count: Cell::new(0),
+            waiters: Waiters::new(),
+        }));
         WaitGroup { root: Root::new(inner), inner: &raw const **inner }
     }
 

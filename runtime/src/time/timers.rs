@@ -44,7 +44,7 @@ use crate::sched::Sched;
 use barrier_lint::nowritebarrierrec;
 use core::cell::{Cell, UnsafeCell};
 use gc_core::sync::current::Region;
-use gc_core::sync::{AtomicPtr, AtomicU64, Ordering, RawLock, Zeroed};
+use gc_core::sync::{AtomicPtr, AtomicU64, Ordering, Rank, RawLock};
 
 /// A time that does not come.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -75,14 +75,12 @@ pub(crate) struct Timers {
 // SAFETY: the heap is under the lock.
 unsafe impl Sync for Timers {}
 
-// SAFETY: zero is a free lock, no time, and no entries.
-unsafe impl Zeroed for Timers {
-    fn zeroed() -> Timers {
-        Timers { lock: RawLock::new(), next: AtomicU64::new(0), heap: UnsafeCell::new(TimerHeap::new()) }
-    }
-}
-
 impl Timers {
+    /// None.
+    pub(crate) fn new() -> Timers {
+        Timers { lock: RawLock::new(Rank::Timers), next: AtomicU64::new(0), heap: UnsafeCell::new(TimerHeap::new()) }
+    }
+
     /// The heap; the caller holds the lock, and has no other reference to it.
     #[allow(clippy::mut_from_ref)]
     unsafe fn heap(&self) -> &mut TimerHeap {
@@ -286,7 +284,7 @@ pub(crate) fn take_over(from: &P, to: &P) {
             from.lock.unlock();
             return;
         };
-        to.lock.lock();
+        to.lock.lock_another();
         heap.remove(0);
         from.publish(heap);
         // SAFETY: it was in a heap, so it stays where it is; `to` is locked.

@@ -30,7 +30,7 @@ pub mod stress;
 pub mod twins;
 
 use cell::Cell;
-use gc_core::sync::Lock;
+use gc_core::sync::{Lock, Rank};
 use mutator::Mutator;
 use region::Region;
 use rng::Rng;
@@ -118,7 +118,7 @@ pub fn run<H: Host>(host: H, cell: &Cell) {
     let mut total = quiet::Report::default();
     let end = Instant::now() + Duration::from_secs_f64(cell.seconds);
     let round = Duration::from_millis(cell.round_ms);
-    let back: &'static Lock<Vec<(usize, Region)>> = Box::leak(Box::new(Lock::new(Vec::new())));
+    let back: &'static Lock<Vec<(usize, Region)>> = Box::leak(Box::new(Lock::new(Rank::Unranked, Vec::new())));
     while Instant::now() < end {
         let until = Instant::now() + round;
         let jobs = regions.drain(..).enumerate().map(|(i, mut region)| {

@@ -7,7 +7,7 @@
 use super::fail;
 use super::graph::Graph;
 use super::shape::{Any, Edge, Id};
-use gc_core::sync::Lock;
+use gc_core::sync::{Lock, Rank};
 use gc_core::{Gc, Root};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,8 +41,8 @@ impl Shared {
     pub fn new(cells: usize) -> Shared {
         Shared {
             cells: Root::new(Gc::<[Edge]>::cells(cells, None)),
-            papers: Lock::new(HashMap::new()),
-            queue: Lock::new(VecDeque::new()),
+            papers: Lock::new(Rank::Unranked, HashMap::new()),
+            queue: Lock::new(Rank::Unranked, VecDeque::new()),
             next_id: AtomicU64::new(1),
         }
     }
