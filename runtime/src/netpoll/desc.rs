@@ -69,7 +69,7 @@ pub(crate) struct PollDesc {
     writers: Turn,
 }
 
-// SAFETY: all zero is free, with nobody waiting.
+// SAFETY: all zero is free, with nobody waiting (and locks whose rank `take` says).
 unsafe impl Zeroed for PollDesc {
     fn zeroed() -> PollDesc {
         PollDesc {
@@ -239,10 +239,14 @@ impl Cache {
                 return Ok(desc);
             }
             drop(first);
-            let chunk = Table::new(CHUNK).map_err(|e: MapError| io::Error::from_raw_os_error(e.errno))?;
+            let chunk = Table::<PollDesc>::new(CHUNK).map_err(|e: MapError| io::Error::from_raw_os_error(e.errno))?;
             // SAFETY: the table is never dropped.
             let chunk = unsafe { &*core::ptr::from_ref(ManuallyDrop::new(chunk).as_slice()) };
-            chunk.iter().for_each(|desc| self.give_back(desc));
+            for desc in chunk {
+                desc.readers.set_rank();
+                desc.writers.set_rank();
+                self.give_back(desc);
+            }
         }
     }
 
