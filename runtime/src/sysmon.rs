@@ -134,7 +134,8 @@ fn storm(sched: &'static Sched, interval: Duration) {
 /// go to goroutines that have their threads.
 #[nowritebarrierrec]
 fn lend_if_stuck(sched: &'static Sched, now: u64) {
-    let waiting = sched.runqsize.load(Ordering::SeqCst) != 0 || crate::time::timers::earliest(sched) <= now;
+    // In any queue: what is in that of a stuck P waits, too.
+    let waiting = sched.has_work() || crate::time::timers::earliest(sched) <= now;
     if !waiting {
         return;
     }
