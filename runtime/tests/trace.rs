@@ -62,7 +62,8 @@ fn the_slow_end_of_a_blocking_call_is_seen() {
         assert!(events[enter].at < retake.at && retake.at < queued.at && queued.at < last[again].at);
         // By the thread that came back, without a P; the call had left P0 behind, which sysmon took.
         assert_eq!((queued.p, events[enter].p, retake.p, retake.m), (None, Some(0), Some(0), None));
-        assert!(queued.m.is_some() && last[again].p == Some(0));
+        // With P0 again, or a spare one, if sysmon found this goroutine's thread asleep for a moment.
+        assert!(queued.m.is_some() && last[again].p.is_some());
         // No collection's stop is cut in two, and they stand in the order of the clock.
         assert!(events.is_sorted_by_key(|e| e.at));
         let request = place(&events, "a stop", |e| e.kind == Kind::StopRequest);
