@@ -99,6 +99,18 @@ pub(crate) fn start_thread(m: &M) {
     }
 }
 
+/// A thread of the runtime ends, and is soon no M any more: a signal that is still on its way ends with it. Otherwise it
+/// would be taken for somebody else's, and passed on. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn end_thread() {
+    // SAFETY: writes this thread's mask.
+    unsafe {
+        let mut set: libc::sigset_t = core::mem::zeroed();
+        sigaddset(&raw mut set, SIGNAL);
+        pthread_sigmask(libc::SIG_BLOCK, &raw const set, core::ptr::null_mut());
+    }
+}
+
 /// The kernel's part of a signal set.
 ///
 /// # Safety

@@ -146,6 +146,7 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     if acquirep(sched, m, unsafe { &*p }) {
         mstart1(sched, m);
     }
+    crate::suspend::end_thread();
     current::set_m(core::ptr::null_mut());
     crate::signal::remove_altstack(altstack);
     // What is left to run is no part of the runtime: destructors of thread-locals that goroutines have used.
