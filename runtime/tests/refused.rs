@@ -25,8 +25,16 @@ extern "C" fn lasting(_: libc::c_int) {
     HAS_LEFT.store(true, Ordering::SeqCst);
 }
 
-/// Stops the world while a goroutine's thread is in `lasting`; gives what came of the signals when the world stood.
+/// Stops the world while a goroutine's thread is in `lasting`; gives what came of the signals when the world stood. Where
+/// the time slice of that goroutine was over just then, its thread has no P and holds nobody up: then once more.
 fn stop_waits_for_a_handler(flags: libc::c_int) -> SuspendStats {
+    let tries: Vec<_> = (0..3).map(|_| stop_during_a_handler(flags)).collect();
+    let waited = tries.iter().find(|(had_left, _)| *had_left);
+    let Some((_, stats)) = waited else { panic!("the world stood while a thread was in a handler: {tries:?}") };
+    *stats
+}
+
+fn stop_during_a_handler(flags: libc::c_int) -> (bool, SuspendStats) {
     run(with_procs(2), || {
         for flag in [&IN_HANDLER, &LEAVE, &HAS_LEFT] {
             flag.store(false, Ordering::SeqCst);
@@ -65,8 +73,7 @@ fn stop_waits_for_a_handler(flags: libc::c_int) -> SuspendStats {
         timer.join().expect("no panic");
         end.store(true, Ordering::SeqCst);
         looping.join().expect("no panic");
-        assert!(had_left, "the world stood while a thread was in a handler: {stats:?}");
-        stats
+        (had_left, stats)
     })
 }
 
