@@ -251,3 +251,39 @@ fn malloc_inside_the_runtime() {
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("fatal error: malloc of 8 bytes inside the runtime (in-runtime count 1)"), "{err}");
 }
+
+/// A goroutine sleeps in the kernel with the only P; who waits gets a spare one, and one line says on account of whom.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn who_sleeps_in_the_kernel_with_its_p_is_named() {
+    use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static READS: AtomicUsize = AtomicUsize::new(0);
+    const ROUNDS: usize = 3;
+    if is_child("who_sleeps_in_the_kernel_with_its_p_is_named") {
+        here(1, || {
+            let (mut rx, mut tx) = std::io::pipe().expect("a pipe");
+            let reader = spawn(move || {
+                for _ in 0..ROUNDS {
+                    READS.fetch_add(1, Ordering::Relaxed);
+                    rx.read_exact(&mut [0]).expect("a byte comes");
+                    yield_now();
+                }
+            });
+            for round in 1..=ROUNDS {
+                while READS.load(Ordering::Relaxed) < round {
+                    yield_now();
+                }
+                // This runs on a P that is lent.
+                tx.write_all(&[0]).expect("somebody reads");
+            }
+            reader.join().expect("no panic");
+        });
+        return;
+    }
+    let (code, err) = child("who_sleeps_in_the_kernel_with_its_p_is_named", &[]);
+    assert_eq!(code, Some(0), "{err}");
+    let line =
+        "tricolor: all Ps are held by goroutines that sleep in the kernel, goroutine 2 among them, while others wait";
+    assert_eq!(err.matches(line).count(), 1, "{err}");
+}

@@ -1,8 +1,8 @@
 //! Goroutines with an M of their own, as Go's `stoplockedm` and `startlockedm`.
 //!
 //! A goroutine has one for either of two reasons: a signal has descheduled it somewhere in its code, so it must continue
-//! on the same thread, until its next safepoint (*kept*); or it has asked for it (`lock_os_thread`). While it does not
-//! run, nobody else runs on that M.
+//! on the same thread, until its next safepoint (*kept*); or it has asked for it (`lock_os_thread`), or the program has, for all
+//! goroutines and from their first step on (`pinned`). While it does not run, nobody else runs on that M.
 //!
 //! ```text
 //! the M: its goroutine stops        any M finds the goroutine in a queue
@@ -32,6 +32,13 @@ fn lock(m: &M, gp: &G) {
 fn unlock_from(m: &M, gp: &G) {
     set_m_no_write_barrier(&gp.lockedm, core::ptr::null_mut());
     set_g_no_write_barrier(&m.lockedg, core::ptr::null_mut());
+}
+
+/// The goroutine runs for the first time, on `m`: where all are pinned it stays there.
+pub(crate) fn pin(m: &M, gp: &G) {
+    // Relaxed: nobody else looks at a goroutine's depth.
+    gp.lockedext.store(1, Ordering::Relaxed);
+    lock(m, gp);
 }
 
 /// The goroutine is about to be queued in the middle of its code: only `m` may run it from now on.
@@ -168,7 +175,8 @@ pub fn lock_os_thread() {
     }
 }
 
-/// Takes one [`lock_os_thread`] back. Without one it does nothing.
+/// Takes one [`lock_os_thread`] back. Without one it does nothing; with
+/// [`Builder::pinned`](crate::Builder::pinned) the goroutine stays on its thread.
 ///
 /// # Panics
 /// Outside a goroutine.
@@ -176,9 +184,11 @@ pub fn unlock_os_thread() {
     let gp = crate::g::getg().expect("`unlock_os_thread` is called on a goroutine");
     let _region = gc_core::sync::current::Region::enter();
     let depth = gp.lockedext.load(Ordering::Relaxed);
-    if depth > 0 {
-        gp.lockedext.store(depth - 1, Ordering::Relaxed);
+    // The one of `pin` is not for the goroutine to take back.
+    if depth <= u32::from(gp.sched.settings.pinned) {
+        return;
     }
+    gp.lockedext.store(depth - 1, Ordering::Relaxed);
     if depth == 1 {
         unlock_from(super::newm::this_m(), gp);
     }

@@ -115,6 +115,10 @@ pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
 fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) {
     let Some(p) = m.p() else { gc_core::throw!("a goroutine is to run without a P") };
     gp.casgstatus(g::RUNNABLE, g::RUNNING);
+    // Relaxed: written before it was queued, which the queue orders.
+    if gp.fresh.load(Ordering::Relaxed) && sched.settings.pinned {
+        super::locked::pin(m, gp);
+    }
     gp.fresh.store(false, Ordering::Relaxed);
     run_on(m, gp);
     if !inherit {
