@@ -93,6 +93,8 @@ faults! {
     AllpsUnscanned = "allps-unscanned",
     /// A goroutine that was descheduled continues with the vector registers of whoever was last.
     XRegsOfAnother = "xregs-of-another",
+    /// The context of a call that asks for more stack is stored in the G without the barrier.
+    CtxtUnbarriered = "ctxt-unbarriered",
     /// An object is published before its value is written.
     PublishEarly = "publish-early",
 }

@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) preempt_storm: Option<Duration>,
     pub(crate) stack: usize,
     pub(crate) main_stack: usize,
+    pub(crate) max_stack: usize,
     pub(crate) min_heap: Option<usize>,
     pub(crate) memory_limit: Option<usize>,
 }
@@ -58,6 +59,7 @@ impl Default for Settings {
             preempt_storm: None,
             stack: crate::stack::DEFAULT_STACK,
             main_stack: crate::stack::DEFAULT_MAIN_STACK,
+            max_stack: crate::stack::DEFAULT_MAX_STACK,
             min_heap: None,
             memory_limit: None,
         }

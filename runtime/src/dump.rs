@@ -124,7 +124,7 @@ fn silent(m: &M) {
 }
 
 /// Prints the frames of a goroutine at rest.
-fn at_rest(gp: &G) {
+pub(crate) fn at_rest(gp: &G) {
     let start = match crate::suspend::interrupted_at(gp) {
         Some((pc, start)) => {
             frame(pc, true);
@@ -138,9 +138,9 @@ fn at_rest(gp: &G) {
 /// Prints the frames on a goroutine's stack from `at` on, along the frame pointers.
 fn frames(gp: &G, mut at: usize) {
     for _ in 0..FRAMES {
-        if at < gp.stack.lo || !at.is_multiple_of(8) || at + 16 > gp.stack.hi {
+        let Some(stack) = gp.segments.holding(gp.stack, at).filter(|s| at.is_multiple_of(8) && at + 16 <= s.hi) else {
             return;
-        }
+        };
         let words = core::ptr::with_exposed_provenance::<usize>(at);
         // SAFETY: two words inside a stack, which is mapped for ever.
         let (next, pc) = unsafe { (words.read(), words.add(1).read()) };
@@ -148,7 +148,7 @@ fn frames(gp: &G, mut at: usize) {
             return;
         }
         frame(pc, false);
-        if next <= at {
+        if stack.contains(next) && next <= at {
             return;
         }
         at = next;

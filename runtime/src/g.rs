@@ -20,7 +20,7 @@ use crate::m::M;
 use crate::panic::Snapshot;
 use crate::proc::spawn::Start;
 use crate::sched::Sched;
-use crate::stack::Stack;
+use crate::stack::{Segments, Stack};
 use crate::xregs::XRegs;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use gc_core::layout::{Field, TypeDesc};
@@ -88,7 +88,18 @@ pub(crate) struct G {
     pub(crate) stamp: AtomicU32,
     /// Saved stack pointer while not `Running`.
     pub(crate) sp: AtomicUsize,
+    /// Where it begins to run.
     pub(crate) stack: Stack,
+    /// What its stack has grown by.
+    pub(crate) segments: Segments,
+    /// Where the newest segment ends, or poison: see `stack::grow`.
+    pub(crate) stackguard0: AtomicUsize,
+    /// The context of the call that continues after `newstack` (Go's `gobuf.ctxt`).
+    pub(crate) ctxt: GcCell<Option<Gc<()>>>,
+    /// What `newstack` is asked for: in a frame of this stack.
+    pub(crate) wanted: AtomicPtr<()>,
+    /// The first cycle that has scanned this stack since it ran last, or that its pages have been given back.
+    pub(crate) quiet: AtomicU32,
     /// While it is suspended in place: the interrupted registers, vector state included, on the signal stack of its M.
     /// Scanned with its stack. Else zeros.
     pub(crate) frame: [AtomicUsize; 2],
@@ -127,13 +138,14 @@ pub(crate) struct G {
     pub(crate) entered: Entered,
 }
 
-// SAFETY: names both fields through which a G keeps objects alive. The others are numbers, off-heap addresses, stack
+// SAFETY: names the fields through which a G keeps objects alive. The others are numbers, off-heap addresses, stack
 // addresses, or `NoBarrierPtr`s, whose referents `allgs` and `allms` keep.
 unsafe impl Trace for G {
     const DESC: &'static TypeDesc = &TypeDesc::of_fields::<G>(
         "tricolor::G",
         &[
             Field { offset: core::mem::offset_of!(G, start), desc: <GcCell<Option<Gc<()>>>>::DESC, count: 1 },
+            Field { offset: core::mem::offset_of!(G, ctxt), desc: <GcCell<Option<Gc<()>>>>::DESC, count: 1 },
             Field { offset: core::mem::offset_of!(G, panics), desc: <GcCell<Option<Gc<()>>>>::DESC, count: 1 },
         ],
     );
@@ -151,6 +163,11 @@ impl G {
             stamp: AtomicU32::new(0),
             sp: AtomicUsize::new(stack.hi),
             stack,
+            segments: Segments::new(),
+            stackguard0: AtomicUsize::new(stack.lo),
+            ctxt: GcCell::new(None),
+            wanted: AtomicPtr::new(core::ptr::null_mut()),
+            quiet: AtomicU32::new(0),
             frame: [AtomicUsize::new(0), AtomicUsize::new(0)],
             id: AtomicU64::new(0),
             index,

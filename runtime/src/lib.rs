@@ -57,7 +57,7 @@ mod sched;
 mod schedtrace;
 mod sight;
 mod signal;
-mod stack;
+pub mod stack;
 mod stw;
 mod suspend;
 mod symbol;
@@ -83,4 +83,4 @@ pub use gc_core;
 #[doc(hidden)]
 pub use gc_core as __gc_core;
 pub use gc_core::{Conservative, Gc, GcCell, GcMut, NoGc, Root, RootCell, Trace, Weak};
-pub use tricolor_macros::main;
+pub use tricolor_macros::{main, recursive};

@@ -159,6 +159,11 @@ impl P {
     #[nowritebarrierrec]
     pub(crate) fn preempt(&self) {
         self.gcp().preempt.store(true, Ordering::SeqCst);
+        // Whoever runs here by now; one that has just begun to has read the flag after (`clear_preempt`).
+        // SAFETY: null or an entry of `allms`.
+        if let Some(gp) = unsafe { self.m.get().as_ref() }.and_then(M::curg) {
+            crate::stack::poison(gp);
+        }
     }
 
     /// CAS on the status word.

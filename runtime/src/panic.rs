@@ -16,6 +16,9 @@ use std::sync::Once;
 /// Words of one piece of a copy.
 const WORDS: usize = 14;
 
+/// Bytes of stack for the hook that was installed before ours.
+const HOOK: usize = 256 << 10;
+
 /// A piece of a copied payload.
 pub(crate) struct Snapshot {
     /// The piece before, or the copy of a payload below.
@@ -60,7 +63,8 @@ pub(crate) fn install_hook() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             keep_payload(info.payload());
-            before(info);
+            // Printing a backtrace takes more than many a goroutine has left.
+            crate::stack::ensure(HOOK, || before(info));
         }));
     });
 }

@@ -34,6 +34,7 @@ use crate::proc::locked::keep;
 use crate::proc::newm::this_m;
 use crate::proc::schedule::{clear_preempt, mcall_at, run_nowhere, self_scan};
 use crate::sched::Sched;
+use crate::stack::Stack;
 use crate::suspend::count;
 use crate::trace::{self, Kind};
 use barrier_lint::{SystemStack, nosplit, nowritebarrierrec, yeswritebarrierrec};
@@ -150,9 +151,9 @@ fn in_text(pc: usize) -> bool {
 /// Makes the interrupted goroutine call `async_preempt` as if by itself, if it may be descheduled where it is. In the
 /// signal handler of its thread, which found it in user code.
 #[nowritebarrierrec]
-pub(crate) fn inject(sched: &Sched, m: &M, gp: &G, context: &mut libc::ucontext_t) {
+pub(crate) fn inject(sched: &Sched, m: &M, gp: &G, stack: Stack, context: &mut libc::ucontext_t) {
     let counters = &sched.suspensions;
-    if let Some(why) = deny(sched, gp, context) {
+    if let Some(why) = deny(sched, gp, stack, context) {
         trace::declined(sched, m, why as u32);
         return count(&counters.denied[why as usize]);
     }
@@ -168,12 +169,12 @@ pub(crate) fn inject(sched: &Sched, m: &M, gp: &G, context: &mut libc::ucontext_
 
 /// Why the goroutine may not be descheduled here; `None`: it may.
 #[nowritebarrierrec]
-fn deny(sched: &Sched, gp: &G, context: &libc::ucontext_t) -> Option<Denied> {
+fn deny(sched: &Sched, gp: &G, stack: Stack, context: &libc::ucontext_t) -> Option<Denied> {
     let (pc, sp, bp) = arch::interrupted_at(context);
     if TEXT[1].load(Ordering::Relaxed) == 0 {
         return Some(Denied::Off);
     }
-    if sp < gp.stack.lo + ROOM {
+    if sp < stack.lo + ROOM {
         return Some(Denied::Stack);
     }
     if panicking() {
@@ -181,7 +182,7 @@ fn deny(sched: &Sched, gp: &G, context: &libc::ucontext_t) -> Option<Denied> {
     }
     // `async_preempt` is entered once at a time.
     let own = pc >= OWN[0].load(Ordering::Relaxed) && pc < OWN[1].load(Ordering::Relaxed);
-    if !in_text(pc) || own || !frames_in_text(gp, sp, bp) {
+    if !in_text(pc) || own || !frames_in_text(gp, stack, sp, bp) {
         return Some(Denied::Text);
     }
     // One that is kept already keeps its place.
@@ -201,18 +202,23 @@ unsafe fn stack_word(at: usize) -> usize {
 
 /// Whether all return addresses on the stack lie in the program's own text.
 #[nowritebarrierrec]
-fn frames_in_text(gp: &G, sp: usize, mut frame: usize) -> bool {
+fn frames_in_text(gp: &G, mut stack: Stack, mut sp: usize, mut frame: usize) -> bool {
     // Where a function has just been called, or is about to return, the frame pointer is its caller's, and its return
     // address one of the first two words.
     for at in [sp, sp + 8] {
         // SAFETY: a word of this goroutine's stack, on whose thread this is, not below its sp.
-        if at.is_multiple_of(8) && at + 8 <= gp.stack.hi && in_other_library(unsafe { stack_word(at) }) {
+        if at.is_multiple_of(8) && at + 8 <= stack.hi && in_other_library(unsafe { stack_word(at) }) {
             return false;
         }
     }
     // Up to the frame of the goroutine's first function: a chain that does not come there is none.
     loop {
-        if frame < sp || !frame.is_multiple_of(8) || frame + 16 > gp.stack.hi {
+        if !stack.contains(frame) {
+            // The frame below a segment's first one lies on an older segment.
+            let Some(older) = gp.segments.older(gp.stack, stack, frame) else { return false };
+            (stack, sp) = (older, frame);
+        }
+        if frame < sp || !frame.is_multiple_of(8) || frame + 16 > stack.hi {
             return false;
         }
         // SAFETY: as above.
@@ -223,7 +229,7 @@ fn frames_in_text(gp: &G, sp: usize, mut frame: usize) -> bool {
         if frame == gp.stack.hi - FIRST_FRAME {
             return true;
         }
-        if next <= frame {
+        if stack.contains(next) && next <= frame {
             return false;
         }
         frame = next;
@@ -260,7 +266,7 @@ extern "C" fn async_preempt2(_frame: *mut Frame) {
 /// # Safety
 /// As [`Mcall`](crate::proc::schedule::Mcall).
 #[yeswritebarrierrec]
-unsafe extern "C" fn deschedule(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+unsafe extern "C" fn deschedule(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     let Some(p) = m.p() else { gc_core::throw!("async_preempt2 without a P") };
     // SAFETY: `mcall_at` has left the goroutine's stack.
     let on = unsafe { SystemStack::conjure() };

@@ -157,6 +157,16 @@ impl Builder {
         self
     }
 
+    /// Address space that one goroutine's stack may grow to by [`stack::ensure`](crate::stack::ensure). Default: 1 GiB.
+    ///
+    /// # Panics
+    /// If it is below 64 KiB.
+    pub fn max_stack(mut self, bytes: usize) -> Builder {
+        assert!(bytes >= crate::stack::MIN_STACK, "a limit of {bytes} bytes is too small for stacks: at least 64 KiB");
+        self.settings.max_stack = bytes;
+        self
+    }
+
     /// Runs `f` as the main goroutine of a new runtime, and returns what it returns. The other goroutines end with it:
     /// they stop at their next safepoint, wherever they are, and nothing of theirs is dropped.
     ///

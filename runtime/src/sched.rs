@@ -154,7 +154,8 @@ fn on_system_stack() -> bool {
     let Some(m) = crate::m::getm() else { return true };
     // SAFETY: set before the M's thread is made; a `Sched` is never freed while one of its Ms runs.
     let sched = unsafe { m.sched.load(Ordering::Relaxed).as_ref() };
-    sched.is_none_or(|sched| matches!(sched.stacks.hit(sp), Hit::Outside))
+    let on_segment = m.curg().is_some_and(|gp| gp.segments.holding(gp.stack, sp).is_some());
+    !on_segment && sched.is_none_or(|sched| matches!(sched.stacks.hit(sp), Hit::Outside))
 }
 
 // SAFETY: shared fields are atomics, locks, notes and tables of such.

@@ -102,8 +102,12 @@ pub(crate) fn own(m: &M, context: &libc::ucontext_t) -> Seen {
 fn walk(m: &M, context: &libc::ucontext_t, pcs: &[AtomicUsize; FRAMES]) -> usize {
     let (pc, sp, mut frame) = crate::arch::interrupted_at(context);
     pcs[0].store(pc, Ordering::Relaxed);
+    // The newest segment; frames on older ones are left out.
     let goroutine = match m.curg() {
-        Some(gp) => (gp.stack.lo, gp.stack.hi),
+        Some(gp) => match gp.segments.holding(gp.stack, sp) {
+            Some(stack) => (stack.lo, stack.hi),
+            None => (gp.stack.lo, gp.stack.hi),
+        },
         None => (0, 0),
     };
     let signal_stack = m.altstack.load(Ordering::Relaxed);

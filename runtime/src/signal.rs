@@ -189,7 +189,14 @@ unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: &mut
 /// Ends the process if `addr` is in the guard of a goroutine's stack.
 #[nowritebarrierrec]
 fn overflow(sched: &Sched, addr: usize, context: &libc::ucontext_t) -> bool {
-    let Hit::Guard(stack) = sched.stacks.hit(addr) else { return false };
+    let stack = match (sched.stacks.hit(addr), crate::g::getg()) {
+        (Hit::Guard(stack), _) => stack,
+        (Hit::Outside, Some(gp)) => match gp.segments.guarding(addr) {
+            Some(stack) => stack,
+            None => return false,
+        },
+        _ => return false,
+    };
     let (pc, ..) = crate::arch::interrupted_at(context);
     print_line(format_args!("fatal error: stack overflow"));
     let id = match crate::g::getg() {

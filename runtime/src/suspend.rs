@@ -193,10 +193,10 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
     current::set_refused(if current::locks() != 0 { SIGNAL as u32 } else { 0 });
     let Some((p, gp)) = crate::preempt::can_preempt_m(m) else { return count(&counters.refused[0]) };
     let (pc, sp, _) = arch::interrupted_at(context);
-    if sp < gp.stack.lo + RED_ZONE || sp >= gp.stack.hi {
+    let Some(stack) = gp.segments.holding(gp.stack, sp).filter(|stack| sp >= stack.lo + RED_ZONE) else {
         trace::declined(sched, m, trace::OTHER_STACK);
         return count(&counters.refused[1]);
-    }
+    };
     // SAFETY: the kernel fills 8 bytes.
     if unsafe { mask_bits(&raw const context.uc_sigmask) } != m.sigmask.load(Ordering::Relaxed) {
         trace::declined(sched, m, trace::OTHER_HANDLER);
@@ -223,7 +223,7 @@ unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
         suspend(sched, m, p, gp, sp, frame);
     }
     if slice_over {
-        crate::preempt::inject(sched, m, gp, context);
+        crate::preempt::inject(sched, m, gp, stack, context);
     }
 }
 

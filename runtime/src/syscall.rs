@@ -182,7 +182,7 @@ fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> O
 
 /// g0 part of `exitsyscall` without a P: queues the goroutine and parks the M.
 #[nowritebarrierrec]
-unsafe extern "C" fn exitsyscall_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+unsafe extern "C" fn exitsyscall_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     gp.casgstatus(g::SYSCALL, g::RUNNABLE);
     trace::event(sched, m, Kind::SyscallExitQueued, 0);
     dropg(m, gp);

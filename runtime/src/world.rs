@@ -130,16 +130,27 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
                     continue;
                 }
                 if s.verifying() || gp.stamp.load(Ordering::SeqCst) != s.cycle() {
-                    let (lo, hi) = (gp.sp.load(Ordering::SeqCst), gp.stack.hi);
-                    // SAFETY: SCAN is ours, so nobody runs on this stack: from its saved sp to its top it is mapped
-                    // and at rest.
+                    let sp = gp.sp.load(Ordering::SeqCst);
+                    gp.segments.each_live(gp.stack, sp, |part| {
+                        let (lo, hi) = (part.lo, part.hi);
+                        // SAFETY: SCAN is ours, so nobody runs on this stack: its live parts are mapped and at rest.
+                        unsafe {
+                            s.conservative(
+                                core::ptr::with_exposed_provenance(lo),
+                                core::ptr::with_exposed_provenance(hi),
+                            );
+                        }
+                    });
+                    // SAFETY: as above.
                     unsafe {
-                        s.conservative(core::ptr::with_exposed_provenance(lo), core::ptr::with_exposed_provenance(hi));
                         crate::suspend::scan_frame(gp, s);
                         crate::xregs::scan(gp, s);
                         s.entered(&gp.entered);
                     }
                     stamp(gp, s);
+                    if !s.verifying() && status != g::SYSCALL && gp.frame[0].load(Ordering::Relaxed) == 0 {
+                        crate::stack::give_back(gp, s.cycle());
+                    }
                 }
                 gp.status.store(status, Ordering::SeqCst);
                 return true;

@@ -1,6 +1,7 @@
-//! `#[tricolor::main(unsafe)]`. Use it through the crate `tricolor`, which re-exports it.
+//! `#[tricolor::main(unsafe)]` and `#[tricolor::recursive]`. Use them through the crate `tricolor`, which re-exports them.
 
 mod entry;
+mod recursive;
 
 use proc_macro::TokenStream;
 
@@ -36,12 +37,37 @@ use proc_macro::TokenStream;
 /// for. The body of `main` itself is ordinary, safe code.
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, function: TokenStream) -> TokenStream {
+    expand_with(entry::expand, options, function)
+}
+
+/// For a function that calls itself, directly or through others, as deep as its input says: each call sees to it that there
+/// is enough stack, and goes on upon a larger segment if not.
+///
+/// ```text
+/// #[tricolor::recursive]                  // 32 KiB until the next such call
+/// fn depth(tree: &Tree) -> usize { 1 + tree.children.iter().map(depth).max().unwrap_or(0) }
+///
+/// #[tricolor::recursive(bytes = 200_000)] // it calls something that needs more
+/// fn walk(&self) { … }
+/// ```
+///
+/// The body runs as the closure of `tricolor::stack::ensure`, which see: one comparison per call, a safepoint if the
+/// scheduler has asked for one, and a named fatal error at the limit. Source: the check in the prologue of Go's functions.
+#[proc_macro_attribute]
+pub fn recursive(options: TokenStream, function: TokenStream) -> TokenStream {
+    expand_with(recursive::expand, options, function)
+}
+
+type Tokens = proc_macro2::TokenStream;
+type Expand = fn(Tokens, Tokens, &Tokens) -> syn::Result<Tokens>;
+
+fn expand_with(expand: Expand, options: TokenStream, function: TokenStream) -> TokenStream {
     let written = function.clone();
     entry::runtime_crate()
-        .and_then(|tricolor| entry::expand(options.into(), function.into(), &tricolor))
+        .and_then(|tricolor| expand(options.into(), function.into(), &tricolor))
         .map(TokenStream::from)
         .unwrap_or_else(|error| {
-            // With `main` as it was written, so that no error about a missing `main` follows.
+            // With the function as it was written, so that no error about a missing one follows.
             let mut tokens = TokenStream::from(error.into_compile_error());
             tokens.extend(written);
             tokens

@@ -18,8 +18,27 @@ pub(crate) mod async_preempt {
     }
 }
 
-pub(crate) unsafe fn switch(_: *mut usize, _: usize, _: usize) -> usize {
+/// What a switch hands over.
+#[derive(Clone, Copy)]
+pub(crate) struct Handed {
+    pub(crate) value: usize,
+    pub(crate) ctxt: usize,
+}
+
+pub(crate) unsafe fn switch(_: *mut usize, _: usize, _: usize, _: usize) -> Handed {
     unreachable!("no runtime starts here")
+}
+
+pub(crate) unsafe fn morestack(_: usize, _: *mut usize, _: usize, _: crate::proc::schedule::Mcall) -> usize {
+    unreachable!("no runtime starts here")
+}
+
+pub(crate) unsafe fn init_segment(_: usize, _: extern "C" fn(*mut ()), _: *mut (), _: usize) -> usize {
+    unreachable!("no runtime starts here")
+}
+
+pub(crate) fn stack_pointer() -> usize {
+    usize::MAX
 }
 
 pub(crate) unsafe fn init_stack(_: usize, _: extern "C" fn() -> !) -> usize {

@@ -29,13 +29,22 @@ pub(crate) use gc_core::restart_point;
 /// Why a runtime does not start on this machine.
 pub(crate) const REFUSED: Option<&str> = None;
 
+/// What a switch hands over: two words in registers.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Handed {
+    pub(crate) value: usize,
+    /// From [`morestack`] only; else nothing of interest.
+    pub(crate) ctxt: usize,
+}
+
 /// Stores the context of the caller in `*save` and continues the one suspended at `to`, where the `switch` that
 /// suspended it returns `value`. Returns what the next switch to the stored context passes.
 ///
 /// # Safety
 /// `to` was stored by `switch` or made by [`init_stack`], is continued at most once, and its stack is mapped.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn switch(save: *mut usize, to: usize, value: usize) -> usize {
+pub(crate) unsafe extern "C" fn switch(save: *mut usize, to: usize, value: usize, ctxt: usize) -> Handed {
     naked_asm!(
         ".cfi_startproc",
         "push rbp",
@@ -61,6 +70,7 @@ pub(crate) unsafe extern "C" fn switch(save: *mut usize, to: usize, value: usize
         // Both contexts have the same frame here, so the unwind rules hold on either side of this instruction.
         "mov rsp, rsi",
         "mov rax, rdx",
+        "mov rdx, rcx",
         "pop r15",
         ".cfi_adjust_cfa_offset -8",
         ".cfi_restore r15",
@@ -85,6 +95,99 @@ pub(crate) unsafe extern "C" fn switch(save: *mut usize, to: usize, value: usize
         "jmp rcx",
         ".cfi_endproc",
     )
+}
+
+/// As [`switch`], to g0, where `newstack` is to run: `ctxt` goes there in a register, and nowhere else.
+///
+/// Returns 0 when it is continued where it was; 1 after what `newstack` has put on a new segment has returned.
+///
+/// # Safety
+/// As `switch`.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn morestack(
+    ctxt: usize,
+    save: *mut usize,
+    g0: usize,
+    newstack: crate::proc::schedule::Mcall,
+) -> usize {
+    naked_asm!(
+        ".cfi_startproc",
+        "mov rax, rcx",
+        "mov rcx, rdi",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "mov rdx, rax",
+        "jmp {switch}",
+        ".cfi_endproc",
+        switch = sym switch,
+    )
+}
+
+/// The first instructions on a new segment: calls the function in rbx with r13; then back to the context at r12, in
+/// one instruction that writes sp. All of its frame lies on the older segment.
+#[unsafe(naked)]
+unsafe extern "C" fn segment_start() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa r12, 56",
+        ".cfi_offset rip, -8",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "mov rdi, r13",
+        "call rbx",
+        "mov rsp, r12",
+        ".cfi_def_cfa rsp, 56",
+        "mov eax, 1",
+        "pop r15",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore r15",
+        "pop r14",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore r14",
+        "pop r13",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore r13",
+        "pop r12",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore r12",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbx",
+        "pop rbp",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbp",
+        "pop rcx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_register rip, rcx",
+        "jmp rcx",
+        ".cfi_endproc",
+    )
+}
+
+/// Makes the segment ending at `top` a suspended context that calls `entry(arg)` and then continues the one at `below`,
+/// in whose `morestack` it returns 1. Returns its saved sp.
+///
+/// # Safety
+/// As [`init_stack`]; `below` was stored by `morestack`.
+pub(crate) unsafe fn init_segment(top: usize, entry: extern "C" fn(*mut ()), arg: *mut (), below: usize) -> usize {
+    debug_assert_eq!(top % 16, 0);
+    let words: [usize; INITIAL_WORDS] = [
+        0, // r15
+        0, // r14
+        arg.expose_provenance(),
+        below, // r12
+        entry as *const () as usize,
+        frame_pointer(below),
+        segment_start as *const () as usize,
+        0,
+        0,
+    ];
+    // SAFETY: the caller's contract.
+    unsafe { put(top, words) }
 }
 
 /// The first instructions of a goroutine: calls the function in rbx, which never returns.
@@ -116,7 +219,14 @@ pub(crate) unsafe fn init_stack(top: usize, entry: extern "C" fn() -> !) -> usiz
         0,
         0,
     ];
-    // After rip is popped, rsp = top - 16: a multiple of 16 before gostart's call, as the ABI asks.
+    // SAFETY: the caller's contract.
+    unsafe { put(top, words) }
+}
+
+/// # Safety
+/// As [`init_stack`].
+unsafe fn put(top: usize, words: [usize; INITIAL_WORDS]) -> usize {
+    // After rip is popped, rsp = top - 16: a multiple of 16 before the first call, as the ABI asks.
     let sp = top - size_of_val(&words);
     let at = core::ptr::with_exposed_provenance_mut::<[usize; INITIAL_WORDS]>(sp);
     // SAFETY: the caller's contract: mapped, unused, aligned to 8.
@@ -269,4 +379,13 @@ pub(crate) fn shadow_stacks() -> bool {
     // SAFETY: the kernel writes one word, if it knows the call.
     let known = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SHSTK_STATUS, &raw mut on) } == 0;
     known && on & SHSTK != 0
+}
+
+/// This thread's stack pointer.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
 }

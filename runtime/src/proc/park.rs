@@ -39,7 +39,7 @@ fn may_not_wait(gp: &G, reason: WaitReason) -> ! {
 }
 
 /// g0 part of `park`.
-unsafe extern "C" fn park_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+unsafe extern "C" fn park_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     let _ = sched;
     gp.casgstatus(g::RUNNING, g::WAITING);
     dropg(m, gp);
@@ -68,7 +68,7 @@ pub(crate) fn park_in(gp: &'static G, word: &AtomicPtr<G>, reason: WaitReason) {
 }
 
 /// g0 part of `park_in`.
-unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     let _ = sched;
     gp.casgstatus(g::RUNNING, g::WAITING);
     dropg(m, gp);

@@ -28,7 +28,8 @@ use gc_core::WorkKind;
 use gc_core::sync::{Ordering, current, fence};
 
 /// What `mcall` runs on g0: changes the status of the goroutine that called, and says who continues (null: look).
-pub(crate) type Mcall = unsafe extern "C" fn(&'static Sched, &'static M, &'static G) -> *const G;
+/// The last argument is the context that `morestack` passes.
+pub(crate) type Mcall = unsafe extern "C" fn(&'static Sched, &'static M, &'static G, usize) -> *const G;
 
 certify! {
     pub(crate) fn mcall: "a switch: what continues on either side answers for itself";
@@ -50,12 +51,12 @@ pub(crate) fn schedule(sched: &'static Sched, m: &'static M) {
         };
         current::set_g(core::ptr::from_ref(gp).cast_mut().cast());
         // SAFETY: `gp` is Running, so its saved sp is a suspended context that only this M continues.
-        let f = unsafe { arch::switch(m.g0_sp.as_ptr(), gp.sp.load(Ordering::Acquire), 0) };
+        let handed = unsafe { arch::switch(m.g0_sp.as_ptr(), gp.sp.load(Ordering::Acquire), 0, 0) };
         current::set_g(core::ptr::null_mut());
-        // SAFETY: `mcall` passes a function of this type.
-        let f = unsafe { core::mem::transmute::<usize, Mcall>(f) };
+        // SAFETY: `mcall` and `morestack` pass functions of this type.
+        let f = unsafe { core::mem::transmute::<usize, Mcall>(handed.value) };
         // SAFETY: on g0, with the goroutine that switched here, as such functions expect.
-        next = unsafe { f(sched, m, gp) };
+        next = unsafe { f(sched, m, gp, handed.ctxt) };
     }
 }
 
@@ -105,7 +106,7 @@ pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
     let elsewhere = barrier_lint::Inside::enter(None);
     let m = super::newm::this_m();
     // SAFETY: this M's g0 waits in `schedule`; `m` is not used after the switch, when this may be another thread.
-    unsafe { arch::switch(gp.sp.as_ptr(), m.g0_sp.load(Ordering::Relaxed), f as *const () as usize) };
+    unsafe { arch::switch(gp.sp.as_ptr(), m.g0_sp.load(Ordering::Relaxed), f as *const () as usize, 0) };
     #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
     drop(elsewhere);
     current::set_locks(depth);
@@ -116,6 +117,7 @@ fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) 
     let Some(p) = m.p() else { gc_core::throw!("a goroutine is to run without a P") };
     gp.casgstatus(g::RUNNABLE, g::RUNNING);
     gp.fresh.store(false, Ordering::Relaxed);
+    crate::stack::begins_to_run(gp);
     run_on(m, gp);
     if !inherit {
         p.schedtick.fetch_add(1, Ordering::SeqCst);
@@ -162,6 +164,9 @@ pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
     // second.
     current::set_refused(0);
     p.gcp().preempt.store(false, Ordering::SeqCst);
+    if let Some(gp) = super::newm::this_m().curg() {
+        crate::stack::unpoison(gp);
+    }
     if sched.gcwaiting.load(Ordering::SeqCst)
         || p.safepoint_fn.load(Ordering::SeqCst) != 0
         || p.slice_over.load(Ordering::SeqCst)
@@ -417,7 +422,7 @@ pub(crate) fn self_scan(sched: &'static Sched, p: &P, gp: &G) {
 
 /// The end of every visit that keeps its goroutine: doors, then continue or queue it. `gp` is Waiting. One that is
 /// unwinding (`noyield`) is never queued: std counts panics by thread, so it must neither move nor share its M.
-fn leave_safepoint(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+pub(crate) fn leave_safepoint(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
     let Some(p) = m.p() else { gc_core::throw!("a safepoint without a P") };
     if !crate::stw::door(sched, m, false) {
         return core::ptr::null();
@@ -447,7 +452,7 @@ fn leave_safepoint(sched: &'static Sched, m: &'static M, gp: &'static G) -> *con
 ///
 /// # Safety
 /// As [`Mcall`].
-pub(crate) unsafe extern "C" fn preempt_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+pub(crate) unsafe extern "C" fn preempt_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     m.at(Door::Poll);
     gp.set_wait(WaitReason::Safepoint);
     gp.casgstatus(g::RUNNING, g::WAITING);
@@ -461,7 +466,12 @@ pub(crate) unsafe extern "C" fn preempt_m(sched: &'static Sched, m: &'static M, 
 ///
 /// # Safety
 /// As [`Mcall`]; `gp.work` points to the caller's closure.
-pub(crate) unsafe extern "C" fn safepoint_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+pub(crate) unsafe extern "C" fn safepoint_m(
+    sched: &'static Sched,
+    m: &'static M,
+    gp: &'static G,
+    _: usize,
+) -> *const G {
     m.at(Door::Allocation);
     gp.set_wait(WaitReason::Allocation);
     gp.casgstatus(g::RUNNING, g::WAITING);
@@ -478,7 +488,7 @@ pub(crate) unsafe extern "C" fn safepoint_m(sched: &'static Sched, m: &'static M
 ///
 /// # Safety
 /// As [`Mcall`].
-pub(crate) unsafe extern "C" fn gosched_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+pub(crate) unsafe extern "C" fn gosched_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     m.at(Door::Poll);
     gp.casgstatus(g::RUNNING, g::RUNNABLE);
     if let Some(p) = m.p() {
@@ -493,7 +503,7 @@ pub(crate) unsafe extern "C" fn gosched_m(sched: &'static Sched, m: &'static M, 
 ///
 /// # Safety
 /// As [`Mcall`].
-pub(crate) unsafe extern "C" fn pause_m(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+pub(crate) unsafe extern "C" fn pause_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     m.at(Door::Poll);
     gp.set_wait(WaitReason::Collection);
     gp.casgstatus(g::RUNNING, g::WAITING);

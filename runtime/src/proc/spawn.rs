@@ -181,11 +181,12 @@ where
 }
 
 /// g0 part of a goroutine's end.
-unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp: &'static G) -> *const G {
+unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     if gp.panics.get().is_some() {
         gp.panics.set(None);
     }
     gp.noyield.store(false, Ordering::Relaxed);
+    gp.segments.clear();
     super::locked::at_exit(m, gp);
     let end = core::ptr::eq(gp.stack.hi as *const u8, sched.stacks.main().hi as *const u8);
     gp.casgstatus(g::RUNNING, g::DEAD);

@@ -1,4 +1,4 @@
-//! Goroutine stacks: equal slots in one reservation.
+//! The slots on which goroutines begin: of equal size, in one reservation.
 //!
 //! ```text
 //! slot   [ guard | usable, committed as it is touched ........ top ]
@@ -12,13 +12,16 @@
 //!
 //! What would break if huge pages were allowed: each stack would commit 2 MiB at its first touch.
 
-use barrier_lint::nowritebarrierrec;
-use gc_core::sync::{AtomicBool, AtomicUsize, Ordering};
+use barrier_lint::{NotInHeap, nowritebarrierrec};
+use core::sync::atomic::AtomicBool;
+use gc_core::sync::{AtomicUsize, Ordering};
 use std::io;
 
 /// Bytes at the low end of a slot that nobody may touch. Rust's frames probe every page; C code built without
 /// `-fstack-clash-protection` may jump over a smaller one.
-const GUARD: usize = 32 << 10;
+pub(super) const GUARD: usize = 32 << 10;
+/// Bytes of a page.
+pub(super) const PAGE: usize = 4 << 10;
 /// Distance of stacks unless the builder says otherwise.
 pub(crate) const DEFAULT_STACK: usize = 256 << 10;
 /// Stack of the main goroutine unless the builder says otherwise.
@@ -34,10 +37,18 @@ const LEAST_SLOTS: usize = 128;
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
 /// A range of addresses for a stack: usable from `lo` to `hi`, the guard just below `lo`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NotInHeap)]
 pub(crate) struct Stack {
     pub(crate) lo: usize,
     pub(crate) hi: usize,
+}
+
+impl Stack {
+    /// Whether `address` lies in it.
+    #[nowritebarrierrec]
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        self.lo <= address && address < self.hi
+    }
 }
 
 /// All goroutine stacks.
@@ -47,7 +58,6 @@ pub(crate) struct StackArena {
     slot_bytes: usize,
     next: AtomicUsize,
     main: Stack,
-    marks: AtomicBool,
 }
 
 /// What an address is, to the handler of segmentation faults.
@@ -60,7 +70,26 @@ pub(crate) enum Hit {
     Outside,
 }
 
-fn map(bytes: usize) -> io::Result<usize> {
+/// Whether the kernel marks guards; what it once refused is not tried again.
+static MARKS: AtomicBool = AtomicBool::new(true);
+
+/// Makes the first [`GUARD`] bytes at `start` fault. False: the kernel has no more mappings.
+pub(super) fn mark_guard(start: usize) -> bool {
+    let p = core::ptr::with_exposed_provenance_mut(start);
+    // Relaxed: a hint; whoever reads the old value tries the mark once more.
+    if MARKS.load(Ordering::Relaxed) {
+        // SAFETY: the low end of a stack that nobody uses yet.
+        if unsafe { libc::madvise(p, GUARD, MADV_GUARD_INSTALL) } == 0 {
+            return true;
+        }
+        MARKS.store(false, Ordering::Relaxed);
+    }
+    // SAFETY: as above.
+    unsafe { libc::mprotect(p, GUARD, libc::PROT_NONE) == 0 }
+}
+
+/// A fresh mapping for stacks.
+pub(super) fn map(bytes: usize) -> io::Result<usize> {
     // SAFETY: a fresh anonymous mapping; no existing memory is touched.
     let p = unsafe {
         libc::mmap(
@@ -101,9 +130,8 @@ impl StackArena {
             slot_bytes,
             next: AtomicUsize::new(0),
             main: Stack { lo: main + GUARD, hi: main + main_bytes },
-            marks: AtomicBool::new(true),
         };
-        arena.guard(main);
+        mark_guard(main);
         Ok(arena)
     }
 
@@ -132,22 +160,7 @@ impl StackArena {
             return None;
         }
         let start = self.base + i * self.slot_bytes;
-        self.guard(start).then_some(Stack { lo: start + GUARD, hi: start + self.slot_bytes })
-    }
-
-    /// Makes the first [`GUARD`] bytes at `start` fault. False: the kernel has no more mappings.
-    fn guard(&self, start: usize) -> bool {
-        let p = core::ptr::with_exposed_provenance_mut(start);
-        // Relaxed: a hint; whoever reads the old value tries the mark once more.
-        if self.marks.load(Ordering::Relaxed) {
-            // SAFETY: the low end of a slot that nobody uses yet.
-            if unsafe { libc::madvise(p, GUARD, MADV_GUARD_INSTALL) } == 0 {
-                return true;
-            }
-            self.marks.store(false, Ordering::Relaxed);
-        }
-        // SAFETY: as above.
-        unsafe { libc::mprotect(p, GUARD, libc::PROT_NONE) == 0 }
+        mark_guard(start).then_some(Stack { lo: start + GUARD, hi: start + self.slot_bytes })
     }
 
     /// Where `addr` lies. Runs in a signal handler.
