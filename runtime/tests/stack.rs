@@ -6,8 +6,7 @@ mod common;
 use common::{child, is_child, run, with_procs};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tricolor::gc::{self, Stress};
 use tricolor::stack::{ensure, on_system_stack};
 use tricolor::{Gc, GcCell, Trace, spawn, yield_now};
@@ -105,7 +104,7 @@ fn all_segments_are_scanned() {
         let worker = spawn(move || deep(200, &over));
         for _ in 0..20 {
             gc::collect();
-            black_box((0..100).map(node).last());
+            (0..100).for_each(|i| _ = black_box(node(i)));
         }
         stop.store(true, Ordering::Relaxed);
         assert_eq!(worker.join().expect("no panic"), 200 * 201 / 2);
@@ -251,6 +250,8 @@ fn a_backtrace_shows_all_segments() {
 /// black by then, must keep it.
 #[cfg(feature = "faults")]
 fn the_context_is_the_only_reference() {
+    use std::sync::atomic::AtomicU32;
+    use std::time::{Duration, Instant};
     use tricolor::gc::events::Event;
     use tricolor::stack::grow_with_flipped;
     static CYCLES: AtomicU32 = AtomicU32::new(0);
