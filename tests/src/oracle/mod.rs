@@ -128,8 +128,11 @@ pub fn run<H: Host>(host: H, cell: &Cell) {
                 back.lock().push((i, region));
             }) as Job
         });
+        // Room for all: who has the lock is inside the runtime, where there is no malloc.
+        let mut all = Vec::with_capacity(cell.mutators);
+        std::mem::swap(&mut *back.lock(), &mut all);
         host.run_all(jobs.collect());
-        let mut all = std::mem::take(&mut *back.lock());
+        std::mem::swap(&mut *back.lock(), &mut all);
         all.sort_by_key(|(i, _)| *i);
         regions.extend(all.into_iter().map(|(_, region)| region));
         if regions.len() != cell.mutators {

@@ -37,12 +37,16 @@ pub struct Shared {
 /// Most parcels in the queue.
 const QUEUE: usize = 40;
 
+/// More papers than there ever are, so that none makes the table grow: whoever has one of these locks is inside the
+/// runtime, where malloc's lock, whose holder may be suspended, must not be waited for.
+const PAPERS: usize = 100;
+
 impl Shared {
     pub fn new(cells: usize) -> Shared {
         Shared {
             cells: Root::new(Gc::<[Edge]>::cells(cells, None)),
-            papers: Lock::new(Rank::Unranked, HashMap::new()),
-            queue: Lock::new(Rank::Unranked, VecDeque::new()),
+            papers: Lock::new(Rank::Unranked, HashMap::with_capacity(PAPERS)),
+            queue: Lock::new(Rank::Unranked, VecDeque::with_capacity(QUEUE)),
             next_id: AtomicU64::new(1),
         }
     }
@@ -62,8 +66,12 @@ impl Shared {
         self.papers.lock().remove(&id).unwrap_or_else(|| fail(format_args!("object {id} was in a cell: no parcel")))
     }
 
+    /// Runs `f` with the papers, while nobody files any.
     pub fn with_papers<R>(&self, f: impl FnOnce(&HashMap<Id, Graph>) -> R) -> R {
-        f(&self.papers.lock())
+        let papers = std::mem::take(&mut *self.papers.lock());
+        let result = f(&papers);
+        *self.papers.lock() = papers;
+        result
     }
 
     /// Puts a parcel into the queue, or gives it back if there are too many.
@@ -80,7 +88,11 @@ impl Shared {
         self.queue.lock().pop_front()
     }
 
+    /// Runs `f` with the queue, while nobody changes it.
     pub fn with_queue<R>(&self, f: impl FnOnce(&VecDeque<Rooted>) -> R) -> R {
-        f(&self.queue.lock())
+        let queue = std::mem::take(&mut *self.queue.lock());
+        let result = f(&queue);
+        *self.queue.lock() = queue;
+        result
     }
 }
