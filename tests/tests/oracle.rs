@@ -2,6 +2,9 @@
 //!
 //! The commit tier takes 30 seconds, the long tier ten minutes, each on two Ps. `TRICOLOR_SEED` repeats a run.
 
+#[path = "../../runtime/tests/common/checked.rs"]
+mod checked;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use tricolor::chan::{Receiver, Sender, TrySendError, bounded};

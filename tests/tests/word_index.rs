@@ -283,6 +283,27 @@ fn gctrace_prints_one_line_per_cycle() {
     assert_eq!(out.json()["gc"]["cycles"].as_u64(), Some(lines), "{}", out.stderr);
 }
 
+/// Not the shipped program: it checks itself, and may have faults.
+fn debug_build() -> PathBuf {
+    build(&["--features", "faults"])
+}
+
+#[test]
+fn no_malloc_inside_the_runtime_and_no_debug_assertion_fails() {
+    let tree = tree::part(2 * MB);
+    let expected = Reference::of(tree.path()).json();
+    let program = debug_build();
+    let bytes = fs::read(&program).expect("the program");
+    assert!(bytes.windows(18).any(|at| at == b"inside the runtime"), "its malloc is not checked");
+    for (procs, percent) in [("2", "5"), ("4", "100")] {
+        let settings = [("TRICOLOR_PROCS", procs), ("TRICOLOR_GC", percent)];
+        let out = run(from(&program).envs(settings).arg("--json").arg(tree.path())).code(0).json();
+        for (key, value) in expected.as_object().expect("an object") {
+            assert_eq!(&out[key], value, "{key}, with {settings:?}");
+        }
+    }
+}
+
 #[test]
 fn the_shipped_word_index_contains_no_planted_fault() {
     let contains = |program: &[u8], what: &str| program.windows(what.len()).any(|bytes| bytes == what.as_bytes());
@@ -296,6 +317,6 @@ fn the_shipped_word_index_contains_no_planted_fault() {
     assert!(!contains(&shipped, CHOSEN), "the shipped program can have a fault");
 
     // The same search does find them where they are.
-    let faulty = fs::read(build(&["--features", "faults"])).expect("the program");
+    let faulty = fs::read(debug_build()).expect("the program");
     assert!(contains(&faulty, CHOSEN), "a program that can have faults looks like one that cannot");
 }

@@ -4,6 +4,10 @@
 //! suspensions in place, have hit them: 5,000, or a million with `TRICOLOR_TIER=long`. `TRICOLOR_SEED` and
 //! `TRICOLOR_PROCS` as everywhere. A wrong answer ends it with status 7.
 
+#[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[path = "../../../runtime/tests/common/checked.rs"]
+mod checked;
+
 #[cfg(any(loom, not(all(target_os = "linux", target_arch = "x86_64"))))]
 fn main() {}
 
