@@ -19,6 +19,8 @@
 //! | world | [`World`] | what the host supplies |
 //! | stress | [`Stress`], `poison` | switches that make broken programs and broken collectors show it |
 #![deny(missing_docs)]
+// No lock but the runtime's own (`clippy.toml`); an exception says why no suspended thread can hold it.
+#![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
 
 // The derive names the crate as a user would.
 extern crate self as gc_core;

@@ -19,6 +19,8 @@ use crate::arch::{REFUSED, keeps_frame_pointers, shadow_stacks};
 use crate::config::Settings;
 use crate::signal::ALTSTACK;
 use core::ffi::CStr;
+use gc_core::fatal::print_line;
+use gc_core::sync::{AtomicBool, Ordering};
 
 /// Bytes of the signal stack for the handler itself, and for what it calls at the door.
 const HANDLER: usize = 32 << 10;
@@ -75,8 +77,10 @@ pub(crate) fn check(settings: &mut Settings, frame_pointers: bool) -> Result<Opt
 }
 
 fn say(what: &str, (why, remedy): Missing) {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| eprintln!("tricolor: {what}: {why}; {remedy}"));
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        print_line(format_args!("tricolor: {what}: {why}; {remedy}"));
+    }
 }
 
 fn known(xsave: Result<u32, &'static str>, frame_pointers: bool, objects: Objects) -> Result<Known, Missing> {
@@ -140,7 +144,10 @@ fn objects() -> Objects {
     }
     let mut search = Search { first: true, found: Objects::default() };
     // SAFETY: `visit` takes a `Search`; the program itself comes first.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    #[expect(clippy::disallowed_methods, reason = "before the runtime has a thread")]
+    unsafe {
+        libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast())
+    };
     search.found
 }
 

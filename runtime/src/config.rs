@@ -74,6 +74,15 @@ pub(crate) struct Refused {
     allowed: String,
 }
 
+impl Refused {
+    /// Says so and ends the program.
+    #[expect(clippy::disallowed_methods, clippy::disallowed_macros, reason = "before the runtime has a thread")]
+    pub(crate) fn end(&self) -> ! {
+        eprintln!("{self}");
+        std::process::exit(2)
+    }
+}
+
 impl core::fmt::Display for Refused {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "tricolor: {}={:?} is not understood: allowed is {}", self.variable, self.value, self.allowed)
@@ -105,6 +114,7 @@ fn size(text: &str) -> Option<usize> {
 
 impl Settings {
     /// Overrides what the environment says.
+    #[expect(clippy::disallowed_methods, reason = "before the runtime has a thread")]
     pub(crate) fn read_env(&mut self) -> Result<(), Refused> {
         self.read(|name| std::env::var_os(name))
     }

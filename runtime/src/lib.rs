@@ -29,6 +29,8 @@
 //! | blocking calls | `syscall`, `sysmon` | giving the P away and getting one back |
 //! | world | `world` | what the collector asks of the scheduler |
 #![deny(missing_docs)]
+// No lock but the runtime's own (`clippy.toml`); an exception says why no suspended thread can hold it.
+#![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
 // Where only the stub is left to call them.
 #![cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
 

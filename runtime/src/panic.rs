@@ -9,9 +9,9 @@
 
 use crate::g::{G, getg};
 use crate::m::{M, getm};
+use gc_core::sync::{AtomicBool, Ordering};
 use gc_core::{Conservative, Gc, GcCell};
 use std::any::Any;
-use std::sync::Once;
 
 /// Words of one piece of a copy.
 const WORDS: usize = 14;
@@ -57,16 +57,19 @@ fn keep_payload(payload: &(dyn Any + Send)) {
 }
 
 /// Puts the runtime's hook in front of the one installed now; once per process.
+#[expect(clippy::disallowed_methods, reason = "before the runtime has a thread")]
 pub(crate) fn install_hook() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            keep_payload(info.payload());
-            // Printing a backtrace takes more than many a goroutine has left.
-            crate::stack::ensure(HOOK, || before(info));
-        }));
-    });
+    // Relaxed: runtimes take turns.
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        keep_payload(info.payload());
+        // Printing a backtrace takes more than many a goroutine has left.
+        crate::stack::ensure(HOOK, || before(info));
+    }));
 }
 
 /// Raises `payload` as `std::panic::resume_unwind` does (no hook runs), and keeps what it points to in the collected

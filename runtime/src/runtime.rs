@@ -201,8 +201,7 @@ impl Builder {
     pub unsafe fn run<R: Send, F: FnOnce() -> R + Send>(self, f: F) -> R {
         let mut settings = self.settings;
         if let Err(refused) = settings.read_env() {
-            eprintln!("{refused}");
-            std::process::exit(2);
+            refused.end();
         }
         assert!(!LIVE.swap(true, Ordering::SeqCst), "a runtime is already running in this process: one at a time");
         let out = enter(settings, f);

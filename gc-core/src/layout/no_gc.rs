@@ -2,6 +2,7 @@
 //!
 //! Such types may go where no pointer into the collected heap may: into blocking calls, and, as owned data outside the
 //! heap, into heap objects. There they are data to the collector, and dropped with the object.
+#![expect(clippy::disallowed_types, reason = "says of std's types what they are, and uses none")]
 
 use super::TypeDesc;
 use super::trace::Trace;

@@ -11,6 +11,8 @@
 //! - Where one thread may `load` a word that another thread loads and then stores, the observer's read goes
 //!   through [`observe`]: loom 0.7 forgets interleavings of a plain load there (tokio-rs/loom#166).
 
+#[cfg(any(clippy, test))]
+mod canary;
 mod clock;
 pub mod current;
 mod lock;

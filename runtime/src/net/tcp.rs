@@ -90,6 +90,7 @@ impl TcpStream {
     ///
     /// # Panics
     /// On other threads.
+    #[expect(clippy::disallowed_methods, reason = "on the goroutine, as if it had called it: outside the runtime")]
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
         let mut last = io::Error::new(ErrorKind::InvalidInput, "could not resolve to any addresses");
         for addr in addr.to_socket_addrs()? {

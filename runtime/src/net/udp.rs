@@ -44,6 +44,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As std's.
+    #[expect(clippy::disallowed_methods, reason = "on the goroutine, as if it had called it: outside the runtime")]
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         match addr.to_socket_addrs()?.next() {
             Some(addr) => self.0.run(Mode::Write, |io| io.send_to(buf, addr)),

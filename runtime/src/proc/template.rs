@@ -121,6 +121,7 @@ pub(crate) extern "C" fn template_thread(sched: *mut libc::c_void) -> *mut libc:
 /// # Safety
 /// `start` may be called so, at any later time.
 #[nowritebarrierrec]
+#[expect(clippy::disallowed_methods, reason = "on threads that never have a P and that no signal suspends")]
 pub(crate) unsafe fn make_thread(start: Start, arg: *mut libc::c_void) -> libc::c_int {
     // SAFETY: the attributes live until the thread is made; the rest is the caller's contract.
     unsafe {
