@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) stress: Stress,
     pub(crate) stw_timeout: Duration,
     pub(crate) async_preempt: bool,
+    /// Every goroutine stays on its first M.
+    pub(crate) pinned: bool,
     /// How often sysmon prints a line; zero: never.
     pub(crate) sched_trace: Duration,
     pub(crate) sched_detail: bool,
@@ -53,6 +55,7 @@ impl Default for Settings {
             stress: Stress::default(),
             stw_timeout: Duration::from_secs(1),
             async_preempt: cfg!(all(target_os = "linux", target_arch = "x86_64")),
+            pinned: false,
             sched_trace: Duration::ZERO,
             sched_detail: false,
             trace: false,

@@ -109,10 +109,11 @@ pub(crate) struct G {
     pub(crate) sched: &'static Sched,
     /// Where it runs. Kept alive by `allms`.
     pub(crate) m: NoBarrierPtr<M>,
-    /// The only M that may run it: it was descheduled by a signal, until its next safepoint, or `lock_os_thread` says so.
+    /// The only M that may run it: it was descheduled by a signal, until its next safepoint, or `lock_os_thread` or `pinned`
+    /// says so.
     /// Kept alive by `allms`.
     pub(crate) lockedm: NoBarrierPtr<M>,
-    /// Calls of `lock_os_thread` without their `unlock_os_thread`; only its own.
+    /// Calls of `lock_os_thread` without their `unlock_os_thread`, and one more with `pinned`; only its own.
     pub(crate) lockedext: AtomicU32,
     /// It was spawned and has not run yet.
     pub(crate) fresh: AtomicBool,

@@ -4,8 +4,8 @@
 //! g0: the scheduler's loop runs there, and so does everything of the collector that is heavy. No goroutine code ever
 //! does.
 //!
-//! Who may touch what: `p`, `curg`, `oldp` belong to the M's own thread; `nextp` and `spinning` are written by
-//! `startm` before it wakes the M; `schedlink` is under the scheduler lock.
+//! Who may touch what: `p`, `curg`, `oldp` belong to the M's own thread; `nextp`, `inherits` and `spinning` are
+//! written by who wakes the M, before that; `schedlink` is under the scheduler lock.
 
 use crate::g::G;
 use crate::p::P;
@@ -60,6 +60,8 @@ pub(crate) struct M {
     pub(crate) p: NoBarrierPtr<P>,
     /// The P to take at wake-up. Kept alive by `allps`.
     pub(crate) nextp: NoBarrierPtr<P>,
+    /// Its own goroutine, for which it is woken, goes on with the time slice of that P.
+    pub(crate) inherits: AtomicBool,
     /// The P left behind by a blocking call. Kept alive by `allps`.
     pub(crate) oldp: NoBarrierPtr<P>,
     /// Next idle M. Kept alive by `allms`.
@@ -104,6 +106,7 @@ impl M {
             curg: NoBarrierPtr::null(),
             p: NoBarrierPtr::null(),
             nextp: NoBarrierPtr::null(),
+            inherits: AtomicBool::new(false),
             oldp: NoBarrierPtr::null(),
             schedlink: NoBarrierPtr::null(),
             lockedg: NoBarrierPtr::null(),

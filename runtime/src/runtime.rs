@@ -130,6 +130,19 @@ impl Builder {
         self
     }
 
+    /// Whether every goroutine stays, as long as it lives, on the thread that it began on, as if it had called
+    /// [`lock_os_thread`](crate::lock_os_thread) first of all: the main goroutine and the one that runs drops, too.
+    /// Default: off.
+    ///
+    /// It keeps point 2 of the contract of [`run`](Builder::run) by itself: an address of a thread-local stays right.
+    /// (After the goroutine's end the thread runs others.) It costs a thread for every living goroutine, of which there
+    /// may be 10,000, and two thread switches for every switch between goroutines. Loops that come to no safepoint take
+    /// turns of 20 to 30 ms on each P, so a thousand of them on two Ps come round in some 15 seconds.
+    pub fn pinned(mut self, on: bool) -> Builder {
+        self.settings.pinned = on;
+        self
+    }
+
     /// Signals without any reason to every goroutine that runs, about every `interval`: each second one ends its time
     /// slice, the others suspend it where it is. Slow. Without `async_preempt` it does nothing.
     pub fn preempt_storm(mut self, interval: core::time::Duration) -> Builder {
@@ -186,7 +199,7 @@ impl Builder {
     ///    [`resume_unwind`](crate::resume_unwind), and what it points to is reached before the next safepoint after
     ///    `join` has returned it.
     /// 2. **Thread-local addresses.** No reference to a thread-local is carried across a safepoint, at which a
-    ///    goroutine may move to another thread.
+    ///    goroutine may move to another thread; with [`pinned(true)`](Builder::pinned) it never does, and this is allowed.
     /// 3. **Std locks.** No guard of a std lock (`Mutex`, `RwLock`, `stdout().lock()`) is held across a safepoint.
     ///
     /// Safepoints, at which a goroutine may change threads, are: allocation in the collected heap, channel and lock

@@ -192,23 +192,40 @@ fn one_thread_makes_all_others() {
     assert_eq!(code, Some(0), "{err}");
 }
 
-#[test]
-fn no_more_threads() {
-    if is_child("no_more_threads") {
-        here(2, || {
-            NO_MORE.store(true, SeqCst);
-            let sleepers: Vec<_> = (0..12)
-                .map(|_| spawn(|| tricolor::blocking((), |()| std::thread::sleep(Duration::from_secs(50)))))
-                .collect();
-            sleepers.into_iter().for_each(|s| s.join().expect("no panic"));
-        });
-        return;
+/// What a runtime says that is to make more threads than there are.
+fn none_are_left(test: &str, builder: tricolor::Builder) -> String {
+    if is_child(test) {
+        // SAFETY: as in `here`.
+        unsafe {
+            libc::alarm(60);
+            builder.run(|| {
+                NO_MORE.store(true, SeqCst);
+                let sleepers: Vec<_> = (0..12)
+                    .map(|_| spawn(|| tricolor::blocking((), |()| std::thread::sleep(Duration::from_secs(50)))))
+                    .collect();
+                sleepers.into_iter().for_each(|s| s.join().expect("no panic"));
+            });
+        }
+        std::process::exit(1);
     }
-    let (code, err) = child("no_more_threads", &[]);
+    let (code, err) = child(test, &[]);
     assert_eq!(code, Some(2), "{err}");
     let errors: Vec<_> = err.lines().filter(|line| line.starts_with("fatal error")).collect();
     assert_eq!(errors.len(), 1, "{err}");
     for what in ["fatal error: cannot make thread number ", "EAGAIN", "RLIMIT_NPROC"] {
         assert!(errors[0].contains(what), "no {what:?} in {err}");
     }
+    errors[0].to_owned()
+}
+
+#[test]
+fn no_more_threads() {
+    let error = none_are_left("no_more_threads", with_procs(2));
+    assert!(error.ends_with("too many goroutines in blocking calls at once"), "{error}");
+}
+
+#[test]
+fn no_more_threads_for_pinned_goroutines() {
+    let error = none_are_left("no_more_threads_for_pinned_goroutines", with_procs(2).pinned(true));
+    assert!(error.ends_with("each living goroutine has one, since all are `pinned`"), "{error}");
 }

@@ -8,7 +8,7 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Expr, ItemFn, Result, Token, parse2};
 
 /// The options that are methods of the runtime's builder, by the same name.
-const OPTIONS: [&str; 2] = ["procs", "gc_percent"];
+const OPTIONS: [&str; 3] = ["procs", "gc_percent", "pinned"];
 
 const NEEDS_UNSAFE: &str = "entering the runtime is unsafe: read the contract in the documentation of \
      `tricolor::Runtime`, and promise to keep it by `#[tricolor::main(unsafe)]`";
@@ -172,12 +172,12 @@ mod tests {
     #[test]
     fn options_are_builder_methods_in_the_order_written() {
         same(
-            "gc_percent = 10 * 5, unsafe, procs = n(),",
+            "gc_percent = 10 * 5, unsafe, pinned = true, procs = n(),",
             MAIN,
             quote! {
                 fn main() {
                     fn main() {}
-                    let builder = ::rt::Runtime::builder().gc_percent(10 * 5).procs(n());
+                    let builder = ::rt::Runtime::builder().gc_percent(10 * 5).pinned(true).procs(n());
                     unsafe { builder.run(main) }
                 }
             },
@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn wrong_options_are_named() {
-        refused("unsafe, threads = 2", MAIN, "unknown option `threads`; there are `unsafe`, `procs`, `gc_percent`");
+        let there_are = "there are `unsafe`, `procs`, `gc_percent`, `pinned`";
+        refused("unsafe, threads = 2", MAIN, &format!("unknown option `threads`; {there_are}"));
         refused("unsafe, unsafe", MAIN, "`unsafe` stands here twice");
         refused("unsafe, procs = 1, procs = 2", MAIN, "`procs` stands here twice");
         refused("unsafe, procs", MAIN, "expected `=`");

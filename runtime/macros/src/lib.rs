@@ -30,6 +30,7 @@ use proc_macro::TokenStream;
 /// - `unsafe`: required; see below.
 /// - `procs = N`: how many goroutines run at the same time, in place of the number of processors.
 /// - `gc_percent = N`: how much the heap may grow between two collections, in percent of what is alive.
+/// - `pinned = true`: every goroutine stays on one thread, which costs one for each.
 ///
 /// # Safety
 ///

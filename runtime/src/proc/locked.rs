@@ -1,8 +1,8 @@
 //! Goroutines with an M of their own, as Go's `stoplockedm` and `startlockedm`.
 //!
 //! A goroutine has one for either of two reasons: a signal has descheduled it somewhere in its code, so it must continue
-//! on the same thread, until its next safepoint (*kept*); or it has asked for it (`lock_os_thread`). While it does not
-//! run, nobody else runs on that M.
+//! on the same thread, until its next safepoint (*kept*); or it has asked for it (`lock_os_thread`), or the program has, for all
+//! goroutines and from their first step on (`pinned`). While it does not run, nobody else runs on that M.
 //!
 //! ```text
 //! the M: its goroutine stops        any M finds the goroutine in a queue
@@ -32,6 +32,13 @@ fn lock(m: &M, gp: &G) {
 fn unlock_from(m: &M, gp: &G) {
     set_m_no_write_barrier(&gp.lockedm, core::ptr::null_mut());
     set_g_no_write_barrier(&m.lockedg, core::ptr::null_mut());
+}
+
+/// The goroutine runs for the first time, on `m`: where all are pinned it stays there.
+pub(crate) fn pin(m: &M, gp: &G) {
+    // Relaxed: nobody else looks at a goroutine's depth.
+    gp.lockedext.store(1, Ordering::Relaxed);
+    lock(m, gp);
 }
 
 /// The goroutine is about to be queued in the middle of its code: only `m` may run it from now on.
@@ -123,8 +130,7 @@ pub(crate) fn lend(sched: &'static Sched, no_thread: bool) -> bool {
             let Some(m) = gp.lockedm() else { gc_core::throw!("a goroutine that is kept has no M") };
             global.nmidlelocked -= 1;
             unlock(global);
-            set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
-            m.park.wakeup();
+            wake_locked(m, p, false);
         }
         None => {
             p.lent.store(true, Ordering::SeqCst);
@@ -135,15 +141,28 @@ pub(crate) fn lend(sched: &'static Sched, no_thread: bool) -> bool {
     true
 }
 
-/// Gives the P of this M to `other`, whose goroutine was found, and waits for another one. False: the world ends.
+/// Hands `p`, which is idle, to `m`, which waits for it with its goroutine. `inherit`: that goes on with the P's time slice.
 #[nowritebarrierrec]
-pub(crate) fn startlockedm(sched: &'static Sched, m: &'static M, other: &'static M) -> bool {
+fn wake_locked(m: &M, p: &P, inherit: bool) {
+    // Relaxed, as `nextp`: the note's wake-up and sleep order them.
+    m.inherits.store(inherit, Ordering::Relaxed);
+    set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
+    m.park.wakeup();
+}
+
+/// Gives the P of this M to `other`, whose goroutine was found (`inherit`: as the next one on this P), and waits for another
+/// one. False: the world ends.
+///
+/// What would break without `inherit`: if each such goroutine began a new slice, two that wake each other would starve what
+/// is queued on the P; if none did, no slice would begin where all goroutines are pinned, so that the P always looks at the
+/// global queue first, and starves its own.
+#[nowritebarrierrec]
+pub(crate) fn startlockedm(sched: &'static Sched, m: &'static M, other: &'static M, inherit: bool) -> bool {
     let p = releasep(sched, m);
     let mut global = sched.lock();
     global.nmidlelocked -= 1;
     unlock(global);
-    set_p_no_write_barrier(&other.nextp, core::ptr::from_ref(p).cast_mut());
-    other.park.wakeup();
+    wake_locked(other, p, inherit);
     stopm(sched, m)
 }
 
@@ -168,7 +187,8 @@ pub fn lock_os_thread() {
     }
 }
 
-/// Takes one [`lock_os_thread`] back. Without one it does nothing.
+/// Takes one [`lock_os_thread`] back. Without one it does nothing; with
+/// [`Builder::pinned`](crate::Builder::pinned) the goroutine stays on its thread.
 ///
 /// # Panics
 /// Outside a goroutine.
@@ -176,9 +196,11 @@ pub fn unlock_os_thread() {
     let gp = crate::g::getg().expect("`unlock_os_thread` is called on a goroutine");
     let _region = gc_core::sync::current::Region::enter();
     let depth = gp.lockedext.load(Ordering::Relaxed);
-    if depth > 0 {
-        gp.lockedext.store(depth - 1, Ordering::Relaxed);
+    // The one of `pin` is not for the goroutine to take back.
+    if depth <= u32::from(gp.sched.settings.pinned) {
+        return;
     }
+    gp.lockedext.store(depth - 1, Ordering::Relaxed);
     if depth == 1 {
         unlock_from(super::newm::this_m(), gp);
     }

@@ -59,7 +59,7 @@ pub(crate) fn startm(sched: &'static Sched, p: &'static P, spinning: bool) {
     }
     let id = global.mcount as usize;
     if id >= MAX_MS {
-        gc_core::throw!("more than {MAX_MS} threads: too many goroutines in blocking calls at once");
+        gc_core::throw!("more than {MAX_MS} threads: {}", why_so_many(sched));
     }
     global.mcount += 1;
     unlock(global);
@@ -67,6 +67,16 @@ pub(crate) fn startm(sched: &'static Sched, p: &'static P, spinning: bool) {
         m.spinning.store(spinning, Ordering::SeqCst);
         set_p_no_write_barrier(&m.nextp, core::ptr::from_ref(p).cast_mut());
         newm(sched, m);
+    }
+}
+
+/// What has taken the threads, where there are no more.
+#[nowritebarrierrec]
+pub(crate) fn why_so_many(sched: &Sched) -> &'static str {
+    if sched.settings.pinned {
+        "each living goroutine has one, since all are `pinned`"
+    } else {
+        "too many goroutines in blocking calls at once"
     }
 }
 

@@ -67,18 +67,17 @@ fn pick(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bool)> {
             if !stoplockedm(sched, m) || !crate::stw::door(sched, m, false) {
                 return None;
             }
-            // One that was descheduled begins a new slice. One that has locked its thread goes on with the P's, or two that
-            // wake each other would starve what is queued there.
-            return Some((gp, gp.lockedext.load(Ordering::Relaxed) > 0));
+            // Relaxed: written before this M was woken.
+            return Some((gp, m.inherits.load(Ordering::Relaxed)));
         }
-        let found = find_runnable(sched, m)?;
-        match found.0.lockedm() {
+        let (gp, inherit) = find_runnable(sched, m)?;
+        match gp.lockedm() {
             Some(other) if !core::ptr::eq(other, m) => {
-                if !startlockedm(sched, m, other) {
+                if !startlockedm(sched, m, other, inherit) {
                     return None;
                 }
             }
-            _ => return Some(found),
+            _ => return Some((gp, inherit)),
         }
     }
 }
@@ -116,6 +115,10 @@ pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
 fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) {
     let Some(p) = m.p() else { gc_core::throw!("a goroutine is to run without a P") };
     gp.casgstatus(g::RUNNABLE, g::RUNNING);
+    // Relaxed: written before it was queued, which the queue orders.
+    if gp.fresh.load(Ordering::Relaxed) && sched.settings.pinned {
+        super::locked::pin(m, gp);
+    }
     gp.fresh.store(false, Ordering::Relaxed);
     crate::stack::begins_to_run(gp);
     run_on(m, gp);

@@ -109,7 +109,7 @@ pub(crate) extern "C" fn template_thread(sched: *mut libc::c_void) -> *mut libc:
             // SAFETY: `mstart` takes an M of `allms`.
             let error = unsafe { make_thread(super::newm::mstart, core::ptr::from_ref(next).cast_mut().cast()) };
             if error != 0 {
-                no_thread(next, error);
+                no_thread(sched, next, error);
             }
             template.since.store(0, Ordering::Relaxed);
         }
@@ -138,8 +138,9 @@ pub(crate) unsafe fn make_thread(start: Start, arg: *mut libc::c_void) -> libc::
 
 /// There is no thread to be had for `m`.
 #[nowritebarrierrec]
-fn no_thread(m: &M, error: libc::c_int) {
+fn no_thread(sched: &Sched, m: &M, error: libc::c_int) {
     let id = m.id.load(Ordering::SeqCst);
+    let why = super::newm::why_so_many(sched);
     if error != libc::EAGAIN {
         gc_core::throw!("cannot make thread number {id}: error {error}");
     }
@@ -150,11 +151,11 @@ fn no_thread(m: &M, error: libc::c_int) {
     if max == libc::RLIM_INFINITY {
         gc_core::throw!(
             "cannot make thread number {id}: the system allows no more (EAGAIN; RLIMIT_NPROC is unlimited, so it is \
-             memory, the cgroup's pids.max or kernel.threads-max)"
+             memory, the cgroup's pids.max or kernel.threads-max); {why}"
         );
     }
     gc_core::throw!(
         "cannot make thread number {id}: the system allows no more (EAGAIN; RLIMIT_NPROC allows this user {max} \
-         processes and threads; or it is memory, the cgroup's pids.max or kernel.threads-max)"
+         processes and threads; or it is memory, the cgroup's pids.max or kernel.threads-max); {why}"
     );
 }
