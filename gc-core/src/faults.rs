@@ -95,6 +95,8 @@ faults! {
     XRegsOfAnother = "xregs-of-another",
     /// The context of a call that asks for more stack is stored in the G without the barrier.
     CtxtUnbarriered = "ctxt-unbarriered",
+    /// Stacks are guarded as on a kernel that marks no guard pages.
+    NoGuardMarks = "no-guard-marks",
     /// An object is published before its value is written.
     PublishEarly = "publish-early",
 }

@@ -94,3 +94,28 @@ fn a_goroutine_suspended_in_place() {
         are_in_order(&frames, &wanted);
     }
 }
+
+/// On a segment: the frames below it are those of the older one.
+#[test]
+fn a_goroutine_whose_stack_has_grown() {
+    let name = "a_goroutine_whose_stack_has_grown";
+    if is_child(name) {
+        #[inline(never)]
+        fn down(n: u64) -> u64 {
+            tricolor::stack::ensure(16 << 10, || if n == 0 { at_the_bottom() } else { 1 + down(n - 1) })
+        }
+        return run(with_procs(1).stack(64 << 10), || {
+            assert_eq!(spawn(|| down(100)).join().expect("no panic"), 100);
+        });
+    }
+    // The assembly says of itself that it may have any address, as a signal's frame.
+    let wanted = ["::at_the_bottom", "::down", "<signal handler called>", "::morestack", "::down", "::goroutine_main"];
+    if let Some(frames) = frames_at("gdb::at_the_bottom", name) {
+        are_in_order(&frames, &wanted);
+    }
+}
+
+#[inline(never)]
+fn at_the_bottom() -> u64 {
+    std::hint::black_box(0)
+}

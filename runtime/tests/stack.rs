@@ -153,8 +153,8 @@ fn a_stack_has_a_limit() {
     }
     let (code, err) = child(name, &[]);
     assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("fatal error: stack overflow\ngoroutine 1 asks for 2048 bytes of stack more"), "{err}");
-    assert!(err.contains("and may have 4 MiB in all (Builder::max_stack)"), "{err}");
+    assert!(err.contains("fatal error: stack overflow\ngoroutine 1 asks for 2048 bytes of stack more in stack::down"), "{err}");
+    assert!(err.contains(", and may have 4 MiB in all (Builder::max_stack)"), "{err}");
 }
 
 /// A signal finds its way down all segments.
@@ -346,6 +346,72 @@ fn the_context_is_kept_by_the_goroutine() {
         assert_ne!(code, Some(0), "nobody noticed that the context is stored without the barrier");
         assert!(err.contains("the environment is lost") || err.contains("freed"), "{err}");
     }
+}
+
+/// A kernel that marks no guard pages allows some 28,000 stacks, and says so while malloc and the heap still work.
+#[cfg(feature = "faults")]
+#[test]
+fn an_old_kernel_allows_fewer_goroutines() {
+    let name = "an_old_kernel_allows_fewer_goroutines";
+    if is_child(name) {
+        gc_core::faults::choose(Some("no-guard-marks")).expect("a fault of that name");
+        return run(with_procs(2), || {
+            let (_tx, rx) = tricolor::chan::bounded::<()>(0);
+            for i in 1..=60_000 {
+                let rx = rx.clone();
+                spawn(move || rx.recv());
+                if i % 5_000 == 0 {
+                    // Mappings of malloc's own, and of the heap.
+                    drop(black_box(vec![1_u8; 1 << 20]));
+                    gc::collect();
+                    eprintln!("{i} goroutines");
+                }
+            }
+        });
+    }
+    let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").expect("procfs");
+    let mappings: usize = text.trim().parse().expect("a number");
+    if mappings >= 2 * 60_000 {
+        println!("SKIPPED: vm.max_map_count is {mappings}, which is enough for 60,000 stacks");
+        return;
+    }
+    let (code, err) = child(name, &[]);
+    assert_eq!(code, Some(2), "{err}");
+    let wanted = format!("takes two of the {mappings} mappings that vm.max_map_count allows");
+    assert!(err.contains("fatal error: ") && err.contains(&wanted), "{err}");
+    // An eighth is left to malloc and the heap, which have shown that they work.
+    let most = (mappings - mappings / 8) / 2;
+    assert!(err.contains(&format!("each of {most} stacks")), "{err}");
+}
+
+/// What lies below a parked goroutine's frames goes back, but not its guard.
+#[test]
+fn guards_stay_when_pages_go_back() {
+    let name = "guards_stay_when_pages_go_back";
+    if is_child(name) {
+        #[allow(unconditional_recursion)]
+        #[inline(never)]
+        fn without_end(n: u64) -> u64 {
+            let page = black_box([n; 512]);
+            without_end(n + 1) + page[0]
+        }
+        return run(with_procs(2), || {
+            let (tx, rx) = tricolor::chan::bounded::<()>(0);
+            let deep = spawn(move || {
+                assert!(rx.recv().is_err());
+                without_end(0)
+            });
+            for _ in 0..4 {
+                yield_now();
+                gc::collect();
+            }
+            drop(tx);
+            _ = deep.join();
+        });
+    }
+    let (code, err) = child(name, &[]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("fatal error: stack overflow\ngoroutine ") && err.contains("without_end"), "{err}");
 }
 
 /// Resident memory of this process, in bytes.

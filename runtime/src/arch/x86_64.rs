@@ -124,11 +124,13 @@ pub(crate) unsafe extern "C" fn morestack(
 }
 
 /// The first instructions on a new segment: calls the function in rbx with r13; then back to the context at r12, in
-/// one instruction that writes sp. All of its frame lies on the older segment.
+/// one instruction that writes sp. All of its frame lies on the older segment, which may have any address: gdb goes on to a
+/// lower one only if that is said to be a signal's frame (and shows it as one).
 #[unsafe(naked)]
 unsafe extern "C" fn segment_start() {
     naked_asm!(
         ".cfi_startproc",
+        ".cfi_signal_frame",
         ".cfi_def_cfa r12, 56",
         ".cfi_offset rip, -8",
         ".cfi_offset rbp, -16",

@@ -90,8 +90,9 @@ where
 
 /// A G with a stack of its own, Dead. A safepoint.
 pub(crate) fn malg(sched: &'static Sched) -> &'static G {
-    let Some(stack) = sched.stacks.alloc() else {
-        gc_core::throw!("no address space or mappings left for another goroutine stack");
+    let stack = match sched.stacks.alloc() {
+        Ok(stack) => stack,
+        Err(why) => gc_core::throw!("{} goroutines have a stack, and one more cannot have one: {why}", sched.nallgs()),
     };
     make_g(sched, stack)
 }

@@ -6,20 +6,15 @@
 //! ```
 //!
 //! A slot is cut off when a G is made and stays with that G, which is reused; so there is no list of stacks here.
-//! Guards are `MADV_GUARD_INSTALL` marks inside the one mapping (Linux 6.13); where the kernel has none, each is an
-//! `mprotect`ed range, which costs two mappings per stack and therefore limits their number (`vm.max_map_count`).
 //! The main goroutine's stack is a mapping of its own, larger.
 //!
 //! What would break if huge pages were allowed: each stack would commit 2 MiB at its first touch.
 
+use super::guard::{self, GUARD, NoStack};
 use barrier_lint::{NotInHeap, nowritebarrierrec};
-use core::sync::atomic::AtomicBool;
 use gc_core::sync::{AtomicUsize, Ordering};
 use std::io;
 
-/// Bytes at the low end of a slot that nobody may touch. Rust's frames probe every page; C code built without
-/// `-fstack-clash-protection` may jump over a smaller one.
-pub(super) const GUARD: usize = 32 << 10;
 /// Bytes of a page.
 pub(super) const PAGE: usize = 4 << 10;
 /// Distance of stacks unless the builder says otherwise.
@@ -33,8 +28,6 @@ pub(crate) const MIN_STACK: usize = 64 << 10;
 const RESERVE: usize = 256 << 30;
 /// The least number of goroutine stacks with which a runtime starts.
 const LEAST_SLOTS: usize = 128;
-/// `madvise`: a range that faults without a mapping of its own.
-const MADV_GUARD_INSTALL: libc::c_int = 102;
 
 /// A range of addresses for a stack: usable from `lo` to `hi`, the guard just below `lo`.
 #[derive(Clone, Copy, NotInHeap)]
@@ -68,24 +61,6 @@ pub(crate) enum Hit {
     Inside,
     /// Somewhere else.
     Outside,
-}
-
-/// Whether the kernel marks guards; what it once refused is not tried again.
-static MARKS: AtomicBool = AtomicBool::new(true);
-
-/// Makes the first [`GUARD`] bytes at `start` fault. False: the kernel has no more mappings.
-pub(super) fn mark_guard(start: usize) -> bool {
-    let p = core::ptr::with_exposed_provenance_mut(start);
-    // Relaxed: a hint; whoever reads the old value tries the mark once more.
-    if MARKS.load(Ordering::Relaxed) {
-        // SAFETY: the low end of a stack that nobody uses yet.
-        if unsafe { libc::madvise(p, GUARD, MADV_GUARD_INSTALL) } == 0 {
-            return true;
-        }
-        MARKS.store(false, Ordering::Relaxed);
-    }
-    // SAFETY: as above.
-    unsafe { libc::mprotect(p, GUARD, libc::PROT_NONE) == 0 }
 }
 
 /// A fresh mapping for stacks.
@@ -131,7 +106,7 @@ impl StackArena {
             next: AtomicUsize::new(0),
             main: Stack { lo: main + GUARD, hi: main + main_bytes },
         };
-        mark_guard(main);
+        _ = guard::install(main);
         Ok(arena)
     }
 
@@ -151,16 +126,17 @@ impl StackArena {
         self.main
     }
 
-    /// One more stack; `None` when the address space is used up. May run without a P.
-    pub(crate) fn alloc(&self) -> Option<Stack> {
+    /// One more stack. May run without a P.
+    pub(crate) fn alloc(&self) -> Result<Stack, NoStack> {
         // Relaxed: a ticket; what it names is reached by its owner only.
         let i = self.next.fetch_add(1, Ordering::Relaxed);
         if i >= self.slots {
             self.next.fetch_sub(1, Ordering::Relaxed);
-            return None;
+            return Err(NoStack::Memory);
         }
         let start = self.base + i * self.slot_bytes;
-        mark_guard(start).then_some(Stack { lo: start + GUARD, hi: start + self.slot_bytes })
+        guard::install(start)?;
+        Ok(Stack { lo: start + GUARD, hi: start + self.slot_bytes })
     }
 
     /// Where `addr` lies. Runs in a signal handler.

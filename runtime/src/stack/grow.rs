@@ -146,17 +146,20 @@ struct Wanted {
     bytes: usize,
     entry: extern "C" fn(*mut ()),
     arg: *mut (),
+    /// What wants to run: the type of a closure, as a rule, whose path names the function that it is in.
+    what: &'static str,
     /// Bits of the context that are flipped on its way, so that a test can have it in no other form.
     #[cfg(feature = "faults")]
     flipped: usize,
 }
 
 impl Wanted {
-    fn new(bytes: usize, entry: extern "C" fn(*mut ()), arg: *mut ()) -> Wanted {
+    fn new<What>(bytes: usize, entry: extern "C" fn(*mut ()), arg: *mut ()) -> Wanted {
         Wanted {
             bytes,
             entry,
             arg,
+            what: core::any::type_name::<What>(),
             #[cfg(feature = "faults")]
             flipped: 0,
         }
@@ -186,7 +189,7 @@ fn grow<R, F: FnOnce() -> R>(gp: &'static G, bytes: usize, f: F) -> R {
     }
     let mut call = Call::new(f);
     let ctxt = (&raw mut call).expose_provenance();
-    let wanted = Wanted::new(bytes, entry::<F, R>, core::ptr::null_mut());
+    let wanted = Wanted::new::<F>(bytes, entry::<F, R>, core::ptr::null_mut());
     // SAFETY: the entry gets the `Call` that it expects; this frame waits for it.
     while !unsafe { morestack(gp, ctxt, &wanted) } {
         // A request, which has been answered.
@@ -219,7 +222,7 @@ fn grow_with<T: Trace, R>(gp: &'static G, bytes: usize, env: Gc<T>, f: fn(Gc<T>)
         return f(env);
     }
     let mut call = Call::<_, R>::new(f);
-    let wanted = Wanted::new(bytes, entry_with::<T, R>, (&raw mut call).cast());
+    let wanted = Wanted::new::<fn(Gc<T>) -> R>(bytes, entry_with::<T, R>, (&raw mut call).cast());
     let mut ctxt = Gc::as_ptr(env).expose_provenance();
     // SAFETY: as in `grow`.
     while !unsafe { morestack(gp, ctxt, &wanted) } {
@@ -253,7 +256,7 @@ pub unsafe fn grow_with_flipped<T: Trace, R>(bytes: usize, flipped: usize, meanw
     let Some(gp) = getg() else { gc_core::throw!("outside a goroutine") };
     let mut call = Call::<_, R>::new(f);
     let mut arg = ((&raw mut call).cast::<()>(), meanwhile);
-    let wanted = Wanted { flipped: usize::MAX, ..Wanted::new(bytes, entry::<T, R>, (&raw mut arg).cast()) };
+    let wanted = Wanted { flipped: usize::MAX, ..Wanted::new::<fn(Gc<T>) -> R>(bytes, entry::<T, R>, (&raw mut arg).cast()) };
     // SAFETY: as in `grow`.
     let grown = unsafe { morestack(gp, flipped, &wanted) };
     assert!(grown, "`bytes` are more than the stack has");
@@ -335,7 +338,7 @@ pub(crate) unsafe extern "C" fn newstack(
                 let start = unsafe { arch::init_segment(range.hi, wanted.entry, wanted.arg, sp) };
                 gp.sp.store(start, Ordering::SeqCst);
             }
-            Err(why) => overflow(gp, wanted.bytes, why, sched.settings.max_stack),
+            Err(why) => overflow(gp, wanted, why, sched.settings.max_stack),
         }
     }
     m.at(Door::Poll);
@@ -350,20 +353,19 @@ pub(crate) unsafe extern "C" fn newstack(
 
 /// Ends the process: the stack is as large as it may be.
 #[cold]
-fn overflow(gp: &G, bytes: usize, why: Full, most: usize) -> ! {
+fn overflow(gp: &G, wanted: &Wanted, why: Full, most: usize) -> ! {
     use core::fmt::Write;
     let mut out = gc_core::fatal::Stderr;
-    let id = gp.id.load(Ordering::Relaxed);
+    let (id, bytes) = (gp.id.load(Ordering::Relaxed), wanted.bytes);
+    let what = wanted.what.trim_end_matches("::{{closure}}");
     let _ = writeln!(out, "fatal error: stack overflow");
     let _ = match why {
         Full::Limit => writeln!(
             out,
-            "goroutine {id} asks for {bytes} bytes of stack more, and may have {} MiB in all (Builder::max_stack)",
+            "goroutine {id} asks for {bytes} bytes of stack more in {what}, and may have {} MiB in all (Builder::max_stack)",
             most >> 20
         ),
-        Full::Memory => {
-            writeln!(out, "goroutine {id} asks for {bytes} bytes of stack more, and the system has no more mappings")
-        }
+        Full::NoStack(why) => writeln!(out, "goroutine {id} asks for {bytes} bytes of stack more in {what}: {why}"),
     };
     crate::dump::at_rest(gp);
     // SAFETY: ends the process.

@@ -1,4 +1,5 @@
-//! Goroutine stacks: where they lie (`arena`), how one grows (`segment`, `grow`), and what is given back (`give_back`).
+//! Goroutine stacks: where they lie (`arena`) and end (`guard`), how one grows (`segment`, `grow`), and what is given back
+//! (`give_back`).
 //!
 //! A goroutine begins on a slot of the arena, 256 KiB of address space of which the kernel commits what is touched. That is
 //! enough for most; recursion that may go deep says so by [`ensure`] or [`recursive`](macro@crate::recursive), and goes on
@@ -7,6 +8,7 @@
 mod arena;
 mod give_back;
 mod grow;
+mod guard;
 mod segment;
 
 pub(crate) use arena::{DEFAULT_MAIN_STACK, DEFAULT_STACK, Hit, MIN_STACK, Stack, StackArena};

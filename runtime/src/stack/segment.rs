@@ -14,7 +14,8 @@
 //! What would break if a segment were unmapped as soon as its function has returned: a loop at the edge of a segment would
 //! make system calls in each round (Go's "hot split"); so the last one is kept.
 
-use super::arena::{GUARD, Stack, map, mark_guard};
+use super::arena::{Stack, map};
+use super::guard::{self, GUARD, Guard, NoStack};
 use barrier_lint::{NotInHeap, nowritebarrierrec};
 use gc_core::sync::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -29,6 +30,7 @@ pub(crate) struct Segment {
     below: AtomicPtr<Segment>,
     /// Saved sp in the segment below.
     sp_below: AtomicUsize,
+    guard: Guard,
 }
 
 /// What a goroutine has beside its slot.
@@ -152,7 +154,7 @@ impl Segments {
                 if bytes > left {
                     return Err(Full::Limit);
                 }
-                Segment::map(bytes.next_multiple_of(GUARD)).ok_or(Full::Memory)?
+                Segment::map(bytes.next_multiple_of(GUARD)).map_err(Full::NoStack)?
             }
         };
         // Relaxed: published by the next store.
@@ -169,7 +171,7 @@ impl Segments {
         let Some(segment) = self.top() else { gc_core::throw!("a stack segment is left that is not there") };
         self.top.store(segment.below.load(Ordering::Relaxed), Ordering::Release);
         let old = self.spare.swap(core::ptr::from_ref(segment).cast_mut(), Ordering::Release);
-        // SAFETY: a smaller one, or none; on no list any more.
+        // SAFETY: a larger one, or none; on no list any more.
         unsafe { unmap(old) };
     }
 
@@ -184,7 +186,7 @@ impl Segments {
 /// Why a stack does not grow.
 pub(crate) enum Full {
     Limit,
-    Memory,
+    NoStack(NoStack),
 }
 
 /// Bytes of a segment beyond what was asked for: the runtime's own frames, and those of a signal's injected call.
@@ -194,14 +196,13 @@ const SLACK: usize = 64 << 10;
 const HEADER: usize = 64;
 
 impl Segment {
-    fn map(bytes: usize) -> Option<&'static Segment> {
+    fn map(bytes: usize) -> Result<&'static Segment, NoStack> {
         const { assert!(size_of::<Segment>() <= HEADER) };
-        let start = map(bytes + GUARD).ok()?;
-        if !mark_guard(start) {
+        let start = map(bytes + GUARD).map_err(|_| NoStack::Memory)?;
+        let guard = guard::install(start).inspect_err(|_| {
             // SAFETY: just mapped.
             unsafe { libc::munmap(core::ptr::with_exposed_provenance_mut(start), bytes + GUARD) };
-            return None;
-        }
+        })?;
         let hi = start + GUARD + bytes - HEADER;
         let header = core::ptr::with_exposed_provenance_mut::<Segment>(hi);
         // SAFETY: the last bytes of the new mapping, aligned to 64.
@@ -210,8 +211,9 @@ impl Segment {
                 range: Stack { lo: start + GUARD, hi },
                 below: AtomicPtr::new(core::ptr::null_mut()),
                 sp_below: AtomicUsize::new(0),
+                guard,
             });
-            Some(&*header)
+            Ok(&*header)
         }
     }
 }
@@ -220,10 +222,11 @@ impl Segment {
 /// `segment` is null or on no list, and nobody runs on it.
 unsafe fn unmap(segment: *mut Segment) {
     // SAFETY: the caller's contract.
-    if let Some(range) = unsafe { segment.as_ref() }.map(|segment| segment.range) {
+    if let Some((range, guard)) = unsafe { segment.as_ref() }.map(|segment| (segment.range, segment.guard)) {
         let start = range.lo - GUARD;
         // SAFETY: the mapping that `Segment::map` made.
         unsafe { libc::munmap(core::ptr::with_exposed_provenance_mut(start), range.hi + HEADER - start) };
+        guard::removed(guard);
     }
 }
 

@@ -1,0 +1,85 @@
+//! `cargo run --release -p tricolor-benches --bin parked [-- N]`: what a parked goroutine costs in memory, and in time.
+//!
+//! All N goroutines block on one channel; then they are woken. Memory is what the kernel says of the process: resident
+//! pages and page tables, before and after.
+
+use clap::Parser;
+use std::fs;
+use std::time::Instant;
+use tricolor::chan;
+
+/// What a parked goroutine costs.
+#[derive(Parser)]
+struct Args {
+    /// How many.
+    #[arg(default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    n: u64,
+}
+
+/// Bytes of this process.
+#[derive(Clone, Copy)]
+struct Memory {
+    resident: u64,
+    tables: u64,
+}
+
+impl Memory {
+    fn now() -> Memory {
+        let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
+        let kib = |key: &str| -> u64 {
+            let line = status.lines().find(|l| l.starts_with(key)).expect("a line of /proc/self/status");
+            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number of KiB")
+        };
+        Memory { resident: kib("VmRSS:") << 10, tables: kib("VmPTE:") << 10 }
+    }
+}
+
+fn main() {
+    let n = Args::parse().n;
+    // SAFETY: no `Gc` leaves goroutine stacks and heap objects; nothing thread-local or locked crosses a safepoint.
+    unsafe { tricolor::Runtime::builder().run(move || parked(n)) };
+}
+
+fn parked(n: u64) {
+    let bare = Memory::now();
+    let row = |what: &str, nanos: u128| {
+        let now = Memory::now();
+        let each = |now: u64, then: u64| now.saturating_sub(then) as f64 / n as f64;
+        let (pages, tables) = (each(now.resident, bare.resident), each(now.tables, bare.tables));
+        let heap = tricolor::gc::stats();
+        println!(
+            "{what:<28} {pages:>9.0} {tables:>9.0} {:>9.0} {:>9.0} {:>10.0}",
+            pages + tables,
+            heap.heap_live as f64 / n as f64,
+            nanos as f64 / n as f64,
+        );
+    };
+    println!("{:<28} {:>9} {:>9} {:>9} {:>9} {:>10}", "bytes each", "pages", "tables", "sum", "heap", "ns each");
+    let (wake, sleeps) = chan::bounded::<()>(0);
+    let (up, ready) = chan::bounded::<()>(64);
+    let begin = Instant::now();
+    let all: Vec<_> = (0..n)
+        .map(|_| {
+            let (sleeps, up) = (sleeps.clone(), up.clone());
+            tricolor::spawn(move || {
+                _ = up.send(());
+                _ = sleeps.recv();
+            })
+        })
+        .collect();
+    for _ in 0..n {
+        ready.recv().expect("goroutines that begin");
+    }
+    row("parked", begin.elapsed().as_nanos());
+    for cycle in 1..=3 {
+        let begin = Instant::now();
+        tricolor::gc::collect();
+        row(&format!("after {cycle} collections"), begin.elapsed().as_nanos());
+    }
+    let begin = Instant::now();
+    drop(wake);
+    for goroutine in all {
+        goroutine.join().expect("no panic");
+    }
+    row("woken and ended", begin.elapsed().as_nanos());
+}
