@@ -73,8 +73,31 @@ fn heap() {
     );
 }
 
+/// A goroutine that stands at the edge of its stack, so that each call in the loop needs a segment.
+fn stacks() {
+    const N: u64 = 100_000;
+    #[inline(never)]
+    fn leaf(i: u64) -> u64 {
+        black_box(i)
+    }
+    fn calls(bytes: usize) -> u64 {
+        (0..N).map(|i| tricolor::stack::ensure(bytes, || leaf(i))).sum()
+    }
+    fn down(n: u64) -> u64 {
+        // What is looked at after the call keeps the compiler from making a loop of it.
+        let frame = black_box([n; 4]);
+        let deeper = tricolor::stack::ensure(1024, || if n == 0 { 0 } else { 1 + down(n - 1) });
+        black_box(frame);
+        deeper
+    }
+    row("stack::ensure, room is left", &measure(N, || _ = black_box(calls(1024))));
+    row("stack::ensure, on a segment every time", &measure(N, || _ = black_box(calls(1 << 20))));
+    row("recursion a million deep, a call", &measure(1_000_000, || assert_eq!(down(1_000_000), 1_000_000)));
+}
+
 fn goroutines() {
     const N: u64 = 100_000;
+    tricolor::spawn(stacks).join().unwrap();
     row(
         "spawn + join",
         &measure(N, || {

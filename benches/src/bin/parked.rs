@@ -1,10 +1,12 @@
 //! `cargo run --release -p tricolor-benches --bin parked [-- N]`: what a parked goroutine costs in memory, and in time.
 //!
 //! All N goroutines block on one channel; then they are woken. Memory is what the kernel says of the process: resident
-//! pages and page tables, before and after.
+//! pages and page tables, before and after; the heap's part of it is said apart, by type. With `--touch KIB` each has once
+//! used so much stack, which it gets rid of when a second collection finds it where the first one did.
 
 use clap::Parser;
 use std::fs;
+use std::hint::black_box;
 use std::time::Instant;
 use tricolor::chan;
 
@@ -14,6 +16,9 @@ struct Args {
     /// How many.
     #[arg(default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     n: u64,
+    /// Stack that each has used before it parks, in KiB.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=200))]
+    touch: u64,
 }
 
 /// Bytes of this process.
@@ -35,12 +40,22 @@ impl Memory {
 }
 
 fn main() {
-    let n = Args::parse().n;
+    let Args { n, touch } = Args::parse();
     // SAFETY: no `Gc` leaves goroutine stacks and heap objects; nothing thread-local or locked crosses a safepoint.
-    unsafe { tricolor::Runtime::builder().run(move || parked(n)) };
+    unsafe { tricolor::Runtime::builder().run(move || parked(n, touch)) };
 }
 
-fn parked(n: u64) {
+/// Uses `kib` KiB of stack.
+#[inline(never)]
+fn deep(kib: u64) {
+    if kib > 0 {
+        let frame = black_box([0_u8; 1 << 10]);
+        deep(kib - 1);
+        black_box(frame);
+    }
+}
+
+fn parked(n: u64, touch: u64) {
     let bare = Memory::now();
     let row = |what: &str, nanos: u128| {
         let now = Memory::now();
@@ -62,6 +77,7 @@ fn parked(n: u64) {
         .map(|_| {
             let (sleeps, up) = (sleeps.clone(), up.clone());
             tricolor::spawn(move || {
+                deep(touch);
                 _ = up.send(());
                 _ = sleeps.recv();
             })
@@ -75,6 +91,9 @@ fn parked(n: u64) {
         let begin = Instant::now();
         tricolor::gc::collect();
         row(&format!("after {cycle} collections"), begin.elapsed().as_nanos());
+    }
+    for of in tricolor::gc::census().iter().filter(|of| of.bytes as u64 > n) {
+        println!("    {:<44} {:>9.0} of the heap", of.name, of.bytes as f64 / n as f64);
     }
     let begin = Instant::now();
     drop(wake);
