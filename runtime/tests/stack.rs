@@ -153,7 +153,10 @@ fn a_stack_has_a_limit() {
     }
     let (code, err) = child(name, &[]);
     assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("fatal error: stack overflow\ngoroutine 1 asks for 2048 bytes of stack more in stack::down"), "{err}");
+    assert!(
+        err.contains("fatal error: stack overflow\ngoroutine 1 asks for 2048 bytes of stack more in stack::down"),
+        "{err}"
+    );
     assert!(err.contains(", and may have 4 MiB in all (Builder::max_stack)"), "{err}");
 }
 

@@ -256,7 +256,8 @@ pub unsafe fn grow_with_flipped<T: Trace, R>(bytes: usize, flipped: usize, meanw
     let Some(gp) = getg() else { gc_core::throw!("outside a goroutine") };
     let mut call = Call::<_, R>::new(f);
     let mut arg = ((&raw mut call).cast::<()>(), meanwhile);
-    let wanted = Wanted { flipped: usize::MAX, ..Wanted::new::<fn(Gc<T>) -> R>(bytes, entry::<T, R>, (&raw mut arg).cast()) };
+    let wanted =
+        Wanted { flipped: usize::MAX, ..Wanted::new::<fn(Gc<T>) -> R>(bytes, entry::<T, R>, (&raw mut arg).cast()) };
     // SAFETY: as in `grow`.
     let grown = unsafe { morestack(gp, flipped, &wanted) };
     assert!(grown, "`bytes` are more than the stack has");
