@@ -392,12 +392,6 @@ fn an_old_kernel_allows_fewer_goroutines() {
 fn guards_stay_when_pages_go_back() {
     let name = "guards_stay_when_pages_go_back";
     if is_child(name) {
-        #[allow(unconditional_recursion)]
-        #[inline(never)]
-        fn without_end(n: u64) -> u64 {
-            let page = black_box([n; 512]);
-            without_end(n + 1) + page[0]
-        }
         return run(with_procs(2), || {
             let (tx, rx) = tricolor::chan::bounded::<()>(0);
             let deep = spawn(move || {
@@ -415,6 +409,31 @@ fn guards_stay_when_pages_go_back() {
     let (code, err) = child(name, &[]);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("fatal error: stack overflow\ngoroutine ") && err.contains("without_end"), "{err}");
+}
+
+/// What is not a goroutine's stack is std's business.
+#[test]
+fn threads_of_std_overflow_as_ever() {
+    let name = "threads_of_std_overflow_as_ever";
+    if is_child(name) {
+        return run(with_procs(1), || {
+            let thread = std::thread::Builder::new().name("of std".to_owned());
+            let thread = thread.spawn(|| without_end(0)).expect("a thread");
+            while !thread.is_finished() {
+                yield_now();
+            }
+        });
+    }
+    let (code, err) = child(name, &[]);
+    assert_eq!(code, None, "std aborts: {err}");
+    assert!(err.contains("thread 'of std'") && err.contains("has overflowed its stack"), "{err}");
+}
+
+#[allow(unconditional_recursion)]
+#[inline(never)]
+fn without_end(n: u64) -> u64 {
+    let page = black_box([n; 512]);
+    without_end(n + 1) + page[0]
 }
 
 /// Resident memory of this process, in bytes.
