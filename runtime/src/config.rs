@@ -201,7 +201,7 @@ impl Settings {
             "scheddetail" => self.sched_detail = flag().ok_or("scheddetail=0 or scheddetail=1")?,
             "trace" => self.trace = flag().ok_or("trace=0 or trace=1")?,
             "preemptstorm" => {
-                let us = number(value, 1, 1_000_000).ok_or("preemptstorm=USEC, microseconds from 1 to 1000000")?;
+                let us = number(value, 10, 1_000_000).ok_or("preemptstorm=USEC, microseconds from 10 to 1000000")?;
                 self.preempt_storm = Some(Duration::from_micros(us));
             }
             key if Stress::NAMES.contains(&key) => self.stress.set(key, value)?,
@@ -280,7 +280,7 @@ mod tests {
             ("TRICOLOR_DEBUG", "schedtrace=1s"),
             ("TRICOLOR_DEBUG", "scheddetail=2"),
             ("TRICOLOR_DEBUG", "trace=on"),
-            ("TRICOLOR_DEBUG", "preemptstorm=0"),
+            ("TRICOLOR_DEBUG", "preemptstorm=9"),
             ("TRICOLOR_DEBUG", "preemptstorm=1000001"),
             ("TRICOLOR_DEBUG", "preemptstorm=often"),
             ("TRICOLOR_DEBUG", "poison=yes"),

@@ -20,7 +20,7 @@
 //! | proc | `proc` | the loop, run queues, parking, birth and death |
 //! | switch | `arch` | from stack to stack |
 //! | stop the world | `stw` | stops, doors, `for_each_p` |
-//! | signals | `signal`, `suspend`, `preempt` | what is taken over, stopping and descheduling goroutines where they are |
+//! | signals | `signal`, `suspend`, `preempt`, `storm` | what is taken over, stopping and descheduling goroutines where they are |
 //! | dumps | `dump`, `quit`, `schedtrace`, `sight`, `symbol` | where everybody is, also who does not answer |
 //! | flight recorder | [`trace`] | what each thread did last |
 //! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
@@ -60,6 +60,7 @@ mod schedtrace;
 mod sight;
 mod signal;
 pub mod stack;
+mod storm;
 mod stw;
 mod suspend;
 mod symbol;

@@ -11,6 +11,7 @@ use crate::g::G;
 use crate::p::P;
 use crate::sched::Sched;
 use crate::sight::Sight;
+use crate::storm::Storm;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
 use gc_core::Trace;
 use gc_core::layout::TypeDesc;
@@ -81,6 +82,8 @@ pub(crate) struct M {
     pub(crate) g0_hi: AtomicUsize,
     /// Where it is, for who asks.
     pub(crate) sight: Sight,
+    /// Signals to it without reason.
+    pub(crate) storm: Storm,
     /// The signal mask of this thread.
     pub(crate) sigmask: AtomicU64,
     /// A signal to this thread is under way: it is not sent twice.
@@ -117,6 +120,7 @@ impl M {
             altstack: AtomicUsize::new(0),
             g0_hi: AtomicUsize::new(0),
             sight: Sight::new(),
+            storm: Storm::new(),
             sigmask: AtomicU64::new(0),
             signal_pending: AtomicBool::new(false),
             asked_at: AtomicU64::new(0),

@@ -13,7 +13,7 @@ use crate::proc::newm::start_first;
 use crate::proc::spawn::{make_g, new_task, newproc};
 use crate::proc::template::{Start, make_thread, template_thread};
 use crate::sched::Sched;
-use crate::sysmon::{storm_thread, sysmon_thread};
+use crate::sysmon::sysmon_thread;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use gc_core::sync::{AtomicBool, Ordering};
@@ -143,10 +143,10 @@ impl Builder {
         self
     }
 
-    /// Signals without any reason to every goroutine that runs, about every `interval`: each second one ends its time
-    /// slice, the others suspend it where it is. Slow. Without `async_preempt` it does nothing.
+    /// Signals without any reason to every goroutine that runs, about every `interval`, at least 10 us: each second one
+    /// ends its time slice, the others suspend it where it is. Slow. Without `async_preempt` it does nothing.
     pub fn preempt_storm(mut self, interval: core::time::Duration) -> Builder {
-        self.settings.preempt_storm = Some(interval);
+        self.settings.preempt_storm = Some(interval.max(crate::storm::LEAST));
         self
     }
 
@@ -277,9 +277,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
 
 /// Makes the threads that never have a P, before any that has: those come from the first one.
 fn start_threads(sched: &'static Sched) -> std::io::Result<()> {
-    let storm = sched.settings.async_preempt && sched.settings.preempt_storm.is_some();
-    let threads = [Some(template_thread as Start), Some(sysmon_thread), storm.then_some(storm_thread)];
-    for start in threads.into_iter().flatten() {
+    for start in [template_thread as Start, sysmon_thread] {
         // SAFETY: each takes the scheduler, which lives for ever.
         let error = unsafe { make_thread(start, core::ptr::from_ref(sched).cast_mut().cast()) };
         if error != 0 {

@@ -134,8 +134,6 @@ pub(crate) struct Sched {
     pub(crate) began: u64,
     /// Ends sysmon's sleep.
     pub(crate) sysmon_note: Note,
-    /// What the thread of `preemptstorm` sleeps on; nobody wakes it.
-    pub(crate) storm_note: Note,
     /// Where the goroutine that runs drops and cleanups waits.
     pub(crate) afterlife: crate::afterlife::Afterlife,
     /// What came of the signals that ask threads to stop where they are.
@@ -227,7 +225,6 @@ impl Sched {
             done: Note::new(),
             began: crate::time::nanotime(),
             sysmon_note: Note::new(),
-            storm_note: Note::new(),
             afterlife: crate::afterlife::Afterlife::new(),
             suspensions: crate::suspend::Counters::new(),
             cycle: AtomicU32::new(0),

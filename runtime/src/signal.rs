@@ -118,10 +118,11 @@ unsafe extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, co
     // SAFETY: null, or a scheduler that lives for ever.
     let sched = unsafe { LIVE.load(Ordering::SeqCst).as_ref() };
     // SAFETY: the kernel passes the interrupted context, and a filled siginfo.
-    let (context, fault) = unsafe { (&mut *context.cast::<libc::ucontext_t>(), (*info).si_addr().addr()) };
+    let (context, told, fault) =
+        unsafe { (&mut *context.cast::<libc::ucontext_t>(), &*info, (*info).si_addr().addr()) };
     let done = match (signal, sched, getm()) {
-        // SAFETY: what the kernel has interrupted, on this M.
-        (libc::SIGURG, _, Some(m)) => unsafe { crate::suspend::asked(m, context) },
+        // SAFETY: what the kernel says and has interrupted, on this M.
+        (libc::SIGURG, _, Some(m)) => unsafe { crate::suspend::asked(m, told, context) },
         (libc::SIGURG, ..) => false,
         (libc::SIGQUIT, Some(sched), m) => crate::quit::asked(sched, m, context, is_handled(signal)),
         (_, Some(sched), _) => overflow(sched, fault, context),

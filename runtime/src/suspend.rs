@@ -42,7 +42,7 @@ use gc_core::sync::current::{self, Region};
 use gc_core::sync::{AtomicU64, Ordering};
 
 /// The signal, as in Go: nothing is lost if it comes without reason, and debuggers pass it.
-const SIGNAL: libc::c_int = libc::SIGURG;
+pub(crate) const SIGNAL: libc::c_int = libc::SIGURG;
 
 /// How long a thread may take to come to a safepoint by itself, and between two signals to it, in nanoseconds.
 const PATIENCE: u64 = 100_000;
@@ -166,16 +166,26 @@ barrier_lint::certify! {
 /// The signal has come to the thread of `m`: does what was asked for; whether anything was. In the signal handler.
 ///
 /// # Safety
-/// `context` is what the kernel has interrupted on this thread, and will go on with.
+/// `info` and `context` are what the kernel says of the signal and what it has interrupted on this thread, and will go
+/// on with.
 #[nowritebarrierrec]
-pub(crate) unsafe fn asked(m: &'static M, context: &mut libc::ucontext_t) -> bool {
-    let ours = m.signal_pending.swap(false, Ordering::SeqCst) || current::refused() != 0;
-    let noted = crate::sight::note(m, context);
+pub(crate) unsafe fn asked(m: &'static M, info: &libc::siginfo_t, context: &mut libc::ucontext_t) -> bool {
     // SAFETY: an M's scheduler lives for ever.
-    if unsafe { &*m.sched.load(Ordering::Relaxed) }.settings.async_preempt {
+    let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
+    let storm = crate::storm::has_sent(m, info);
+    // One of the storm may stand for another one, which the kernel drops while the first is under way.
+    let ours = m.signal_pending.swap(false, Ordering::SeqCst) || current::refused() != 0 || storm;
+    let noted = crate::sight::note(m, context);
+    if storm {
+        crate::storm::strike(sched, m);
+    }
+    if sched.settings.async_preempt {
         // Also when nobody of the runtime has sent it: whether there is something to do says the P.
         // SAFETY: the caller's contract.
-        unsafe { interrupted(m, context) };
+        unsafe { interrupted(sched, m, context) };
+    }
+    if storm && m.p().is_some() {
+        crate::storm::arm(sched, m);
     }
     ours || noted
 }
@@ -185,9 +195,7 @@ pub(crate) unsafe fn asked(m: &'static M, context: &mut libc::ucontext_t) -> boo
 /// # Safety
 /// `context` is what the kernel has interrupted on this thread, and will go on with.
 #[nowritebarrierrec]
-unsafe fn interrupted(m: &'static M, context: &mut libc::ucontext_t) {
-    // SAFETY: an M's scheduler lives for ever.
-    let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
+unsafe fn interrupted(sched: &'static Sched, m: &'static M, context: &mut libc::ucontext_t) {
     let counters = &sched.suspensions;
     // If it is inside the runtime, whoever leaves that last sends the signal again.
     current::set_refused(if current::locks() != 0 { SIGNAL as u32 } else { 0 });

@@ -88,46 +88,6 @@ fn schedtrace(sched: &Sched, since: u64) {
     crate::schedtrace::print(sched, since, sched.settings.sched_detail);
 }
 
-/// The thread of `preemptstorm`: signals that nobody needs, so that every instruction is interrupted some time. At
-/// first without the P's flag, which would bring the goroutine to a safepoint before the signal finds it elsewhere.
-#[nowritebarrierrec]
-pub(crate) extern "C" fn storm_thread(sched: *mut libc::c_void) -> *mut libc::c_void {
-    // SAFETY: `start_threads` passes the scheduler, which lives for ever.
-    let sched = unsafe { &*sched.cast::<Sched>() };
-    current::set_locks(1);
-    // SAFETY: a name of less than 16 bytes, ended by 0; the slack of this thread's sleeps.
-    unsafe {
-        prctl(libc::PR_SET_NAME, c"tricolor-storm".as_ptr());
-        prctl(libc::PR_SET_TIMERSLACK, 1);
-    }
-    if let Some(interval) = sched.settings.preempt_storm {
-        storm(sched, interval);
-    }
-    core::ptr::null_mut()
-}
-
-#[nowritebarrierrec]
-fn storm(sched: &'static Sched, interval: Duration) {
-    let mut end_slices = false;
-    while !sched.exiting.load(Ordering::SeqCst) {
-        end_slices = !end_slices;
-        for i in 0..sched.p_count() {
-            let p = sched.nth_p(i);
-            // SAFETY: null or an entry of `allms`.
-            let m = unsafe { p.m.get().as_ref() };
-            if p.status.load(Ordering::SeqCst) != p::RUNNING || m.is_none_or(|m| m.curg().is_none()) {
-                continue;
-            }
-            if end_slices && p.slice_over.swap(true, Ordering::SeqCst) {
-                // It was not to be descheduled where the last signal found it: at a safepoint, then.
-                p.preempt();
-            }
-            crate::suspend::signal(sched, p);
-        }
-        sched.storm_note.sleep_for(interval);
-    }
-}
-
 /// Lends a spare P where goroutines wait and every P is held by a thread that sleeps in the kernel, outside a blocking
 /// call (for a lock of std, as a rule, whose holder is among those that wait), or is on its way to a thread that cannot
 /// be made. In the latter case Ps may be idle, too, since nobody is woken for them while that M is to look for work: they

@@ -143,6 +143,7 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     crate::suspend::start_thread(m);
     // SAFETY: asks for this thread's number.
     m.tid.store(unsafe { gettid() } as u32, Ordering::SeqCst);
+    crate::storm::start_thread(sched, m);
     // SAFETY: a name of less than 16 bytes, ended by 0.
     unsafe { prctl(libc::PR_SET_NAME, c"tricolor-m".as_ptr()) };
     // The C library's frames, and its own data, lie above.
@@ -157,6 +158,7 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
         mstart1(sched, m);
     }
     crate::suspend::end_thread();
+    crate::storm::end_thread(m);
     current::set_m(core::ptr::null_mut());
     crate::signal::remove_altstack(altstack);
     // What is left to run is no part of the runtime: destructors of thread-locals that goroutines have used.
@@ -192,6 +194,7 @@ pub(crate) fn wirep(sched: &'static Sched, m: &'static M, p: &'static P) {
     set_p_no_write_barrier(&m.p, core::ptr::from_ref(p).cast_mut());
     sched.heap().acquire_p(p.gcp());
     trace::event(sched, m, Kind::AcquireP, 0);
+    crate::storm::arm(sched, m);
 }
 
 /// Waits until the claimed `p` is handed to this M, as `Running`. False: the world ends.

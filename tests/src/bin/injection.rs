@@ -1,8 +1,9 @@
 //! Injection stress: kernels that are suspended and descheduled wherever they are, against their undisturbed answers.
 //!
 //! `cargo run -p tricolor-tests --bin injection [PREEMPTIONS [FAULT]]`: until so many preemptions, and as many
-//! suspensions in place, have hit them: 5,000, or a million with `TRICOLOR_TIER=long`. `TRICOLOR_SEED` and
-//! `TRICOLOR_PROCS` as everywhere. A wrong answer ends it with status 7.
+//! suspensions in place, have hit them: 30,000, or a million with `TRICOLOR_TIER=long`. `TRICOLOR_SEED` and
+//! `TRICOLOR_PROCS` as everywhere. A wrong answer ends it with status 7; if there have not been enough after ten minutes
+//! (an hour), that does with status 9.
 
 #[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
 #[path = "../../../runtime/tests/common/checked.rs"]
@@ -13,6 +14,7 @@ fn main() {}
 
 #[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
 fn main() {
+    use std::time::Duration;
     use tricolor_tests::injection::{Plan, print, run};
     use tricolor_tests::oracle::cell;
 
@@ -26,8 +28,14 @@ fn main() {
     {
         usage(&why);
     }
-    let each = number.unwrap_or(if cell::long_tier() { 1_000_000 } else { 5_000 });
-    let plan = Plan { seed: cell::seed(), each, procs: 4, interval: std::time::Duration::from_micros(20) };
+    let (usual, minutes) = if cell::long_tier() { (1_000_000, 60) } else { (30_000, 10) };
+    let plan = Plan {
+        seed: cell::seed(),
+        each: number.unwrap_or(usual),
+        procs: 4,
+        interval: Duration::from_micros(20),
+        limit: Duration::from_secs(60 * minutes),
+    };
     println!("TRICOLOR_SEED={}", plan.seed);
     let report = run(plan);
     print(&report);

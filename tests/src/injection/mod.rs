@@ -20,6 +20,9 @@ pub const WRONG: i32 = 7;
 /// Exit status where nothing has moved for a long time.
 pub const STUCK: i32 = 8;
 
+/// Exit status where there were too few signals within the limit.
+pub const TOO_FEW: i32 = 9;
+
 /// How long nothing may move.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -73,8 +76,10 @@ pub struct Plan {
     /// Goroutines to be descheduled by a signal, and to be suspended in place, at least.
     pub each: u64,
     pub procs: usize,
-    /// Between two rounds of signals.
+    /// From one signal to the next, to each goroutine that runs.
     pub interval: Duration,
+    /// How long that may take.
+    pub limit: Duration,
 }
 
 /// What a run did.
@@ -109,7 +114,7 @@ fn answers(kernels: &[Kernel], seed: u64) -> Vec<[u64; QUESTIONS]> {
     })
 }
 
-/// Runs all kernels under a storm. A wrong answer ends the process with [`WRONG`].
+/// Runs all kernels under a storm. A wrong answer ends the process with [`WRONG`], too few signals with [`TOO_FEW`].
 pub fn run(plan: Plan) -> Report {
     let (kernels, missing): (Vec<&Kernel>, Vec<&Kernel>) = KERNELS.iter().partition(|k| (k.here)());
     let kernels: Vec<Kernel> = kernels.into_iter().copied().collect();
@@ -144,6 +149,9 @@ pub fn run(plan: Plan) -> Report {
         let enough = |s: SuspendStats| s.descheduled >= plan.each && s.suspended >= plan.each;
         let all_asked = || counted.iter().all(|n| n.load(Ordering::Relaxed) > 0);
         while !enough(gc::suspensions()) || !all_asked() {
+            if begin.elapsed() > plan.limit {
+                too_few(plan, gc::suspensions(), all_asked());
+            }
             gc::collect();
             blocking((), |()| std::thread::sleep(Duration::from_millis(10)));
         }
@@ -172,6 +180,18 @@ fn wrong(plan: Plan, kernel: Kernel, round: usize, goroutine: usize, answer: u64
         plan.seed, kernel.name
     );
     std::process::exit(WRONG)
+}
+
+fn too_few(plan: Plan, stats: SuspendStats, all_asked: bool) -> ! {
+    eprintln!(
+        "injection: after {} s {} preemptions and {} suspensions, where {} of each should be; {}: {stats:?}",
+        plan.limit.as_secs(),
+        stats.descheduled,
+        stats.suspended,
+        plan.each,
+        if all_asked { "all kernels have answered" } else { "not all kernels have answered" },
+    );
+    std::process::exit(TOO_FEW)
 }
 
 /// Ends the process when no kernel has answered for a long time.
