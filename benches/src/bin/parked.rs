@@ -7,6 +7,7 @@
 use clap::Parser;
 use std::fs;
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::Instant;
 use tricolor::chan;
 
@@ -19,6 +20,9 @@ struct Args {
     /// Stack that each has used before it parks, in KiB.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=200))]
     touch: u64,
+    /// Most bytes that each may cost, page tables included; more ends with exit status 1.
+    #[arg(long, value_name = "BYTES")]
+    at_most: Option<u64>,
 }
 
 /// Bytes of this process.
@@ -39,10 +43,17 @@ impl Memory {
     }
 }
 
-fn main() {
-    let Args { n, touch } = Args::parse();
+fn main() -> ExitCode {
+    let Args { n, touch, at_most } = Args::parse();
     // SAFETY: no `Gc` leaves goroutine stacks and heap objects; nothing thread-local or locked crosses a safepoint.
-    unsafe { tricolor::Runtime::builder().run(move || parked(n, touch)) };
+    let most = unsafe { tricolor::Runtime::builder().run(move || parked(n, touch)) };
+    match at_most {
+        Some(limit) if most > limit as f64 => {
+            eprintln!("parked: {most:.0} bytes each, which is more than {limit}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// Uses `kib` KiB of stack.
@@ -55,13 +66,16 @@ fn deep(kib: u64) {
     }
 }
 
-fn parked(n: u64, touch: u64) {
+/// The most bytes that each has cost.
+fn parked(n: u64, touch: u64) -> f64 {
     let bare = Memory::now();
-    let row = |what: &str, nanos: u128| {
+    let mut most = 0.0_f64;
+    let mut row = |what: &str, nanos: u128| {
         let now = Memory::now();
         let each = |now: u64, then: u64| now.saturating_sub(then) as f64 / n as f64;
         let (pages, tables) = (each(now.resident, bare.resident), each(now.tables, bare.tables));
         let heap = tricolor::gc::stats();
+        most = most.max(pages + tables);
         println!(
             "{what:<28} {pages:>9.0} {tables:>9.0} {:>9.0} {:>9.0} {:>10.0}",
             pages + tables,
@@ -101,4 +115,5 @@ fn parked(n: u64, touch: u64) {
         goroutine.join().expect("no panic");
     }
     row("woken and ended", begin.elapsed().as_nanos());
+    most
 }

@@ -27,6 +27,7 @@ pub const STAGES: &[Stage] = &[
     stage("main-job", "word_index agrees with a single-threaded program", Tier::Commit, main_job),
     stage("injection", "kernels compute the same, however often a signal stops them", Tier::Commit, injection),
     stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
+    stage("parked", "a million parked goroutines take 5 KiB each at most", Tier::Long, parked),
     stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri),
     stage("tsan", "gc-core on plain threads under ThreadSanitizer", Tier::Long, tsan),
 ];
@@ -179,6 +180,14 @@ fn injection(workspace: &Workspace) -> Plan {
 
 fn oracle(workspace: &Workspace) -> Plan {
     Ok(vec![workspace.tests_named(&["oracle"])?])
+}
+
+fn parked(workspace: &Workspace) -> Plan {
+    const MILLION: [&str; 3] = ["--at-most", "5120", "1000000"];
+    let enough = ["-c", "test $(awk '/^MemAvailable:/ {print $2}' /proc/meminfo) -gt 6500000"];
+    workspace.needs(workspace.command("sh", &enough), "memory enough for it (6.5 GB)")?;
+    let bench = ["run", "--quiet", "--release", "--package", "tricolor-benches", "--bin", "parked", "--"];
+    Ok(vec![Step::new(workspace.cargo(&[&bench[..], &MILLION].concat()), Expect::Success)])
 }
 
 fn miri(workspace: &Workspace) -> Plan {
