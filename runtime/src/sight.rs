@@ -57,8 +57,8 @@ pub(crate) fn look_at(m: &M, limit: Duration) -> Option<Seen> {
     if !m.sight.moves(FREE, ASKED) {
         return None;
     }
-    // SAFETY: at worst the thread has ended, which is an error that nobody minds.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), m.tid.load(Ordering::SeqCst), libc::SIGURG) };
+    // At worst the thread has ended.
+    gc_core::sync::current::send(m.tid.load(Ordering::SeqCst), libc::SIGURG as u32);
     let pause = Note::new();
     let mut waited = Duration::ZERO;
     while m.sight.state.load(Ordering::SeqCst) != NOTED {
@@ -76,18 +76,16 @@ pub(crate) fn look_at(m: &M, limit: Duration) -> Option<Seen> {
     Some(seen)
 }
 
-/// Notes where this thread, which is that of `m`, has been interrupted, if somebody asks; whether somebody did. In the
-/// signal handler.
+/// Notes where this thread, which is that of `m`, has been interrupted, if somebody asks. In the signal handler.
 #[nowritebarrierrec]
-pub(crate) fn note(m: &M, context: &libc::ucontext_t) -> bool {
+pub(crate) fn note(m: &M, context: &libc::ucontext_t) {
     let sight = &m.sight;
     if sight.state.compare_exchange(ASKED, NOTING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-        return false;
+        return;
     }
     let n = walk(m, context, &sight.pcs);
     sight.len.store(n, Ordering::Relaxed);
     sight.state.store(NOTED, Ordering::SeqCst);
-    true
 }
 
 /// Where this thread, if it is that of an M, has been interrupted. In a signal handler.

@@ -27,7 +27,6 @@ pub(crate) const LEAST: Duration = Duration::from_micros(10);
 
 certify! {
     use libc::{__errno_location, gettid, syscall}: "system calls, and an address";
-    trait Sent { si_value } for libc::siginfo_t: "reads a field";
 }
 
 /// The storm over an M.
@@ -58,7 +57,7 @@ pub(crate) fn start_thread(sched: &Sched, m: &M) {
         event.sigev_notify = libc::SIGEV_THREAD_ID;
         event.sigev_notify_thread_id = gettid();
         event.sigev_signo = SIGNAL;
-        event.sigev_value.sival_ptr = core::ptr::from_ref(m).cast_mut().cast();
+        event.sigev_value = current::mark();
         let mut timer: libc::c_int = 0;
         // Not by libc, whose numbers of timers are others.
         if syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) != 0 {
@@ -104,11 +103,10 @@ pub(crate) fn arm(sched: &Sched, m: &M) {
     };
 }
 
-/// Whether this signal is that of the timer of `m`. In the signal handler.
+/// Whether this signal, which is [marked](current::is_marked), is that of the timer. In the signal handler.
 #[nowritebarrierrec]
-pub(crate) fn has_sent(m: &M, info: &libc::siginfo_t) -> bool {
-    // SAFETY: a timer's signal has a value.
-    info.si_code == libc::SI_TIMER && unsafe { info.si_value() }.sival_ptr == core::ptr::from_ref(m).cast_mut().cast()
+pub(crate) fn has_sent(info: &libc::siginfo_t) -> bool {
+    info.si_code == libc::SI_TIMER
 }
 
 /// The timer of `m` has fired. Every second time that it finds the goroutine in its own code, its slice is over. In the

@@ -152,15 +152,14 @@ pub(crate) fn signal(sched: &Sched, p: &P) {
         return;
     }
     count(&sched.suspensions.sent);
-    // SAFETY: at worst the thread has ended, which is an error that nobody minds.
-    let sent = unsafe { syscall(libc::SYS_tgkill, getpid(), m.tid.load(Ordering::SeqCst), SIGNAL) };
-    if sent != 0 {
+    if !current::send(m.tid.load(Ordering::SeqCst), SIGNAL as u32) {
+        // The thread has ended.
         m.signal_pending.store(false, Ordering::SeqCst);
     }
 }
 
 barrier_lint::certify! {
-    use libc::{getpid, pthread_sigmask, sigaddset, syscall}: "the kernel runs no code of ours";
+    use libc::{pthread_sigmask, sigaddset}: "the kernel runs no code of ours";
 }
 
 /// The signal has come to the thread of `m`: does what was asked for; whether anything was. In the signal handler.
@@ -172,10 +171,11 @@ barrier_lint::certify! {
 pub(crate) unsafe fn asked(m: &'static M, info: &libc::siginfo_t, context: &mut libc::ucontext_t) -> bool {
     // SAFETY: an M's scheduler lives for ever.
     let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
-    let storm = crate::storm::has_sent(m, info);
-    // One of the storm may stand for another one, which the kernel drops while the first is under way.
-    let ours = m.signal_pending.swap(false, Ordering::SeqCst) || current::refused() != 0 || storm;
-    let noted = crate::sight::note(m, context);
+    let ours = current::is_marked(info);
+    let storm = ours && crate::storm::has_sent(info);
+    // Also where this signal is another one: it stands for the one that was sent, which the kernel may have dropped.
+    m.signal_pending.store(false, Ordering::SeqCst);
+    crate::sight::note(m, context);
     if storm {
         crate::storm::strike(sched, m);
     }
@@ -187,7 +187,7 @@ pub(crate) unsafe fn asked(m: &'static M, info: &libc::siginfo_t, context: &mut 
     if storm && m.p().is_some() {
         crate::storm::arm(sched, m);
     }
-    ours || noted
+    ours
 }
 
 /// What the handler does on an M.
