@@ -2,6 +2,10 @@
 //!
 //! A figure is the median of several rounds, with the spread; the machines that this runs on are noisy.
 
+pub mod mark;
+#[path = "../../gc-core/tests/threads/mod.rs"]
+mod threads;
+
 use std::fmt;
 use std::time::Instant;
 

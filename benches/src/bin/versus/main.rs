@@ -1,19 +1,24 @@
 //! `cargo versus`: Tricolor beside its peers, in one run.
 //!
-//! Every workload is a program for each contestant that prints one figure: the median of its own rounds. The contestants
-//! take turns, several times, so that a noisy machine is noisy for all of them; the table says the median of the turns,
-//! the spread, and the ratio to Tricolor. A peer that cannot be had here is listed as missing, never guessed.
-//!
-//! So far the rows are those by which the collector's mark layout was chosen.
+//! Each contestant is a program that does one workload, once, and tells what its metrics came to. The contestants take
+//! turns, several times, so that a noisy machine is noisy for all of them; the table says the median of the turns, the
+//! spread, and the ratio to Tricolor. A peer that cannot be had here is listed as missing, and one that has no such
+//! thing as left out, each with the reason; nothing is guessed.
 
-mod peers;
+mod contestants;
+mod load;
+mod run;
 mod table;
+mod workloads;
 
 use clap::Parser;
-use peers::Contestant;
+use contestants::Contestant;
+use run::Turn;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use tricolor_benches::Figure;
+use workloads::{Group, WORKLOADS, Workload};
 
 /// Tricolor beside its peers, in one run.
 #[derive(Parser)]
@@ -22,6 +27,9 @@ struct Args {
     /// Runs only workloads whose name contains this; may be given more than once.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Only these peers; may be given more than once.
+    #[arg(long, value_name = "PEER", value_parser = clap::builder::PossibleValuesParser::new(contestants::names()))]
+    against: Vec<String>,
     /// Turns of each contestant.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     turns: u32,
@@ -36,77 +44,91 @@ struct Args {
     list: bool,
 }
 
-/// What is measured.
-struct Workload {
-    name: &'static str,
-    unit: &'static str,
-    what: &'static str,
-    /// The argument by which the contestants' `mark_rate` know it.
-    shape: &'static str,
-}
-
-const WORKLOADS: [Workload; 4] = [
-    Workload {
-        name: "mark-graph",
-        unit: "MiB/s",
-        what: "marking a random graph, 64 B with 4 pointers",
-        shape: "graph",
-    },
-    Workload { name: "mark-tree", unit: "MiB/s", what: "marking a binary tree of 32 B nodes", shape: "tree" },
-    Workload {
-        name: "mark-ordered",
-        unit: "MiB/s",
-        what: "marking a slice of pointers to 48 B leaves",
-        shape: "ordered",
-    },
-    Workload { name: "mark-shuffled", unit: "MiB/s", what: "the same in random order", shape: "shuffled" },
-];
-
-/// What one contestant did at one workload.
+/// What one contestant's metric came to at one workload.
 #[derive(Serialize)]
 struct Row {
     workload: &'static str,
+    group: Group,
+    metric: &'static str,
     unit: &'static str,
+    more_is_better: bool,
     contestant: &'static str,
     version: String,
-    /// Medians of all turns, sorted; empty: it is missing.
+    /// Of all turns, sorted.
     turns: Vec<f64>,
-    /// Median over Tricolor's median; more is better.
+    median: Option<f64>,
+    /// Median over Tricolor's median.
     ratio: Option<f64>,
     /// Why there are no figures.
-    missing: Option<String>,
+    without: Option<String>,
+    /// It was there, and failed.
+    failed: bool,
 }
 
-fn measure(workload: &Workload, contestants: &[Contestant], turns: u32, scale: u32) -> Vec<Row> {
-    let mut rows: Vec<Row> = contestants
-        .iter()
-        .map(|c| Row {
-            workload: workload.name,
-            unit: workload.unit,
-            contestant: c.name,
-            version: c.version.clone(),
-            turns: Vec::new(),
-            ratio: None,
-            missing: c.missing.clone(),
-        })
-        .collect();
-    for turn in 1..=turns {
-        for (contestant, row) in contestants.iter().zip(&mut rows) {
-            if row.missing.is_some() {
-                continue;
-            }
-            eprintln!("{} {turn}/{turns}: {}", workload.name, contestant.name);
-            match contestant.mark_rate(workload.shape, scale) {
-                Ok(figure) => row.turns.push(figure),
-                Err(why) => row.missing = Some(why),
+/// What a contestant has done so far.
+#[derive(Default)]
+struct Record {
+    turns: Vec<BTreeMap<String, f64>>,
+    without: Option<String>,
+    left_out: bool,
+    failed: bool,
+}
+
+impl Record {
+    fn turn(&mut self, contestant: &Contestant, workload: &Workload, scale: u32) {
+        match run::turn(contestant, workload, scale) {
+            Ok(Turn::Metrics(metrics)) => self.turns.push(metrics),
+            Ok(Turn::None(why)) => (self.without, self.left_out) = (Some(format!("left out: {why}")), true),
+            Err(why) => {
+                eprintln!("{why}");
+                (self.without, self.failed) = (Some(format!("failed: {why}")), true);
             }
         }
     }
-    let median = |row: &Row| (!row.turns.is_empty()).then(|| Figure::of(row.turns.clone()).median());
-    let ours = median(&rows[0]);
-    for row in &mut rows {
-        row.turns.sort_by(f64::total_cmp);
-        row.ratio = median(row).zip(ours).map(|(theirs, ours)| theirs / ours);
+}
+
+fn measure(workload: &Workload, all: &[Contestant], turns: u32, scale: u32) -> Vec<Row> {
+    let contestants: Vec<_> = all.iter().filter(|c| c.is_in(workload.group)).collect();
+    let missing = |c: &&Contestant| c.missing.as_ref().map(|why| format!("missing: {why}"));
+    let mut records: Vec<_> = contestants.iter().map(|c| Record { without: missing(c), ..Record::default() }).collect();
+    for turn in 1..=turns {
+        for (contestant, record) in contestants.iter().zip(&mut records) {
+            if record.without.is_none() {
+                eprintln!("{} {turn}/{turns}: {}", workload.name, contestant.name);
+                record.turn(contestant, workload, scale);
+            }
+        }
+    }
+    let row = |metric: &workloads::Metric, contestant: &Contestant, record: &Record| {
+        let mut turns: Vec<f64> = match record.without {
+            None => record.turns.iter().filter_map(|turn| turn.get(metric.name).copied()).collect(),
+            Some(_) => Vec::new(),
+        };
+        turns.sort_by(f64::total_cmp);
+        Row {
+            workload: workload.name,
+            group: workload.group,
+            metric: metric.name,
+            unit: metric.unit,
+            more_is_better: metric.more_is_better,
+            contestant: contestant.name,
+            version: contestant.version.clone(),
+            median: (!turns.is_empty()).then(|| Figure::of(turns.clone()).median()),
+            turns,
+            ratio: None,
+            without: record.without.clone(),
+            failed: record.failed,
+        }
+    };
+    let mut rows = Vec::new();
+    for metric in workload.metrics {
+        let first = rows.len();
+        let said = |(c, record): &(&&Contestant, &Record)| !(c.is_limit() && record.left_out);
+        rows.extend(contestants.iter().zip(&records).filter(said).map(|(c, record)| row(metric, c, record)));
+        let ours = rows[first].median;
+        for row in &mut rows[first..] {
+            row.ratio = row.median.zip(ours).map(|(theirs, ours)| theirs / ours);
+        }
     }
     rows
 }
@@ -123,16 +145,22 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     if args.list {
-        chosen.iter().for_each(|w| println!("{:<14} {:<6} {}", w.name, w.unit, w.what));
+        for w in chosen {
+            let metrics: Vec<_> = w.metrics.iter().map(|m| format!("{} {}", m.name, m.unit)).collect();
+            println!("{:<14} {:<40} {}", w.name, metrics.join(", "), w.what);
+        }
         return ExitCode::SUCCESS;
     }
-    let (turns, scale) = if args.quick { (2, 64) } else { (args.turns, 1) };
-    let contestants = [peers::tricolor(), peers::go()];
+    let groups: Vec<_> = chosen.iter().map(|w| w.group).collect();
+    let wanted = |name: &str| args.against.is_empty() || args.against.iter().any(|a| a == name);
+    let contestants = contestants::assemble(&groups, wanted);
     if let Some(why) = &contestants[0].missing {
         eprintln!("cargo versus: {why}");
         return ExitCode::FAILURE;
     }
-    let rows: Vec<Row> = chosen.iter().flat_map(|w| measure(w, &contestants, turns, scale)).collect();
+    let turns = if args.quick { 2 } else { args.turns };
+    let scale = |w: &Workload| if args.quick { w.quick } else { 1 };
+    let rows: Vec<Row> = chosen.iter().flat_map(|w| measure(w, &contestants, turns, scale(w))).collect();
     if args.json {
         match serde_json::to_string_pretty(&rows) {
             Ok(json) => println!("{json}"),
@@ -141,9 +169,6 @@ fn main() -> ExitCode {
     } else {
         table::print(&rows);
     }
-    // A contestant that was there and failed is a failure; one that is missing is not.
-    let failed = rows
-        .iter()
-        .any(|r| r.missing.is_some() && contestants.iter().any(|c| c.name == r.contestant && c.missing.is_none()));
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    // A contestant that was there and failed is a failure; one that is missing, or has no such thing, is not.
+    if rows.iter().any(|row| row.failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

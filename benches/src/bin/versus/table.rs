@@ -1,27 +1,44 @@
 //! The table that people read.
 
 use super::Row;
-use tricolor_benches::Figure;
 
-/// Prints the rows, a workload after the other.
+/// A number with about three digits that mean something.
+fn short(x: f64) -> String {
+    match x.abs() {
+        x if x >= 100.0 => {
+            let digits = format!("{x:.0}");
+            let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|g| String::from_utf8_lossy(g)).collect();
+            groups.join(",")
+        }
+        x if x >= 10.0 => format!("{x:.1}"),
+        _ => format!("{x:.2}"),
+    }
+}
+
+/// Prints the rows, a metric after the other.
 pub fn print(rows: &[Row]) {
     println!(
-        "{:<14} {:<10} {:>10} {:>10} {:>10} {:>10}  {:>12}",
-        "workload", "who", "median", "least", "most", "unit", "of Tricolor's"
+        "{:<14} {:<22} {:<9} {:>10} {:>10} {:>10}  {:>13}",
+        "workload", "metric", "who", "median", "least", "most", "of Tricolor's"
     );
     for (i, row) in rows.iter().enumerate() {
-        let name = if i > 0 && rows[i - 1].workload == row.workload { "" } else { row.workload };
-        if row.turns.is_empty() {
-            println!("{name:<14} {:<10} missing: {}", row.contestant, row.missing.as_deref().unwrap_or("?"));
+        let before = i.checked_sub(1).map(|i| &rows[i]);
+        let same_workload = before.is_some_and(|b| b.workload == row.workload);
+        let same_metric = same_workload && before.is_some_and(|b| b.metric == row.metric);
+        let workload = if same_workload { "" } else { row.workload };
+        let metric = match row.more_is_better {
+            _ if same_metric => String::new(),
+            true => format!("{} {}, more", row.metric, row.unit),
+            false => format!("{} {}", row.metric, row.unit),
+        };
+        print!("{workload:<14} {metric:<22} {:<9}", row.contestant);
+        let Some(median) = row.median else {
+            println!(" {}", row.without.as_deref().unwrap_or("?"));
             continue;
-        }
-        let (median, least, most) =
-            (Figure::of(row.turns.clone()).median(), row.turns[0], row.turns[row.turns.len() - 1]);
+        };
+        let (least, most) = (row.turns[0], row.turns[row.turns.len() - 1]);
         let ratio = row.ratio.map_or(String::new(), |r| format!("{r:.2}"));
-        println!(
-            "{name:<14} {:<10} {median:>10.0} {least:>10.0} {most:>10.0} {:>10}  {ratio:>12}",
-            row.contestant, row.unit
-        );
+        println!(" {:>10} {:>10} {:>10}  {ratio:>13}", short(median), short(least), short(most));
     }
     println!();
     let mut seen = Vec::new();

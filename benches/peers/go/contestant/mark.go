@@ -1,22 +1,16 @@
-// How fast Go's collector marks, on the heap shapes of benches/src/bin/mark_rate.rs.
-//
-//	GODEBUG=gctrace=1 go run ./go/mark_rate [-scale N] [-rounds N] [shape...]
+package main
+
+// How fast Go's collector marks, on the heap shapes of benches/src/mark.rs.
 //
 // The rate is MiB of marked objects for each second of processor time that the collector spends on marking: assists,
 // dedicated and idle workers, from runtime/metrics. A forced cycle (runtime.GC) on an otherwise idle program.
-package main
 
 import (
-	"flag"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"slices"
-	"strconv"
 )
 
 const (
@@ -86,7 +80,7 @@ func marking() (float64, uint64) {
 	return s[0].Value.Float64() + s[1].Value.Float64() + s[2].Value.Float64(), s[3].Value.Uint64()
 }
 
-func measure(shape string, scale, rounds int) {
+func markRate(shape string, scale int) {
 	debug.SetGCPercent(-1)
 	switch shape {
 	case "graph":
@@ -101,52 +95,18 @@ func measure(shape string, scale, rounds int) {
 		keep = leaves(max(1, leafCount/scale), false)
 	case "shuffled":
 		keep = leaves(max(1, leafCount/scale), true)
+	default:
+		refuse("no such heap shape")
 	}
 	runtime.GC()
-	rates := make([]float64, rounds)
-	var live uint64
+	rates := make([]float64, 3)
 	for i := range rates {
 		before, _ := marking()
 		runtime.GC()
-		var after float64
-		after, live = marking()
+		after, live := marking()
 		rates[i] = float64(live) / (1 << 20) / (after - before)
 	}
 	slices.Sort(rates)
-	fmt.Printf("%-10s %8.0f %10s %10.0f %10.0f %10.0f\n",
-		shape, float64(live)/(1<<20), "", rates[len(rates)/2], rates[0], rates[len(rates)-1])
+	tell("rate", rates[len(rates)/2])
 	runtime.KeepAlive(keep)
-}
-
-func main() {
-	scale := flag.Int("scale", 1, "heaps of an Nth of the full size")
-	rounds := flag.Int("rounds", 9, "cycles measured for each shape")
-	flag.Parse()
-	known := []string{"graph", "tree", "ordered", "shuffled"}
-	shapes := flag.Args()
-	if len(shapes) == 0 {
-		shapes = known
-	}
-	for _, s := range shapes {
-		if !slices.Contains(known, s) || *scale < 1 || *rounds < 1 {
-			fmt.Fprintf(os.Stderr, "mark_rate: shapes are %v, scale and rounds 1 or more\n", known)
-			os.Exit(2)
-		}
-	}
-	if len(shapes) == 1 {
-		measure(shapes[0], *scale, *rounds)
-		return
-	}
-	fmt.Printf("%-10s %8s %10s %32s\n", "", "MiB", "", "MiB per CPU second")
-	fmt.Printf("%-10s %8s %10s %10s %10s %10s\n", "shape", "marked", "", "median", "min", "max")
-	for _, s := range shapes {
-		// A process for each, so that no shape marks another one's garbage.
-		self, _ := os.Executable()
-		c := exec.Command(self, "-scale", strconv.Itoa(*scale), "-rounds", strconv.Itoa(*rounds), s)
-		c.Stdout, c.Stderr = os.Stdout, os.Stderr
-		if err := c.Run(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
 }

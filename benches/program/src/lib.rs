@@ -1,0 +1,121 @@
+//! What the programs that `cargo versus` compares share: how they are asked, and how they answer.
+//!
+//! `PROGRAM WORKLOAD [--scale N] [--procs N]` does one workload, once, checks what came of it, and prints a line
+//! `metric value` for each metric of that workload (`benches/src/bin/versus/workloads.rs` has the units). A check that
+//! fails ends the program with another status than 0. A program that has no such thing prints `none` and why.
+//!
+//! A server is different: it prints `address HOST:PORT`, and serves until its standard input ends.
+
+use std::io::{Read, Write};
+use std::process::exit;
+use std::time::Instant;
+
+/// What the program was asked for.
+pub struct Ask {
+    /// The workload's name.
+    pub workload: String,
+    /// Sizes are to be an Nth.
+    pub scale: u64,
+    /// How much may run at once.
+    pub procs: usize,
+}
+
+impl Ask {
+    /// From the program's arguments; one that is not understood ends it with status 2.
+    pub fn from_args() -> Ask {
+        let mut ask = Ask { workload: String::new(), scale: 1, procs: 1 };
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            let mut number = || match args.next().and_then(|n| n.parse::<u32>().ok()) {
+                Some(n) if n > 0 => n,
+                _ => refuse(&format!("{arg} takes a number, 1 or more")),
+            };
+            match arg.as_str() {
+                "--scale" => ask.scale = u64::from(number()),
+                "--procs" => ask.procs = number() as usize,
+                _ if arg.starts_with('-') || !ask.workload.is_empty() => refuse(&format!("`{arg}` is not understood")),
+                _ => ask.workload = arg,
+            }
+        }
+        if ask.workload.is_empty() {
+            refuse("a workload is missing");
+        }
+        ask
+    }
+
+    /// A size that is `full` at scale 1.
+    pub fn size(&self, full: u64) -> u64 {
+        (full / self.scale).max(1)
+    }
+
+    /// Ends the program: there is no workload of that name.
+    pub fn unknown(&self) -> ! {
+        refuse(&format!("no workload is called `{}`", self.workload))
+    }
+}
+
+fn refuse(why: &str) -> ! {
+    eprintln!("{why}\nusage: PROGRAM WORKLOAD [--scale N] [--procs N] (the names: `cargo versus --list`)");
+    exit(2)
+}
+
+/// Says what a metric came to.
+pub fn tell(metric: &str, value: f64) {
+    println!("{metric} {value}");
+}
+
+/// Says that there is no such thing here, and ends the program.
+pub fn none(why: &str) -> ! {
+    println!("none {why}");
+    exit(0)
+}
+
+/// Runs `f`, which does `n` operations, first with an eighth of them, untimed; tells `time`, in nanoseconds each.
+pub fn tell_time(n: u64, mut f: impl FnMut(u64)) {
+    f((n / 8).max(1));
+    let begin = Instant::now();
+    f(n);
+    tell("time", begin.elapsed().as_nanos() as f64 / n as f64);
+}
+
+/// Says where a server listens.
+pub fn tell_address(address: &std::net::SocketAddr) {
+    println!("address {address}");
+    std::io::stdout().flush().expect("standard output");
+}
+
+/// Waits until standard input ends. It blocks the thread.
+pub fn wait_for_end_of_input() {
+    let mut rest = [0_u8; 64];
+    while matches!(std::io::stdin().read(&mut rest), Ok(n) if n > 0) {}
+}
+
+/// Bytes of this process.
+#[derive(Clone, Copy)]
+pub struct Memory {
+    /// Pages in memory.
+    pub resident: u64,
+    /// Page tables.
+    pub tables: u64,
+}
+
+impl Memory {
+    /// What the kernel says now.
+    pub fn now() -> Memory {
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc/self/status");
+        let kib = |key: &str| -> u64 {
+            let line = status.lines().find(|l| l.starts_with(key)).expect("a line of /proc/self/status");
+            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number of KiB")
+        };
+        Memory { resident: kib("VmRSS:") << 10, tables: kib("VmPTE:") << 10 }
+    }
+}
+
+/// The value below which the share `q` of the sorted values lies.
+///
+/// # Panics
+/// If there are none.
+pub fn quantile<T: Copy>(sorted: &[T], q: f64) -> T {
+    let i = (sorted.len() as f64 * q) as usize;
+    sorted[i.min(sorted.len() - 1)]
+}

@@ -1,0 +1,34 @@
+//! Tricolor's side of `cargo versus`: one workload, by name (`tricolor_bench_program` has the protocol).
+
+mod net;
+mod sched;
+
+use tricolor_bench_program::{Ask, none, tell};
+use tricolor_benches::mark;
+
+fn main() {
+    let ask = Ask::from_args();
+    if let Some(shape) = ask.workload.strip_prefix("mark-") {
+        let Some(shape) = mark::Shape::named(shape) else { ask.unknown() };
+        // One plain thread, without a runtime.
+        tell("rate", mark::rate(shape, ask.scale as usize, 3, false).figure.median());
+        return;
+    }
+    let run: fn(&Ask) = match ask.workload.as_str() {
+        "echo" => net::echo,
+        "spawn-join" => sched::spawn_join,
+        "yield-2" => |ask| sched::yields(ask, 2),
+        "yield-1000" => |ask| sched::yields(ask, 1000),
+        "ping-pong" => sched::ping_pong,
+        "buffered" => sched::buffered,
+        "mutex" => sched::mutex,
+        "skynet" => sched::skynet,
+        "parked" => sched::parked,
+        "read-byte" => sched::read_byte,
+        "select" => none("it has no select yet"),
+        _ => ask.unknown(),
+    };
+    let procs = ask.procs;
+    // SAFETY: no `Gc` leaves goroutine stacks and heap objects; nothing thread-local or locked crosses a safepoint.
+    unsafe { tricolor::Runtime::builder().procs(procs).run(move || run(&ask)) };
+}

@@ -1,0 +1,127 @@
+//! Goroutines: making them, switching between them, what they talk through.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Instant;
+use tricolor::chan::{self, Sender};
+use tricolor::sync::WaitGroup;
+use tricolor_bench_program::{Ask, Memory, tell, tell_time};
+
+pub fn spawn_join(ask: &Ask) {
+    tell_time(ask.size(1_000_000), |n| {
+        for i in 0..n {
+            assert_eq!(tricolor::spawn(move || i).join().unwrap(), i);
+        }
+    });
+}
+
+pub fn yields(ask: &Ask, goroutines: u64) {
+    tell_time(ask.size(4_000_000), |n| {
+        let each = n.div_ceil(goroutines);
+        let all: Vec<_> =
+            (0..goroutines).map(|_| tricolor::spawn(move || (0..each).for_each(|_| tricolor::yield_now()))).collect();
+        all.into_iter().for_each(|g| g.join().unwrap());
+    });
+}
+
+/// There and back through two channels without a buffer.
+pub fn ping_pong(ask: &Ask) {
+    tell_time(ask.size(500_000), |n| {
+        let (ping, pinged) = chan::bounded::<u64>(0);
+        let (pong, ponged) = chan::bounded::<u64>(0);
+        let other = tricolor::spawn(move || pinged.iter().for_each(|i| pong.send(i + 1).unwrap()));
+        for i in 0..n {
+            ping.send(i).unwrap();
+            assert_eq!(ponged.recv().unwrap(), i + 1);
+        }
+        drop(ping);
+        other.join().unwrap();
+    });
+}
+
+pub fn buffered(ask: &Ask) {
+    tell_time(ask.size(4_000_000), |n| {
+        let (tx, rx) = chan::bounded::<u64>(64);
+        let sender = tricolor::spawn(move || (0..n).for_each(|i| tx.send(i).unwrap()));
+        assert_eq!(rx.iter().sum::<u64>(), n * (n - 1) / 2);
+        sender.join().unwrap();
+    });
+}
+
+pub fn mutex(ask: &Ask) {
+    tell_time(ask.size(4_000_000), |n| {
+        let (all, each) = (WaitGroup::new(), n.div_ceil(8));
+        let count = Arc::new(tricolor::sync::Mutex::new(0_u64));
+        all.add(8);
+        for _ in 0..8 {
+            let (all, count) = (all.clone(), count.clone());
+            tricolor::spawn(move || {
+                (0..each).for_each(|_| count.with(|n| *n += 1));
+                all.done();
+            });
+        }
+        all.wait();
+        assert_eq!(count.with(|n| *n), 8 * each);
+    });
+}
+
+/// A tree of goroutines, ten below each; the leaves send their numbers, the others the sums of what they get.
+pub fn skynet(ask: &Ask) {
+    fn node(up: &Sender<u64>, first: u64, leaves: u64) {
+        if leaves == 1 {
+            return up.send(first).unwrap();
+        }
+        let (tx, rx) = chan::bounded(0);
+        for i in 0..10 {
+            let tx = tx.clone();
+            tricolor::spawn(move || node(&tx, first + i * leaves / 10, leaves / 10));
+        }
+        up.send((0..10).map(|_| rx.recv().unwrap()).sum()).unwrap();
+    }
+    let leaves = 10_u64.pow(6 - ask.scale.ilog10().min(5));
+    let begin = Instant::now();
+    let (tx, rx) = chan::bounded(0);
+    tricolor::spawn(move || node(&tx, 0, leaves));
+    assert_eq!(rx.recv().unwrap(), leaves * (leaves - 1) / 2);
+    tell("wall", begin.elapsed().as_secs_f64() * 1e3);
+}
+
+/// All wait on one channel, and are counted when they are about to.
+pub fn parked(ask: &Ask) {
+    let n = ask.size(1_000_000);
+    let bare = Memory::now();
+    let begin = Instant::now();
+    let (wake, sleeps) = chan::bounded::<()>(0);
+    let (up, ready) = chan::bounded::<()>(64);
+    let all = WaitGroup::new();
+    all.add(n as usize);
+    for _ in 0..n {
+        let (sleeps, up, all) = (sleeps.clone(), up.clone(), all.clone());
+        tricolor::spawn(move || {
+            up.send(()).unwrap();
+            assert!(sleeps.recv().is_err());
+            all.done();
+        });
+    }
+    (0..n).for_each(|_| ready.recv().unwrap());
+    tell("time", begin.elapsed().as_nanos() as f64 / n as f64);
+    let now = Memory::now();
+    tell("memory", ((now.resident + now.tables) - (bare.resident + bare.tables)) as f64 / n as f64);
+    drop(wake);
+    all.wait();
+}
+
+pub fn read_byte(ask: &Ask) {
+    let zero = File::open("/dev/zero").expect("/dev/zero");
+    tell_time(ask.size(2_000_000), |n| {
+        for _ in 0..n {
+            let read = tricolor::blocking((zero.as_raw_fd(),), |(fd,)| {
+                let mut byte = [1_u8];
+                // SAFETY: one byte, which is there.
+                (unsafe { libc::read(fd, byte.as_mut_ptr().cast(), 1) }, byte[0])
+            });
+            assert_eq!(read, (1, 0));
+        }
+    });
+}

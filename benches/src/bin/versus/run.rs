@@ -1,0 +1,138 @@
+//! One turn: a program runs, and says what its metrics came to.
+
+use crate::contestants::Contestant;
+use crate::load;
+use crate::workloads::Workload;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// What came of a turn.
+pub enum Turn {
+    Metrics(BTreeMap<String, f64>),
+    /// The contestant has no such thing, and says why.
+    None(String),
+}
+
+/// A program that has ended.
+struct Ended {
+    status: ExitStatus,
+    text: String,
+    cpu_seconds: f64,
+    peak_mib: f64,
+}
+
+/// Waits for a program, which must have its output piped. What it still says is in `text`.
+fn wait(mut child: Child) -> io::Result<Ended> {
+    let mut text = String::new();
+    child.stdout.take().expect("a pipe").read_to_string(&mut text)?;
+    use std::os::unix::process::ExitStatusExt;
+    let mut status = 0;
+    let mut usage = core::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: our child, which nobody has waited for; both pointers are to memory of our own.
+    if unsafe { libc::wait4(child.id() as i32, &mut status, 0, usage.as_mut_ptr()) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: written by the kernel; all zeros would do as well.
+    let usage = unsafe { usage.assume_init() };
+    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
+    Ok(Ended {
+        status: ExitStatus::from_raw(status),
+        text,
+        cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        peak_mib: usage.ru_maxrss as f64 / 1024.0,
+    })
+}
+
+fn command(contestant: &Contestant, workload: &Workload, scale: u32) -> Command {
+    let mut command = Command::new(&contestant.program[0]);
+    // Programs know nothing of how many Ps a row has.
+    let name = workload.name.strip_suffix("-1p").unwrap_or(workload.name);
+    command.args(&contestant.program[1..]).arg(name);
+    command.args(["--scale", &scale.to_string(), "--procs", &workload.procs.to_string()]);
+    command.stdout(Stdio::piped());
+    command
+}
+
+/// Runs `workload` once.
+///
+/// # Errors
+/// What the program said or did, if it did not tell all metrics.
+pub fn turn(contestant: &Contestant, workload: &Workload, scale: u32) -> Result<Turn, String> {
+    let mut command = command(contestant, workload, scale);
+    if workload.is_server() {
+        return serve(command, scale).map(Turn::Metrics);
+    }
+    let ended = command.stdin(Stdio::null()).spawn().and_then(wait).map_err(|e| format!("{command:?}: {e}"))?;
+    if !ended.status.success() {
+        return Err(format!("{command:?}: {}", ended.status));
+    }
+    let told = told(&ended.text, workload).map_err(|e| format!("{command:?} {e}"))?;
+    let Turn::Metrics(mut metrics) = told else { return Ok(told) };
+    metrics.extend([("cpu".to_owned(), ended.cpu_seconds * 1e3), ("peak".to_owned(), ended.peak_mib)]);
+    match workload.metrics.iter().find(|m| !metrics.contains_key(m.name)) {
+        Some(lacking) => Err(format!("{command:?} does not tell {}", lacking.name)),
+        None => Ok(Turn::Metrics(metrics)),
+    }
+}
+
+/// What a program told.
+fn told(text: &str, workload: &Workload) -> Result<Turn, String> {
+    let mut metrics = BTreeMap::new();
+    for line in text.lines() {
+        match line.split_once(' ') {
+            Some(("none", why)) => return Ok(Turn::None(why.to_owned())),
+            Some((metric, value)) if workload.metrics.iter().any(|m| m.name == metric) => {
+                let value: f64 = value.parse().map_err(|e| format!("says `{line}`: {e}"))?;
+                if !value.is_finite() || value < 0.0 {
+                    return Err(format!("says `{line}`, which is no figure"));
+                }
+                metrics.insert(metric.to_owned(), value);
+            }
+            _ => return Err(format!("says `{line}`, which is no metric of {}", workload.name)),
+        }
+    }
+    Ok(Turn::Metrics(metrics))
+}
+
+/// Starts a server, sends it requests, and ends it.
+fn serve(mut command: Command, scale: u32) -> Result<BTreeMap<String, f64>, String> {
+    let mut child = command.stdin(Stdio::piped()).spawn().map_err(|e| format!("{command:?}: {e}"))?;
+    let mut line = String::new();
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let loaded = output.read_line(&mut line).map_err(|e| e.to_string()).and_then(|_| {
+        let address = line.trim().strip_prefix("address ").ok_or_else(|| format!("says `{}`", line.trim()))?;
+        let address = address.parse().map_err(|e| format!("says `{line}`: {e}"))?;
+        load::run(address, load::CONNECTIONS, scale).map_err(|e| format!("under load: {e}"))
+    });
+    // Now it ends, whatever came of the load.
+    drop(child.stdin.take());
+    child.stdout = Some(output.into_inner());
+    let ended = wait(child).map_err(|e| format!("{command:?}: {e}"))?;
+    let load = loaded.map_err(|e| format!("{command:?}: {e} ({})", ended.status))?;
+    if !ended.status.success() {
+        return Err(format!("{command:?}: {}", ended.status));
+    }
+    Ok(BTreeMap::from([
+        ("requests".to_owned(), load.per_second),
+        ("p99.9".to_owned(), load.p999.as_nanos() as f64 / 1e3),
+        ("cpu".to_owned(), ended.cpu_seconds * 1e6 / load.all as f64),
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workloads::WORKLOADS;
+
+    #[test]
+    fn what_programs_tell_is_taken_or_refused() {
+        let parked = WORKLOADS.iter().find(|w| w.name == "parked").unwrap();
+        let Ok(Turn::Metrics(metrics)) = told("memory 5000\ntime 1.5\n", parked) else { panic!("metrics") };
+        assert_eq!(metrics, BTreeMap::from([("memory".to_owned(), 5000.0), ("time".to_owned(), 1.5)]));
+        assert!(matches!(told("none it has no stacks", parked), Ok(Turn::None(why)) if why == "it has no stacks"));
+        for wrong in ["memory", "memory much", "memory NaN", "memory -1", "rate 5", "panicked at"] {
+            assert!(told(wrong, parked).is_err_and(|e| e.contains(wrong)), "{wrong}");
+        }
+    }
+}
