@@ -99,6 +99,18 @@ faults! {
     NoGuardMarks = "no-guard-marks",
     /// An object is published before its value is written.
     PublishEarly = "publish-early",
+    /// A goroutine that parks in a word goes in there whatever has come into it meanwhile.
+    ParkOverwrites = "park-overwrites",
+    /// What has become ready is stored, whoever goes into the word meanwhile.
+    ReadyOverwrites = "ready-overwrites",
+    /// Who waits for a file does not look again, after it has said so, whether it may.
+    WaitUnchecked = "wait-unchecked",
+    /// A timer counts as out of its heap before it has fired.
+    TimerOutEarly = "timer-out-early",
+    /// A timer is stopped without another look, under the lock, whether it is still in the heap.
+    TimerStopUnchecked = "timer-stop-unchecked",
+    /// The lock with which a goroutine parks is given back before its stack is at rest.
+    ParkUnlocksEarly = "park-unlocks-early",
 }
 
 #[cfg(any(feature = "faults", loom))]

@@ -63,7 +63,6 @@ pub use barrier::{Busy, CellValue, Entered, GcCell, GcMut, RootCell};
 pub use census::{CensusRow, Counted};
 pub use gc::{Gc, Target, keep_alive};
 pub use gc_core_derive::Trace;
-#[cfg(not(any(loom, miri)))]
 pub use heap::address_space_left;
 pub use heap::{Config, Heap, InitError, MAX_PS, PAGE_SIZE, Phase};
 pub use layout::{Conservative, NoGc, Trace};
@@ -73,6 +72,7 @@ pub use mark::{Scanner, WorkKind};
 #[doc(hidden)]
 pub mod model {
     pub use crate::mark::BufferList;
+    pub use crate::sync::{entered, set_clock};
 }
 pub use offheap::Pile;
 pub use p::GcP;

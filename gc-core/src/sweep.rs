@@ -31,6 +31,7 @@ impl Heap {
     /// dropped; else it goes to its class's list, or its pages go back if nothing in it is alive. Says whether the
     /// caller still owns it.
     pub(crate) fn sweep_owned(&self, span: &Span, keep: bool) -> bool {
+        crate::sync::modelled("Heap::sweep_owned");
         let Swept { alive, doomed } = self.sweep_slots(span);
         if doomed {
             self.take_into_custody(span);

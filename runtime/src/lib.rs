@@ -32,7 +32,7 @@
 // No lock but the runtime's own (`clippy.toml`); an exception says why no suspended thread can hold it.
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
 // Where only the stub is left to call them.
-#![cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
+#![cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(loom))), allow(dead_code))]
 
 extern crate self as tricolor;
 
@@ -47,6 +47,9 @@ mod g;
 pub mod gc;
 mod join;
 mod m;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 pub mod net;
 mod netpoll;
 mod p;

@@ -8,8 +8,8 @@ use crate::m::M;
 use crate::sched::Sched;
 use crate::sight::Seen;
 use barrier_lint::nowritebarrierrec;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use gc_core::fatal::print_line;
-use gc_core::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// Bytes of the dump's stack.
 const STACK: usize = 256 << 10;

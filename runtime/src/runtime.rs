@@ -16,7 +16,7 @@ use crate::sched::Sched;
 use crate::sysmon::sysmon_thread;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
-use gc_core::sync::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use gc_core::{Config, Conservative, Gc, Heap, Root, Stress};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -15,7 +15,7 @@ use core::time::Duration;
 use gc_core::sync::{AtomicU32, AtomicUsize, Note, Ordering};
 
 /// Most addresses that are noted.
-pub(crate) const FRAMES: usize = 32;
+pub(crate) const FRAMES: usize = if cfg!(loom) { 1 } else { 32 };
 
 const FREE: u32 = 0;
 const ASKED: u32 = 1;
@@ -31,7 +31,11 @@ pub(crate) struct Sight {
 
 impl Sight {
     pub(crate) fn new() -> Sight {
-        Sight { state: AtomicU32::new(FREE), len: AtomicUsize::new(0), pcs: [const { AtomicUsize::new(0) }; FRAMES] }
+        Sight {
+            state: AtomicU32::new(FREE),
+            len: AtomicUsize::new(0),
+            pcs: core::array::from_fn(|_| AtomicUsize::new(0)),
+        }
     }
 
     fn moves(&self, from: u32, to: u32) -> bool {
@@ -90,7 +94,7 @@ pub(crate) fn note(m: &M, context: &libc::ucontext_t) {
 
 /// Where this thread, if it is that of an M, has been interrupted. In a signal handler.
 pub(crate) fn own(m: &M, context: &libc::ucontext_t) -> Seen {
-    let pcs = [const { AtomicUsize::new(0) }; FRAMES];
+    let pcs = core::array::from_fn(|_| AtomicUsize::new(0));
     let len = walk(m, context, &pcs);
     Seen { pcs: pcs.map(AtomicUsize::into_inner), len }
 }

@@ -23,7 +23,7 @@ use crate::symbol::Symbol;
 use barrier_lint::{certify, nowritebarrierrec};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use gc_core::sync::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 certify! {
     use libc::{_exit, getpid, gettid, mmap, munmap, sigaltstack, signal as set_signal, syscall}: "system calls";

@@ -124,10 +124,20 @@ struct Locked {
 // SAFETY: `inner` is used under `lock`.
 unsafe impl Sync for Locked {}
 
-static TABLES: Locked = Locked {
-    lock: RawLock::new(Rank::Symbols),
-    inner: UnsafeCell::new(Tables { files: [None; FILES], known: [(0, None); KNOWN] }),
-};
+macro_rules! tables {
+    () => {
+        Locked {
+            lock: RawLock::new(Rank::Symbols),
+            inner: UnsafeCell::new(Tables { files: [None; FILES], known: [(0, None); KNOWN] }),
+        }
+    };
+}
+
+#[cfg(not(loom))]
+static TABLES: Locked = tables!();
+/// No model looks for functions; a lock of loom's cannot be made by the compiler.
+#[cfg(loom)]
+static TABLES: std::sync::LazyLock<Locked> = std::sync::LazyLock::new(|| tables!());
 
 impl Tables {
     fn find(&mut self, pc: usize) -> Option<Found> {

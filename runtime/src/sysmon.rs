@@ -162,7 +162,7 @@ fn report_many() {
 
 /// Says once which goroutine is stuck.
 fn report_stuck(culprit: Option<&crate::g::G>) {
-    static SAID: gc_core::sync::AtomicBool = gc_core::sync::AtomicBool::new(false);
+    static SAID: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
     if let Some(gp) = culprit
         && !SAID.swap(true, Ordering::SeqCst)
     {

@@ -299,7 +299,7 @@ impl Trace {
     #[inline(always)]
     #[nowritebarrierrec]
     fn on(&self) -> bool {
-        self.rings.len() != 0
+        !self.rings.is_empty()
     }
 
     /// Bytes of the rings that `ms` Ms and sysmon have.

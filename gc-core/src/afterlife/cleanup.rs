@@ -148,6 +148,7 @@ impl Cleanup {
 impl Heap {
     /// Runs the next cleanup that is due, if there is one. The caller is the runner.
     pub(super) fn run_cleanup(&self) -> bool {
+        crate::sync::modelled("Heap::run_cleanup");
         let Some(root) = self.take_due_cleanup() else { return false };
         self.afterlife.take_due(1);
         // SAFETY: the slot came from `take_due_cleanup`, which gives it once.

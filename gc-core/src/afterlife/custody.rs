@@ -123,6 +123,7 @@ impl Heap {
 
     /// Drops up to `most` doomed objects, of one span; says how many. The caller is the runner.
     pub(super) fn run_drops(&self, most: usize) -> usize {
+        crate::sync::modelled("Heap::run_drops");
         let mut batch = [0; BATCH];
         let Some((span, n)) = self.take_doomed(&mut batch[..most.min(BATCH)]) else { return 0 };
         let Some(drop_object) = self.drop_of(span) else { unreachable!("a doomed object that needs no drop") };

@@ -165,6 +165,7 @@ impl Heap {
     /// not found dead: it is shaded, since the stack that gets it may be black. Otherwise the fresh marks decide, swept
     /// or not, unless the record is younger than they are.
     pub(super) fn alive(&self, p: &GcP, weak: RecordId) -> Option<usize> {
+        crate::sync::modelled("Heap::alive");
         let record = self.afterlife.records.get(weak.id);
         // Acquire: pair with the Releases in `add_record`. The tag comes last: a record that was used again in between
         // has another one.

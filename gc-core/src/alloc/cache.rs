@@ -149,6 +149,7 @@ impl Cache {
     /// # Errors
     /// There are no pages for a new span; the slots are empty then.
     pub fn refill(&mut self, heap: &Heap, slots: *mut Slots) -> Result<(), NoPages> {
+        crate::sync::modelled("Cache::refill");
         self.flush_if_stale(heap);
         heap.sweep_in_proportion();
         // SAFETY: slots live for ever, and only the holder of the P is here.
@@ -197,6 +198,7 @@ impl Cache {
 
     /// Gives all spans back if a cycle ended since they were cached. Before the P's first claim after that.
     pub fn flush_if_stale(&mut self, heap: &Heap) {
+        crate::sync::modelled("Cache::flush_if_stale");
         if self.sweepgen != heap.sweepgen() && !faults::active(Fault::StaleCache) {
             self.flush(heap);
         }

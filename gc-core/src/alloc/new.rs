@@ -182,6 +182,7 @@ fn fill<T: Trace>(slot: usize, value: T) -> impl FnOnce(NonNull<T>) {
 #[cold]
 #[inline(never)]
 unsafe fn publish_black(slots: &mut Slots, at: usize) {
+    crate::sync::modelled("publish_black");
     let p = GcP::current();
     p.heap().blacken_new(p, at);
     // Release: as in `place`.

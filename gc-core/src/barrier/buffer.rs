@@ -42,6 +42,7 @@ impl WbBuf {
 
     /// Shades all that was recorded.
     pub fn flush(&mut self, heap: &Heap, gcw: &mut GcWork) {
+        crate::sync::modelled("WbBuf::flush");
         let len = self.len;
         self.len = 0;
         if !faults::active(Fault::SkipFlush) {

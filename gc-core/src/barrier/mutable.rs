@@ -108,6 +108,7 @@ impl<T: Trace> GcMut<T> {
     /// [`Busy`], if somebody is inside already; `f` has not run then.
     #[writebarrier]
     pub fn try_with<R>(&self, f: impl for<'a> FnOnce(&'a mut T) -> R) -> Result<R, Busy> {
+        crate::sync::modelled("GcMut::try_with");
         let heap = GcP::current().heap();
         let region = Region::enter();
         // Acquire: pairs with the Release of who left.
@@ -235,6 +236,7 @@ impl Scanner<'_> {
     /// # Safety
     /// The mutator does not run meanwhile, and nobody lets it.
     pub unsafe fn entered(&mut self, list: &Entered) {
+        crate::sync::modelled("Scanner::entered");
         if faults::active(Fault::MutableUnscanned) {
             return;
         }

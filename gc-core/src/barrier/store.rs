@@ -66,6 +66,7 @@ pub(super) unsafe fn store_twin(slot: usize, new: usize) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
+    crate::sync::modelled("gc_write_barrier");
     // SAFETY: the caller's contract.
     let slot_word = unsafe { word::at(slot) };
     let _region = Region::enter();

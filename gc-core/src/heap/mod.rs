@@ -19,7 +19,6 @@ mod span;
 pub(crate) use page_map::PageMap;
 pub(crate) use pages::{NoPages, PageHeap};
 pub(crate) use reserve::Reservation;
-#[cfg(not(any(loom, miri)))]
 pub use reserve::address_space_left;
 pub(crate) use scavenge::Scavenger;
 pub(crate) use span::{Span, Spans};

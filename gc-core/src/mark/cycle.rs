@@ -293,6 +293,7 @@ impl Heap {
 
     /// Stops the world, looks once more, and ends marking if nothing is left.
     fn finish_mark(&self, p: &'static GcP, number: u32) {
+        crate::sync::modelled("Heap::finish_mark");
         let t0 = nanos();
         self.stop_the_world(StopReason::MarkTermination);
         let t1 = nanos();

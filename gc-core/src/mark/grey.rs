@@ -28,6 +28,7 @@ impl Heap {
     /// it. The caller holds the P that `gcw` belongs to.
     #[inline]
     pub(crate) fn greyobject(&self, gcw: &mut GcWork, base: usize) {
+        crate::sync::modelled("Heap::greyobject");
         if !self.mark_map().try_mark(self.granule_of(base)) {
             return;
         }

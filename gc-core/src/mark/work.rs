@@ -91,6 +91,7 @@ impl Stack {
     }
 
     fn push(&self, buffers: &Table<Buffer>, id: u32) {
+        crate::sync::modelled("Stack::push");
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             // Relaxed: published by the exchange.
@@ -106,6 +107,7 @@ impl Stack {
     }
 
     fn pop(&self, buffers: &Table<Buffer>) -> Option<u32> {
+        crate::sync::modelled("Stack::pop");
         // Acquire: pairs with the Release of `push`, for `next` and for the contents.
         let mut head = self.head.load(Ordering::Acquire);
         loop {

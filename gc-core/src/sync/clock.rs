@@ -1,4 +1,4 @@
-//! Time. Under loom it stands still: what a model does must not depend on it.
+//! Time. Under loom it stands still, for the length of an execution: what a model does must not depend on how it passes.
 
 use barrier_lint::nowritebarrierrec;
 
@@ -7,13 +7,25 @@ barrier_lint::certify! {
     use libc::clock_gettime: "a system call, or the vDSO";
 }
 
+#[cfg(loom)]
+std::thread_local! {
+    /// What time it is. All model threads share the OS thread.
+    static CLOCK: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
+}
+
+/// Says what time it is, in nanoseconds; before the threads of a model start.
+#[cfg(loom)]
+pub fn set_clock(nanos: u64) {
+    CLOCK.set(nanos);
+}
+
 /// Nanoseconds of the monotonic clock. May run without a P.
 #[nowritebarrierrec]
 #[inline]
 pub fn nanos() -> u64 {
     #[cfg(loom)]
     {
-        0
+        CLOCK.get()
     }
     #[cfg(not(loom))]
     read(libc::CLOCK_MONOTONIC)

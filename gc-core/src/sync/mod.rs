@@ -15,15 +15,25 @@
 mod canary;
 mod clock;
 pub mod current;
+mod drive;
 mod lock;
 mod note;
 mod rank;
+#[cfg(loom)]
+mod seq_cst;
 mod table;
 pub mod word;
 
 use barrier_lint::nowritebarrierrec;
 
+#[cfg(loom)]
+pub use clock::set_clock;
 pub use clock::{cpu_nanos, nanos};
+#[cfg(loom)]
+pub use drive::AsPtr;
+#[cfg(loom)]
+pub use drive::entered;
+pub use drive::modelled;
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
 pub use rank::Rank;
@@ -34,7 +44,9 @@ pub(crate) use table::{map_reserve, want_huge_pages};
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub use loom::sync::atomic::{Ordering, fence};
+#[cfg(loom)]
+pub use seq_cst::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 
 #[cfg(not(loom))]
 barrier_lint::certify! {

@@ -14,6 +14,10 @@ barrier_lint::certify! {
     use libc::syscall: "the kernel runs no code of ours";
 }
 
+/// How often a sleeper of a model looks.
+#[cfg(loom)]
+const PATIENCE: u32 = 200;
+
 /// A one-shot event between a sleeper and a waker.
 pub struct Note {
     key: AtomicU32,
@@ -56,11 +60,15 @@ impl Note {
 
     /// Sleeps until `wakeup`. May run without a P.
     pub fn sleep(&self) {
+        #[cfg(not(loom))]
         while !self.is_set() {
-            #[cfg(not(loom))]
             futex_wait(&self.key, 0, None);
-            #[cfg(loom)]
-            super::yield_now();
+        }
+        #[cfg(loom)]
+        {
+            // Who yields goes on when nobody else can, so by then all others have run as far as they can.
+            let woken = (0..PATIENCE).any(|_| self.is_set() || (super::yield_now(), false).1);
+            assert!(woken, "a thread sleeps for ever: its wake-up was lost");
         }
     }
 
@@ -82,9 +90,12 @@ impl Note {
         }
         #[cfg(loom)]
         {
+            // The limit passes whenever nobody else can run.
             let _ = limit;
-            self.sleep();
-            true
+            if !self.is_set() {
+                super::yield_now();
+            }
+            self.is_set()
         }
     }
 }

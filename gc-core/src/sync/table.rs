@@ -93,6 +93,7 @@ impl<T> Table<T> {
     }
 
     /// Whether there are none.
+    #[nowritebarrierrec]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

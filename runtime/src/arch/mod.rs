@@ -1,24 +1,25 @@
 //! What differs from machine to machine: the switch between stacks, the first frames of a goroutine and of a stack
 //! segment, the spill of the callee-saved registers around a blocking call, the registers of an interrupted thread. One
-//! file per architecture with the same functions; where there is none, a stub that refuses at start.
+//! file per architecture with the same functions; where there is none, and in models, a stub that refuses at
+//! start.
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(loom)))]
 mod x86_64;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(loom)))]
 pub(crate) use x86_64::{
     FIRST_FRAME, REFUSED, call_on, frame_pointer, go_on_at, init_segment, init_stack, interrupted_at,
     keeps_frame_pointers, morestack, restart_point, shadow_stacks, spill_and_call, spilled_frame_pointer,
     stack_pointer, switch,
 };
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(loom)))]
 #[path = "async_preempt/x86_64.rs"]
 #[allow(dead_code)] // what other architectures and the harness of `mkpreempt` need, too
 pub(crate) mod async_preempt;
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(loom))))]
 mod unsupported;
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(loom))))]
 pub(crate) use unsupported::{
     FIRST_FRAME, REFUSED, async_preempt, call_on, frame_pointer, go_on_at, init_segment, init_stack, interrupted_at,
     keeps_frame_pointers, morestack, restart_point, shadow_stacks, spill_and_call, spilled_frame_pointer,

@@ -62,6 +62,7 @@ pub(crate) fn frame_pointer(sp: usize) -> usize {
 }
 
 pub(crate) fn keeps_frame_pointers<T>() -> bool {
+    let _ = size_of::<T>();
     false
 }
 

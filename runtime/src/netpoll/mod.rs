@@ -25,7 +25,7 @@ use crate::time::nanotime;
 use crate::time::timers::NEVER;
 use barrier_lint::{certify, nowritebarrierrec};
 use desc::{Cache, Mode, PollDesc};
-use gc_core::sync::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering, Rank};
+use gc_core::sync::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering, Rank, modelled};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
@@ -175,6 +175,14 @@ pub(crate) fn register(sched: &'static Sched, fd: RawFd) -> io::Result<&'static 
     Ok(desc)
 }
 
+#[cfg(loom)]
+impl Netpoll {
+    /// A descriptor, as [`register`] takes one.
+    pub(crate) fn take_desc(&self) -> &'static PollDesc {
+        self.cache.take().expect("a descriptor")
+    }
+}
+
 /// The end of [`register`]; nobody waits. Needs no P.
 pub(crate) fn unregister(sched: &'static Sched, fd: RawFd, desc: &'static PollDesc) {
     let this = &sched.netpoll;
@@ -225,7 +233,8 @@ pub(crate) fn netpoll(sched: &'static Sched, delay: u64) -> GList {
 /// The file is ready: adds the goroutines that wait for that to `list`. May run without a P, and while the world is stopped:
 /// the links are written without a barrier, since `allgs` keeps every G.
 #[nowritebarrierrec]
-fn netpollready(list: &mut GList, desc: &PollDesc, read: bool, write: bool) {
+pub(crate) fn netpollready(list: &mut GList, desc: &PollDesc, read: bool, write: bool) {
+    modelled("netpollready");
     if read && let Some(gp) = desc.ready(Mode::Read) {
         list.push(gp);
     }

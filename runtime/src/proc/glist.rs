@@ -7,6 +7,7 @@ use crate::m::{M, getm};
 use crate::sched::Sched;
 use barrier_lint::{NotInHeap, nowritebarrierrec};
 use gc_core::sync::current::Region;
+use gc_core::sync::modelled;
 
 /// First in, first out. The goroutines are Waiting, and nobody else can wake them.
 #[derive(NotInHeap)]
@@ -58,6 +59,7 @@ pub(crate) fn injectglist(sched: &'static Sched, mut list: GList) {
     if list.len() == 0 {
         return;
     }
+    modelled("injectglist");
     let _region = Region::enter();
     let m = getm();
     let p = match m {

@@ -10,8 +10,9 @@ use super::schedule::{dropg, gosched_m, mcall, mcall_at, pause_m, preempt_m, run
 use crate::g::{self, G, WaitReason, getg};
 use crate::m::{M, getm};
 use crate::sched::Sched;
+use gc_core::faults::{self, Fault};
 use gc_core::sync::current::{self, Region};
-use gc_core::sync::{AtomicPtr, Ordering, RawLock};
+use gc_core::sync::{AtomicPtr, Ordering, RawLock, modelled};
 
 /// Parks the goroutine until `ready`, and gives `lock` back once its stack is at rest.
 ///
@@ -41,11 +42,18 @@ fn may_not_wait(gp: &G, reason: WaitReason) -> ! {
 /// g0 part of `park`.
 unsafe extern "C" fn park_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     let _ = sched;
-    gp.casgstatus(g::RUNNING, g::WAITING);
-    dropg(m, gp);
+    modelled("park_m");
     let lock = gp.wait_lock.swap(core::ptr::null_mut(), Ordering::Relaxed);
     // SAFETY: `park` stored it; the object that holds it is alive, since the parked stack points to it.
-    unsafe { (*lock).unlock() };
+    let unlock = || unsafe { (*lock).unlock() };
+    if faults::active(Fault::ParkUnlocksEarly) {
+        unlock();
+    }
+    gp.casgstatus(g::RUNNING, g::WAITING);
+    dropg(m, gp);
+    if !faults::active(Fault::ParkUnlocksEarly) {
+        unlock();
+    }
     core::ptr::null()
 }
 
@@ -70,12 +78,18 @@ pub(crate) fn park_in(gp: &'static G, word: &AtomicPtr<G>, reason: WaitReason) {
 /// g0 part of `park_in`.
 unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     let _ = sched;
+    modelled("park_in_m");
     gp.casgstatus(g::RUNNING, g::WAITING);
     dropg(m, gp);
     let word = gp.wait_word.swap(core::ptr::null_mut(), Ordering::Relaxed);
     let at = core::ptr::from_ref(gp).cast_mut();
     // SAFETY: `park_in` stored it; its caller's frame, or what that waits for, keeps it until the goroutine continues.
-    if unsafe { (*word).compare_exchange(WAIT, at, Ordering::SeqCst, Ordering::SeqCst) }.is_ok() {
+    let word = unsafe { &*word };
+    let blind = faults::active(Fault::ParkOverwrites);
+    if blind {
+        word.store(at, Ordering::SeqCst);
+    }
+    if blind || word.compare_exchange(WAIT, at, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
         return core::ptr::null();
     }
     run_on(m, gp);
@@ -85,6 +99,7 @@ unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'stati
 
 /// Makes a parked goroutine runnable: next on this P, or on the global queue where this thread has none.
 pub(crate) fn ready(gp: &'static G) {
+    modelled("ready");
     let sched = gp.sched;
     if sched.exiting.load(Ordering::SeqCst) {
         return; // a handle that outlived its runtime

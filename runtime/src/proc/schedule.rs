@@ -25,6 +25,8 @@ use crate::sched::{Sched, unlock};
 use crate::time::timers;
 use barrier_lint::{certify, nowritebarrierrec};
 use gc_core::WorkKind;
+#[cfg(loom)]
+use gc_core::sync::AsPtr as _;
 use gc_core::sync::{Ordering, current, fence};
 
 /// What `mcall` runs on g0: changes the status of the goroutine that called, and says who continues (null: look).
@@ -104,8 +106,13 @@ pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
     #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
     let elsewhere = barrier_lint::Inside::enter(None);
     let m = super::newm::this_m();
+    #[cfg(loom)]
+    crate::model::on_g0(m, gp, f);
     // SAFETY: this M's g0 waits in `schedule`; `m` is not used after the switch, when this may be another thread.
-    unsafe { arch::switch(gp.sp.as_ptr(), m.g0_sp.load(Ordering::Relaxed), f as *const () as usize, 0) };
+    #[cfg(not(loom))]
+    unsafe {
+        arch::switch(gp.sp.as_ptr(), m.g0_sp.load(Ordering::Relaxed), f as *const () as usize, 0)
+    };
     #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
     drop(elsewhere);
     current::set_locks(depth);

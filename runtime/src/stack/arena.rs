@@ -64,6 +64,7 @@ pub(crate) enum Hit {
 }
 
 /// A fresh mapping for stacks.
+#[cfg(not(loom))]
 pub(super) fn map(bytes: usize) -> io::Result<usize> {
     // SAFETY: a fresh anonymous mapping; no existing memory is touched.
     let p = unsafe {
@@ -82,6 +83,12 @@ pub(super) fn map(bytes: usize) -> io::Result<usize> {
     // SAFETY: the range just mapped. A kernel without huge pages refuses, which is as good.
     unsafe { libc::madvise(p, bytes, libc::MADV_NOHUGEPAGE) };
     Ok(p.expose_provenance())
+}
+
+/// No goroutine of a model has a stack of its own.
+#[cfg(loom)]
+pub(super) fn map(_: usize) -> io::Result<usize> {
+    Ok(GUARD)
 }
 
 impl StackArena {

@@ -4,7 +4,7 @@ use crate::m::Door;
 use crate::p;
 use crate::sched::Sched;
 use crate::time::nanotime;
-use gc_core::sync::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Says once who holds a stop up, and where it is.
 pub(super) fn late(sched: &Sched, why: &str, waited: u64) {

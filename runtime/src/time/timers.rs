@@ -43,8 +43,9 @@ use crate::proc::park::park;
 use crate::sched::Sched;
 use barrier_lint::nowritebarrierrec;
 use core::cell::{Cell, UnsafeCell};
+use gc_core::faults::{self, Fault};
 use gc_core::sync::current::Region;
-use gc_core::sync::{AtomicPtr, AtomicU64, Ordering, Rank, RawLock};
+use gc_core::sync::{AtomicPtr, AtomicU64, Ordering, Rank, RawLock, modelled};
 
 /// A time that does not come.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -129,6 +130,7 @@ impl Timer {
     /// # Safety
     /// It is not armed, stays where it is until its drop, and its drop runs. `fire` may run as soon as it is armed.
     pub(crate) unsafe fn arm(&self, when: u64) {
+        modelled("Timer::arm");
         let _region = Region::enter();
         let Some(p) = this_m().p() else { gc_core::throw!("a timer is armed without a P") };
         p.timers.lock.lock();
@@ -139,13 +141,15 @@ impl Timer {
 
     /// Takes it out, if it has not fired; afterwards it neither fires nor is firing. By its own goroutine.
     pub(crate) fn stop(&self) {
+        modelled("Timer::stop");
         loop {
             // Acquire: pairs with the Release in `run_due`: `fire` is done.
             // SAFETY: null, or in a P, which lives for ever.
             let Some(timers) = (unsafe { self.owner.load(Ordering::Acquire).as_ref() }) else { return };
             timers.lock.lock();
             // If not, it has fired, or `take_over` has moved it.
-            let here = core::ptr::eq(self.owner.load(Ordering::Relaxed), timers);
+            let here =
+                core::ptr::eq(self.owner.load(Ordering::Relaxed), timers) || faults::active(Fault::TimerStopUnchecked);
             if here {
                 // SAFETY: under the lock.
                 let heap = unsafe { timers.heap() };
@@ -181,6 +185,7 @@ fn wake_sleeper(timer: &Timer) -> Option<&'static G> {
 
 /// Parks the calling goroutine until `when`. Needs a P.
 pub(crate) fn sleep_until(gp: &'static G, when: u64) {
+    modelled("sleep_until");
     let sleeper = Sleeper { timer: Timer::new(wake_sleeper), gp };
     let region = Region::enter();
     let Some(p) = this_m().p() else { gc_core::throw!("sleep: no P") };
@@ -198,6 +203,7 @@ pub(crate) fn run_due(sched: &'static Sched, of: &P) -> bool {
     if timers.next() == NEVER {
         return false;
     }
+    modelled("timers::run_due");
     let now = nanotime();
     let mut any = false;
     while timers.next() <= now {
@@ -210,6 +216,9 @@ pub(crate) fn run_due(sched: &'static Sched, of: &P) -> bool {
             heap.remove(0);
             // SAFETY: it was in the heap, so its goroutine has not left it.
             let timer = unsafe { &*first.timer };
+            if faults::active(Fault::TimerOutEarly) {
+                timer.owner.store(core::ptr::null_mut(), Ordering::Release);
+            }
             let gp = (timer.fire)(timer);
             // Release: pairs with the Acquire in `stop`. The record may end from here on.
             timer.owner.store(core::ptr::null_mut(), Ordering::Release);

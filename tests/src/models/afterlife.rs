@@ -16,6 +16,7 @@ pub const WEAK: Model = Model {
     bound: Some(2),
     least: 10,
     run: upgrade,
+    drives: &["Heap::alive", "Heap::finish_mark"],
     twins: &["weak-upgrade-unshaded", "weak-upgrade-dead", "stale-weak"],
 };
 
@@ -27,6 +28,7 @@ pub const CLEANUP: Model = Model {
     bound: Some(2),
     least: 10,
     run: cleanup,
+    drives: &["Heap::run_cleanup", "Heap::finish_mark"],
     twins: &["cleanup-unshaded"],
 };
 
@@ -38,6 +40,7 @@ pub const DROP: Model = Model {
     bound: Some(3),
     least: 10,
     run: drops,
+    drives: &["Heap::run_drops"],
     twins: &["pending-drop-reused"],
 };
 

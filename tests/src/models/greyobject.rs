@@ -28,6 +28,7 @@ pub const MODEL: Model = Model {
     // The thread's store touches nothing that the collector does, so loom needs one order only; the twin explores.
     least: 1,
     run: || store_beside_a_cycle(faults::active(faults::Fault::ShadeWithoutP)),
+    drives: &["Heap::greyobject", "Heap::finish_mark"],
     twins: &["shade-without-p"],
 };
 
@@ -39,6 +40,7 @@ pub const FATAL: Model = Model {
     bound: None,
     least: 1,
     run: barriered_store_is_fatal,
+    drives: &["gc_write_barrier", "Heap::finish_mark"],
     twins: &["shade-without-p"],
 };
 

@@ -16,6 +16,7 @@ pub const DELETION: Model = Model {
     bound: Some(3),
     least: 10,
     run: deletion,
+    drives: &["gc_write_barrier", "Heap::greyobject", "WbBuf::flush", "Heap::finish_mark"],
     twins: &["no-deletion-barrier", "skip-flush", "shade-after-termination"],
 };
 
@@ -27,6 +28,7 @@ pub const INSERTION: Model = Model {
     bound: Some(3),
     least: 10,
     run: insertion,
+    drives: &["gc_write_barrier", "Heap::greyobject", "WbBuf::flush", "Heap::finish_mark"],
     twins: &["no-insertion-barrier", "skip-flush", "shade-after-termination"],
 };
 
@@ -38,6 +40,7 @@ pub const BIRTH: Model = Model {
     bound: Some(3),
     least: 10,
     run: birth,
+    drives: &["publish_black", "Heap::greyobject", "WbBuf::flush", "Heap::finish_mark"],
     twins: &["alloc-white", "init-unshaded"],
 };
 

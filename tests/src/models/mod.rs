@@ -4,7 +4,9 @@ mod afterlife;
 mod greyobject;
 mod hybrid;
 mod mutable;
+mod netpoll;
 mod spans;
+mod timers;
 mod world;
 
 use loom::model::Builder;
@@ -25,6 +27,9 @@ struct Model {
     /// Fewer executions than this, and the model has become vacuous.
     least: usize,
     run: fn(),
+    /// The production functions that it drives, by the names under which they say so (`gc_core::sync::modelled`): each must
+    /// be entered.
+    drives: &'static [&'static str],
     /// The planted faults (see `gc_core::faults`), each of which must make the model fail.
     twins: &'static [&'static str],
 }
@@ -45,6 +50,13 @@ const MODELS: &[Model] = &[
     afterlife::WEAK,
     afterlife::CLEANUP,
     afterlife::DROP,
+    netpoll::READY,
+    netpoll::AGAIN,
+    netpoll::CLOSE,
+    netpoll::DEADLINE,
+    netpoll::EITHER,
+    timers::STOP,
+    timers::SLEEP,
 ];
 
 /// Executions of the model in this process.
@@ -57,7 +69,7 @@ pub fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["list"] => {
-            MODELS.iter().for_each(|m| println!("{:<12} {}\n{:<12} {}", m.name, m.property, "", m.source));
+            MODELS.iter().for_each(|m| println!("{:<18} {}\n{:<18} {}", m.name, m.property, "", m.source));
             ExitCode::SUCCESS
         }
         ["run", ref names @ ..] => match names.iter().find(|n| find(n).is_none()) {
@@ -98,6 +110,9 @@ fn exec(name: &str, fault: Option<&str>) -> ExitCode {
         EXECUTIONS.fetch_add(1, Ordering::Relaxed);
         (model.run)();
     });
+    if let Some(missing) = model.drives.iter().find(|name| !gc_core::model::entered(name)) {
+        panic!("the model drives `{missing}`, and has never entered it");
+    }
     println!("executions {}", EXECUTIONS.load(Ordering::Relaxed));
     ExitCode::SUCCESS
 }

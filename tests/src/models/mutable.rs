@@ -14,6 +14,7 @@ pub const INSIDE: Model = Model {
     bound: Some(3),
     least: 10,
     run: inside,
+    drives: &["GcMut::try_with", "Scanner::entered", "Heap::greyobject", "WbBuf::flush", "Heap::finish_mark"],
     twins: &["mutable-unscanned"],
 };
 
@@ -25,6 +26,7 @@ pub const ENTER: Model = Model {
     bound: Some(3),
     least: 10,
     run: enter,
+    drives: &["GcMut::try_with", "Heap::greyobject", "WbBuf::flush", "Heap::finish_mark"],
     twins: &["enter-unshaded"],
 };
 
@@ -36,6 +38,7 @@ pub const LEAVE: Model = Model {
     bound: Some(3),
     least: 10,
     run: leave,
+    drives: &["GcMut::try_with", "Heap::greyobject", "WbBuf::flush", "Heap::finish_mark"],
     twins: &["leave-unshaded"],
 };
 

@@ -15,6 +15,7 @@ pub const BUFFERS: Model = Model {
     bound: None,
     least: 10,
     run: buffers,
+    drives: &["Stack::pop", "Stack::push"],
     twins: &["untagged-buffers"],
 };
 
@@ -26,6 +27,7 @@ pub const SWEEP: Model = Model {
     bound: Some(2),
     least: 10,
     run: sweep,
+    drives: &["Heap::sweep_owned", "Cache::refill", "Heap::finish_mark"],
     twins: &["sweep-without-ownership", "alloc-unswept"],
 };
 
@@ -37,6 +39,7 @@ pub const PUBLISH: Model = Model {
     bound: Some(3),
     least: 10,
     run: publish,
+    drives: &["publish_black", "Heap::finish_mark"],
     twins: &["publish-early"],
 };
 
@@ -48,6 +51,7 @@ pub const CACHED: Model = Model {
     bound: Some(2),
     least: 10,
     run: cached,
+    drives: &["Cache::flush_if_stale", "Heap::sweep_owned"],
     twins: &["stale-cache"],
 };
 

@@ -1,0 +1,44 @@
+//! What ties models to the code that ships.
+
+#[cfg(loom)]
+use super::AtomicUsize;
+use barrier_lint::nowritebarrierrec;
+#[cfg(loom)]
+use std::collections::BTreeSet;
+#[cfg(loom)]
+use std::sync::Mutex;
+
+/// Functions that were entered in this process. A std lock: what models do meanwhile is no part of what they model.
+#[cfg(loom)]
+static ENTERED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+
+/// Says that a function which models drive has been entered, by the name under which they list it: a model that does not
+/// enter what it lists proves nothing of it, and fails. Costs nothing in production. May run without a P.
+#[nowritebarrierrec(indirect = "under loom alone: not checked there")]
+#[inline(always)]
+pub fn modelled(name: &'static str) {
+    #[cfg(loom)]
+    ENTERED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name);
+    #[cfg(not(loom))]
+    let _ = name;
+}
+
+/// Whether a function of this name was entered in this process.
+#[cfg(loom)]
+pub fn entered(name: &str) -> bool {
+    ENTERED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(name)
+}
+
+/// The address of a word, for assembly, of which there is none in models: nobody goes there.
+#[cfg(loom)]
+pub trait AsPtr {
+    /// See there.
+    fn as_ptr(&self) -> *mut usize;
+}
+
+#[cfg(loom)]
+impl AsPtr for AtomicUsize {
+    fn as_ptr(&self) -> *mut usize {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+}
