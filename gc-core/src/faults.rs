@@ -111,6 +111,16 @@ faults! {
     TimerStopUnchecked = "timer-stop-unchecked",
     /// The lock with which a goroutine parks is given back before its stack is at rest.
     ParkUnlocksEarly = "park-unlocks-early",
+    /// A thief takes goroutines off a queue before it has read which.
+    StealHeadFirst = "steal-head-first",
+    /// A goroutine counts as in the queue before it is written there.
+    RunqTailEarly = "runq-tail-early",
+    /// What runs next is taken without an exchange.
+    RunnextBlind = "runnext-blind",
+    /// Who stops looking for work does not look once more.
+    RestUnchecked = "rest-unchecked",
+    /// Who submits work looks for sleepers without a fence in between.
+    WakeUnfenced = "wake-unfenced",
 }
 
 #[cfg(any(feature = "faults", loom))]

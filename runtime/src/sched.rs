@@ -27,7 +27,7 @@ pub(crate) const MAX_PS: usize = if cfg!(loom) { 4 } else { 256 };
 /// Ps beside those that were asked for, which are lent where all others are stuck in the kernel.
 pub(crate) const SPARES: usize = 4;
 /// Most Gs that a program can have had alive at once.
-const MAX_GS: usize = if cfg!(loom) { 4 } else { 16 << 20 };
+const MAX_GS: usize = if cfg!(loom) { 8 } else { 16 << 20 };
 
 /// A function that `for_each_p` runs; its referent outlives the call that set it.
 #[derive(Clone, Copy)]

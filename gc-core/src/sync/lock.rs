@@ -6,20 +6,68 @@
 //!
 //! Which may be taken while which are held says their [`Rank`].
 
+use super::current;
 use super::rank::{Rank, Ranked};
-use super::{AtomicU32, Ordering, current};
+#[cfg(not(loom))]
+use super::{AtomicU32, Ordering};
 use barrier_lint::nowritebarrierrec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
 /// A lock without data, for code that must not run drop glue.
+#[cfg(not(loom))]
 pub struct RawLock {
     state: AtomicU32,
     rank: Ranked,
 }
 
+/// In models: loom's own, which blocks; a loop in which one of three threads waits need not end there. Leaked, as this
+/// one needs no drop either.
+#[cfg(loom)]
+pub struct RawLock {
+    model: &'static ModelLock,
+    rank: Ranked,
+}
+
+#[cfg(loom)]
+struct ModelLock {
+    mutex: loom::sync::Mutex<()>,
+    /// The holder's.
+    guard: UnsafeCell<Option<loom::sync::MutexGuard<'static, ()>>>,
+}
+
+// SAFETY: `guard` is touched by the holder only, and loom's threads share an OS thread.
+#[cfg(loom)]
+unsafe impl Send for ModelLock {}
+// SAFETY: as above.
+#[cfg(loom)]
+unsafe impl Sync for ModelLock {}
+
+#[cfg(loom)]
+impl ModelLock {
+    /// Whether `guard` is one: then it is kept.
+    fn keep(&self, guard: Option<loom::sync::MutexGuard<'static, ()>>) -> bool {
+        let taken = guard.is_some();
+        if taken {
+            // SAFETY: this thread holds the lock.
+            unsafe { *self.guard.get() = guard };
+        }
+        taken
+    }
+
+    fn unlock(&self) {
+        // SAFETY: the caller holds the lock. First out, then dropped: from then on it is another one's.
+        let guard = unsafe { (*self.guard.get()).take() };
+        assert!(guard.is_some(), "unlock of a lock that nobody holds");
+        drop(guard);
+    }
+}
+
+#[cfg(not(loom))]
 const FREE: u32 = 0;
+#[cfg(not(loom))]
 const HELD: u32 = 1;
+#[cfg(not(loom))]
 const CONTENDED: u32 = 2;
 
 /// How often a waiter looks before it sleeps; a critical section here is some tens of instructions.
@@ -37,7 +85,8 @@ impl RawLock {
     /// A free lock of this rank.
     #[cfg(loom)]
     pub fn new(rank: Rank) -> RawLock {
-        RawLock { state: AtomicU32::new(FREE), rank: Ranked::new(rank) }
+        let model = ModelLock { mutex: loom::sync::Mutex::new(()), guard: UnsafeCell::new(None) };
+        RawLock { model: Box::leak(Box::new(model)), rank: Ranked::new(rank) }
     }
 
     /// Says the rank of a lock in zeroed memory, before another thread sees it.
@@ -59,6 +108,12 @@ impl RawLock {
         free
     }
 
+    #[cfg(loom)]
+    fn acquire(&self) -> bool {
+        self.model.keep(self.model.mutex.try_lock().ok())
+    }
+
+    #[cfg(not(loom))]
     #[inline]
     fn acquire(&self) -> bool {
         self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -81,6 +136,13 @@ impl RawLock {
         self.wait();
     }
 
+    #[cfg(loom)]
+    fn wait(&self) {
+        self.model.keep(self.model.mutex.lock().ok());
+        self.rank.taken();
+    }
+
+    #[cfg(not(loom))]
     #[inline]
     fn wait(&self) {
         if !self.acquire() {
@@ -89,25 +151,19 @@ impl RawLock {
         self.rank.taken();
     }
 
+    #[cfg(not(loom))]
     #[cold]
     #[inline(never)]
     fn lock_slow(&self) {
-        #[cfg(loom)]
-        while !self.acquire() {
-            super::yield_now();
+        for _ in 0..SPINS {
+            core::hint::spin_loop();
+            if self.acquire() {
+                return;
+            }
         }
-        #[cfg(not(loom))]
-        {
-            for _ in 0..SPINS {
-                core::hint::spin_loop();
-                if self.acquire() {
-                    return;
-                }
-            }
-            // From here on this thread may sleep, so it holds the lock as CONTENDED: the next unlock wakes.
-            while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
-                super::note::futex_wait(&self.state, CONTENDED, None);
-            }
+        // From here on this thread may sleep, so it holds the lock as CONTENDED: the next unlock wakes.
+        while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
+            super::note::futex_wait(&self.state, CONTENDED, None);
         }
     }
 
@@ -117,14 +173,16 @@ impl RawLock {
     #[inline]
     pub fn unlock(&self) {
         self.rank.given_back();
-        let old = self.state.swap(FREE, Ordering::Release);
-        debug_assert_ne!(old, FREE, "unlock of a lock that nobody holds");
-        #[cfg(not(loom))]
-        if old == CONTENDED {
-            super::note::futex_wake(&self.state, 1);
-        }
         #[cfg(loom)]
-        let _ = (old, CONTENDED);
+        self.model.unlock();
+        #[cfg(not(loom))]
+        {
+            let old = self.state.swap(FREE, Ordering::Release);
+            debug_assert_ne!(old, FREE, "unlock of a lock that nobody holds");
+            if old == CONTENDED {
+                super::note::futex_wake(&self.state, 1);
+            }
+        }
         current::unlock();
     }
 }

@@ -14,13 +14,12 @@ barrier_lint::certify! {
     use libc::syscall: "the kernel runs no code of ours";
 }
 
-/// How often a sleeper of a model looks.
-#[cfg(loom)]
-const PATIENCE: u32 = 200;
-
 /// A one-shot event between a sleeper and a waker.
 pub struct Note {
     key: AtomicU32,
+    /// What the futex is in models.
+    #[cfg(loom)]
+    futex: &'static (loom::sync::Mutex<()>, loom::sync::Condvar),
 }
 
 #[nowritebarrierrec]
@@ -34,7 +33,7 @@ impl Note {
     /// A note that has not been signalled.
     #[cfg(loom)]
     pub fn new() -> Note {
-        Note { key: AtomicU32::new(0) }
+        Note { key: AtomicU32::new(0), futex: Box::leak(Box::default()) }
     }
 
     /// Makes the note ready for another round. Only while nobody sleeps on it.
@@ -56,6 +55,11 @@ impl Note {
         self.key.store(1, Ordering::Release);
         #[cfg(not(loom))]
         futex_wake(&self.key, 1);
+        #[cfg(loom)]
+        {
+            drop(self.futex.0.lock());
+            self.futex.1.notify_all();
+        }
     }
 
     /// Sleeps until `wakeup`. May run without a P.
@@ -66,9 +70,10 @@ impl Note {
         }
         #[cfg(loom)]
         {
-            // Who yields goes on when nobody else can, so by then all others have run as far as they can.
-            let woken = (0..PATIENCE).any(|_| self.is_set() || (super::yield_now(), false).1);
-            assert!(woken, "a thread sleeps for ever: its wake-up was lost");
+            let mut held = self.futex.0.lock().expect("nobody panics with it");
+            while !self.is_set() {
+                held = self.futex.1.wait(held).expect("nobody panics with it");
+            }
         }
     }
 

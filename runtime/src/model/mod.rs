@@ -12,6 +12,7 @@
 //!   whenever nobody else can run.
 
 pub mod netpoll;
+mod runq;
 pub mod timer;
 
 use crate::g::{self, G};
@@ -48,6 +49,11 @@ impl World {
     /// `n` Ms, each with the P and the goroutine of its number. The Ps are idle and on no list, the goroutines Runnable and
     /// in no queue.
     pub fn start(n: usize) -> World {
+        World::start_with(n, n)
+    }
+
+    /// As `start`, with so many goroutines.
+    pub fn start_with(n: usize, goroutines: usize) -> World {
         let settings = crate::config::Settings { procs: n, gc_percent: None, ..crate::config::Settings::default() };
         let sched: &'static Sched = Box::leak(Box::new(Sched::new(settings).expect("a scheduler")));
         let config = Config { percent: None, procs: n, reserve: PAGES * PAGE_SIZE, ..Config::default() };
@@ -64,7 +70,7 @@ impl World {
         sched.nps.store(n, Ordering::SeqCst);
         sched.lock().mcount = n as u32;
         heap.acquire_p(p0.gcp());
-        for id in 0..n {
+        for id in 0..goroutines {
             let gp = crate::proc::spawn::make_g(sched, Stack { lo: 0, hi: 0 });
             gp.id.store(id as u64 + 1, Ordering::SeqCst);
             gp.status.store(g::RUNNABLE, Ordering::SeqCst);
@@ -73,17 +79,22 @@ impl World {
         World { sched }
     }
 
-    /// Runs `f` as the thread of M number `id`, in the scheduler, with the P of this number. Afterwards that is idle, and on
-    /// no list.
+    /// Runs `f` as the thread of M number `id`, in the scheduler, with the P of this number. Afterwards the P is idle, and
+    /// on no list.
     pub fn on_m<R>(self, id: usize, f: impl FnOnce() -> R) -> R {
+        let out = self.on_m_for_good(id, f);
+        releasep(self.sched, self.m(id));
+        current::set_m(core::ptr::null_mut());
+        out
+    }
+
+    /// As `on_m`, and the M keeps what P it has then, as if it ran on.
+    pub fn on_m_for_good<R>(self, id: usize, f: impl FnOnce() -> R) -> R {
         let (sched, m) = (self.sched, self.m(id));
         current::set_locks(1);
         current::set_m(core::ptr::from_ref(m).cast_mut().cast());
         assert!(acquirep(sched, m, self.p(id)), "the world goes on");
-        let out = f();
-        releasep(sched, m);
-        current::set_m(core::ptr::null_mut());
-        out
+        f()
     }
 
     /// Runs `f` as the goroutine of this number, on its M.
@@ -135,6 +146,11 @@ fn continues(m: &'static M, gp: &'static G) {
         clear_preempt(gp.sched, p);
     }
     current::set_g(core::ptr::from_ref(gp).cast_mut().cast());
+}
+
+/// The M of this thread.
+fn current_m() -> &'static M {
+    crate::proc::newm::this_m()
 }
 
 /// A goroutine of any queue.

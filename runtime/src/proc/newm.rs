@@ -33,7 +33,8 @@ use crate::trace::{self, Kind};
 use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use core::time::Duration;
 use gc_core::Gc;
-use gc_core::sync::{Note, Ordering, current, fence};
+use gc_core::faults::{self, Fault};
+use gc_core::sync::{Note, Ordering, current, fence, modelled};
 
 barrier_lint::certify! {
     use libc::{gettid, prctl}: "system calls";
@@ -49,6 +50,7 @@ pub(crate) const G0_STACK: usize = 1 << 20;
 /// Hands `p`, which is idle and off the idle list, to an idle or new M. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn startm(sched: &'static Sched, p: &'static P, spinning: bool) {
+    modelled("startm");
     let mut global = sched.lock();
     if let Some(m) = sched.mget(&mut global) {
         unlock(global);
@@ -90,6 +92,7 @@ pub(crate) fn start_first(sched: &'static Sched, m: &'static M, p: &'static P) {
 /// `None`: the world ends.
 #[yeswritebarrierrec]
 fn allocm(sched: &'static Sched, pp: &'static P, id: usize) -> Option<&'static M> {
+    modelled("allocm");
     let borrowed = current::p().is_null();
     if borrowed && !borrow(sched, pp) {
         return None;
@@ -233,6 +236,7 @@ pub(crate) fn releasep(sched: &'static Sched, m: &'static M) -> &'static P {
 /// Parks this M, which has no P, until `startm` hands it one. False: the world ends. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn stopm(sched: &'static Sched, m: &'static M) -> bool {
+    modelled("stopm");
     let mut global = sched.lock();
     if sched.exiting.load(Ordering::SeqCst) {
         return false;
@@ -258,8 +262,11 @@ pub(crate) fn stopm(sched: &'static Sched, m: &'static M) -> bool {
 /// `nmspinning` and then reads all queues. Each has a SeqCst fence in between, so one of the two sees the other.
 #[nowritebarrierrec]
 pub(crate) fn wakep(sched: &'static Sched) {
+    modelled("wakep");
     // Pairs with the fence in `find_runnable` after it stops spinning.
-    fence(Ordering::SeqCst);
+    if !faults::active(Fault::WakeUnfenced) {
+        fence(Ordering::SeqCst);
+    }
     if sched.npidle.load(Ordering::SeqCst) == 0 || sched.nmspinning.load(Ordering::SeqCst) != 0 {
         return;
     }

@@ -11,7 +11,9 @@ use crate::g::{G, cas_g_no_write_barrier, set_g_no_write_barrier, swap_g_no_writ
 use crate::p::{P, RUNQ};
 use crate::sched::{Global, Sched};
 use barrier_lint::nowritebarrierrec;
+use gc_core::faults::{self, Fault};
 use gc_core::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use gc_core::sync::modelled;
 
 const LEN: u32 = RUNQ as u32;
 
@@ -35,6 +37,7 @@ pub(crate) fn runqlen(p: &P) -> u32 {
 /// Puts a runnable G on `p`, which this M holds; `next`: it runs next. A full ring gives half to the global queue.
 #[nowritebarrierrec]
 pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
+    modelled("runqput");
     let mut gp = core::ptr::from_ref(gp).cast_mut();
     if next {
         gp = swap_g_no_write_barrier(&p.runnext, gp);
@@ -48,6 +51,9 @@ pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
         // Relaxed: only the owner writes the tail.
         let t = p.runqtail.load(Relaxed);
         if t.wrapping_sub(h) < LEN {
+            if faults::active(Fault::RunqTailEarly) {
+                p.runqtail.store(t.wrapping_add(1), Release);
+            }
             put_slot(p, t, gp);
             // Release: pairs with the Acquire loads of takers.
             p.runqtail.store(t.wrapping_add(1), Release);
@@ -63,6 +69,7 @@ pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
 #[cold]
 #[nowritebarrierrec]
 fn runqputslow(sched: &Sched, p: &P, gp: *mut G, h: u32, t: u32) -> bool {
+    modelled("runqputslow");
     let n = t.wrapping_sub(h) / 2;
     let mut batch = [core::ptr::null_mut::<G>(); RUNQ / 2 + 1];
     for i in 0..n {
@@ -86,9 +93,14 @@ fn runqputslow(sched: &Sched, p: &P, gp: *mut G, h: u32, t: u32) -> bool {
 /// Takes a G off `p`, which this M holds. True: it inherits the time slice.
 #[nowritebarrierrec]
 pub(crate) fn runqget(p: &P) -> Option<(&'static G, bool)> {
+    modelled("runqget");
     let next = p.runnext.get();
+    let blind = faults::active(Fault::RunnextBlind) && !next.is_null();
+    if blind {
+        set_g_no_write_barrier(&p.runnext, core::ptr::null_mut());
+    }
     // If the CAS fails a thief has it: only the owner sets it.
-    if !next.is_null() && cas_g_no_write_barrier(&p.runnext, next, core::ptr::null_mut()) {
+    if blind || !next.is_null() && cas_g_no_write_barrier(&p.runnext, next, core::ptr::null_mut()) {
         // SAFETY: `allgs` keeps every G.
         return Some((unsafe { &*next }, true));
     }
@@ -134,6 +146,7 @@ pub(crate) fn runqempty(p: &P) -> bool {
 /// Steals half of `victim`'s queue to `p`, which this M holds, and returns one of them.
 #[nowritebarrierrec]
 pub(crate) fn runqsteal(p: &P, victim: &P, steal_next: bool) -> Option<&'static G> {
+    modelled("runqsteal");
     // Relaxed: only the owner writes the tail.
     let t = p.runqtail.load(Relaxed);
     let n = runqgrab(p, victim, t, steal_next);
@@ -177,10 +190,17 @@ fn runqgrab(p: &P, victim: &P, t: u32, steal_next: bool) -> u32 {
         if n > LEN / 2 {
             continue; // head and tail are not of one moment
         }
+        if faults::active(Fault::StealHeadFirst)
+            && victim.runqhead.compare_exchange(h, h.wrapping_add(n), AcqRel, Relaxed).is_err()
+        {
+            continue;
+        }
         for i in 0..n {
             put_slot(p, t.wrapping_add(i), slot(victim, h.wrapping_add(i)).get());
         }
-        if victim.runqhead.compare_exchange(h, h.wrapping_add(n), AcqRel, Relaxed).is_ok() {
+        if faults::active(Fault::StealHeadFirst)
+            || victim.runqhead.compare_exchange(h, h.wrapping_add(n), AcqRel, Relaxed).is_ok()
+        {
             return n;
         }
     }

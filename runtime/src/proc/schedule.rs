@@ -25,9 +25,10 @@ use crate::sched::{Sched, unlock};
 use crate::time::timers;
 use barrier_lint::{certify, nowritebarrierrec};
 use gc_core::WorkKind;
+use gc_core::faults::{self, Fault};
 #[cfg(loom)]
 use gc_core::sync::AsPtr as _;
-use gc_core::sync::{Ordering, current, fence};
+use gc_core::sync::{Ordering, current, fence, modelled};
 
 /// What `mcall` runs on g0: changes the status of the goroutine that called, and says who continues (null: look).
 /// The last argument is the context that `morestack` passes.
@@ -266,7 +267,8 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
 
 /// Gives up the P, looks once more, and parks until there is one again. False: the world ends.
 #[nowritebarrierrec]
-fn rest(sched: &'static Sched, m: &'static M) -> bool {
+pub(crate) fn rest(sched: &'static Sched, m: &'static M) -> bool {
+    modelled("rest");
     if m.p().is_some_and(|p| sched.is_extra(p)) {
         return true; // to be retired
     }
@@ -280,7 +282,7 @@ fn rest(sched: &'static Sched, m: &'static M) -> bool {
     stop_spinning(sched, m);
     // Pairs with the fence in `wakep`: either it sees that nobody spins any more, or the looks below see its work.
     fence(Ordering::SeqCst);
-    if sched.has_work() && !sched.gcwaiting.load(Ordering::SeqCst) {
+    if sched.has_work() && !faults::active(Fault::RestUnchecked) && !sched.gcwaiting.load(Ordering::SeqCst) {
         let mut global = sched.lock();
         let p = sched.pidleget(&mut global);
         unlock(global);
@@ -400,7 +402,7 @@ fn stop_spinning(sched: &'static Sched, m: &'static M) -> bool {
 }
 
 /// A spinning M has found work: it no longer spins, and another one may have to.
-fn reset_spinning(sched: &'static Sched, m: &'static M) {
+pub(crate) fn reset_spinning(sched: &'static Sched, m: &'static M) {
     if stop_spinning(sched, m) {
         wakep(sched);
     }

@@ -64,6 +64,20 @@ impl Template {
     }
 }
 
+#[cfg(loom)]
+impl Template {
+    /// As the template thread waits.
+    pub(crate) fn sleep(&self) {
+        self.note.sleep();
+        self.note.clear();
+    }
+
+    /// As the template thread takes it.
+    pub(crate) fn take(&self) -> *mut M {
+        self.list.swap(core::ptr::null_mut(), Ordering::AcqRel)
+    }
+}
+
 /// Has the thread of `m` made, whose `nextp` is set. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn newm(sched: &'static Sched, m: &'static M) {

@@ -5,6 +5,7 @@ mod greyobject;
 mod hybrid;
 mod mutable;
 mod netpoll;
+mod runq;
 mod spans;
 mod timers;
 mod world;
@@ -57,6 +58,12 @@ const MODELS: &[Model] = &[
     netpoll::EITHER,
     timers::STOP,
     timers::SLEEP,
+    runq::STEAL,
+    runq::PUBLISH,
+    runq::NEXT,
+    runq::FULL,
+    runq::WAKE,
+    runq::WAKE_GLOBAL,
 ];
 
 /// Executions of the model in this process.
