@@ -19,8 +19,8 @@ use crate::arch::{REFUSED, keeps_frame_pointers, shadow_stacks};
 use crate::config::Settings;
 use crate::signal::ALTSTACK;
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use gc_core::fatal::print_line;
-use gc_core::sync::{AtomicBool, Ordering};
 
 /// Bytes of the signal stack for the handler itself, and for what it calls at the door.
 const HANDLER: usize = 32 << 10;

@@ -9,7 +9,7 @@
 
 use crate::g::{G, getg};
 use crate::m::{M, getm};
-use gc_core::sync::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use gc_core::{Conservative, Gc, GcCell};
 use std::any::Any;
 

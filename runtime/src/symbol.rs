@@ -137,6 +137,7 @@ macro_rules! tables {
 static TABLES: Locked = tables!();
 /// No model looks for functions; a lock of loom's cannot be made by the compiler.
 #[cfg(loom)]
+#[expect(clippy::disallowed_types, reason = "no lock of the runtime is inside")]
 static TABLES: std::sync::LazyLock<Locked> = std::sync::LazyLock::new(|| tables!());
 
 impl Tables {

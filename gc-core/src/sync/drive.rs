@@ -1,4 +1,5 @@
 //! What ties models to the code that ships.
+#![cfg_attr(loom, expect(clippy::disallowed_types, reason = "what models run beside is no part of what they model"))]
 
 #[cfg(loom)]
 use super::AtomicUsize;

@@ -74,6 +74,9 @@ macro_rules! atomic {
             }
         }
 
+        // SAFETY: a number or an address that the collector does not follow.
+        unsafe impl $(<$p>)? barrier_lint::NotInHeap for $name $(<$p>)? {}
+
         impl $(<$p>)? Deref for $name $(<$p>)? {
             type Target = inner::$name $(<$p>)?;
             fn deref(&self) -> &Self::Target {

@@ -27,6 +27,8 @@ use crate::sched::Sched;
 use barrier_lint::nowritebarrierrec;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::faults::{self, Fault};
+#[cfg(loom)]
+use gc_core::sync::AsPtr as _;
 use gc_core::sync::{Ordering, current};
 use gc_core::{Gc, Trace};
 use std::any::Any;

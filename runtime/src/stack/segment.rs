@@ -40,7 +40,7 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    pub(crate) const fn new() -> Segments {
+    pub(crate) fn new() -> Segments {
         Segments { top: AtomicPtr::new(core::ptr::null_mut()), spare: AtomicPtr::new(core::ptr::null_mut()) }
     }
 
