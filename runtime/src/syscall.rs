@@ -38,6 +38,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// the collected heap, storing to a `GcCell`, channels, locks of the runtime are a fatal error; `spawn` too. Outside
 /// a goroutine, and inside another blocking call, it simply calls `f`.
 ///
+/// A system call inside it, as on any goroutine, may end with EINTR, since a signal of the runtime (SIGURG) may be on its
+/// way: its handler has SA_RESTART, so `read`, `write`, `accept`, `wait` and waits without a time limit go on by
+/// themselves, but `nanosleep`, `poll`, `select`, `epoll_wait` and timed futexes do not (signal(7) has the list). std calls
+/// them again; who calls libc does that himself.
+///
 /// Does not need a P; a safepoint of the collector throughout. Source: Go's `entersyscall`/`exitsyscall`.
 ///
 /// ```

@@ -89,6 +89,48 @@ fn once_for_all() {
     }
 }
 
+/// A goroutine is suspended, and descheduled, inside `get_or_init` while the others wait for it, and the value is a pointer
+/// that was made there. The static is not scanned, so a `Root` keeps what it points to.
+#[test]
+fn once_for_a_pointer() {
+    for procs in PROCS {
+        run(stormy(procs), move || {
+            for round in 0..10 {
+                let once: Arc<OnceLock<Gc<Node>>> = Arc::default();
+                let kept: Arc<OnceLock<Root<Node>>> = Arc::default();
+                let waiting = Arc::new(AtomicU64::new(0));
+                let workers: Vec<_> = (0..4)
+                    .map(|id| {
+                        let (once, kept, waiting) = (once.clone(), kept.clone(), waiting.clone());
+                        spawn(move || {
+                            waiting.fetch_add(1, Ordering::SeqCst);
+                            let found = once.get_or_init(|| {
+                                let made = Gc::new(Node { id });
+                                assert!(kept.set(Root::new(made)).is_ok(), "only once");
+                                let (begin, before) = (Instant::now(), gc::suspensions());
+                                loop {
+                                    let now = gc::suspensions();
+                                    let both = now.suspended > before.suspended && now.descheduled > before.descheduled;
+                                    if both && waiting.load(Ordering::SeqCst) > 1 {
+                                        return made;
+                                    }
+                                    assert!(
+                                        begin.elapsed() < Duration::from_secs(60),
+                                        "round {round}: {before:?}, {now:?}"
+                                    );
+                                }
+                            });
+                            assert_eq!(found.id, kept.get().expect("it is there").get().id);
+                        })
+                    })
+                    .collect();
+                gc::collect();
+                workers.into_iter().for_each(|w| w.join().expect("no panic"));
+            }
+        });
+    }
+}
+
 const LINES: u64 = 300;
 
 /// The child of `println_from_everywhere`.
@@ -158,7 +200,7 @@ fn loops_reads_and_signals_from_outside() {
     let pid = std::process::id();
     let script = format!("while kill -URG {pid} && kill -USR1 {pid}; do :; done");
     let mut sender = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).spawn().expect("a shell");
-    for procs in [1, 2] {
+    for procs in PROCS {
         run(with_procs(procs), move || {
             let stop = Arc::new(AtomicBool::new(false));
             let spun = Arc::new(AtomicU64::new(0));
@@ -185,7 +227,8 @@ fn loops_reads_and_signals_from_outside() {
                 })
                 .collect();
             let seen = SEEN.load(Ordering::Relaxed);
-            for _ in 0..20 {
+            // With many loops on few cores a collection takes long, in which the main goroutine has to wait for its turn.
+            for _ in 0..if procs > 2 { 4 } else { 20 } {
                 let before = spun.load(Ordering::Relaxed);
                 gc::collect();
                 while spun.load(Ordering::Relaxed) == before {
