@@ -6,6 +6,10 @@
 //!
 //! A server is different: it prints `address HOST:PORT`, and serves until its standard input ends.
 
+mod sizes;
+
+pub use sizes::{alloc, gcbench, ring, trees};
+
 use std::io::{Read, Write};
 use std::process::exit;
 use std::time::Instant;
@@ -118,4 +122,24 @@ impl Memory {
 pub fn quantile<T: Copy>(sorted: &[T], q: f64) -> T {
     let i = (sorted.len() as f64 * q) as usize;
     sorted[i.min(sorted.len() - 1)]
+}
+
+/// Processor time of this process so far, of all its threads.
+pub fn cpu_seconds() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to memory of our own.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    assert_eq!(failed, 0, "the clock of processor time");
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Tells the median, the 99th percentile and the longest of times in nanoseconds, in microseconds.
+///
+/// # Panics
+/// If there are none.
+pub fn tell_stops(mut nanos: Vec<u64>) {
+    nanos.sort_unstable();
+    for (metric, q) in [("median", 0.5), ("p99", 0.99), ("worst", 1.0)] {
+        tell(metric, quantile(&nanos, q) as f64 / 1e3);
+    }
 }

@@ -70,6 +70,10 @@ func main() {
 		markRate(shape, scale)
 		return
 	}
+	if what, found := strings.CutPrefix(workload, "alloc-"); found {
+		alloc(what)
+		return
+	}
 	workloads := map[string]func(){
 		"echo":       echo,
 		"spawn-join": spawnJoin,
@@ -82,6 +86,12 @@ func main() {
 		"skynet":     skynet,
 		"parked":     parked,
 		"read-byte":  readByte,
+		"trees-1w":   func() { trees(1) },
+		"trees-2w":   func() { trees(2) },
+		"gcbench":    gcbench,
+		"ring":       ring,
+		"stops":      stops,
+		"stop-loop":  stopLoop,
 	}
 	if run, known := workloads[workload]; known {
 		run()

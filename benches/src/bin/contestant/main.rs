@@ -1,5 +1,6 @@
 //! Tricolor's side of `cargo versus`: one workload, by name (`tricolor_bench_program` has the protocol).
 
+mod memory;
 mod net;
 mod sched;
 
@@ -26,6 +27,19 @@ fn main() {
         "parked" => sched::parked,
         "read-byte" => sched::read_byte,
         "select" => none("it has no select yet"),
+        "trees-1w" => |ask| memory::trees(ask, 1),
+        "trees-2w" => |ask| memory::trees(ask, 2),
+        "gcbench" => memory::gcbench,
+        "alloc-16" => |ask| memory::alloc(ask, 16, 1),
+        "alloc-32" => |ask| memory::alloc(ask, 32, 1),
+        "alloc-64" => |ask| memory::alloc(ask, 64, 1),
+        "alloc-128" => |ask| memory::alloc(ask, 128, 1),
+        "alloc-1024" => |ask| memory::alloc(ask, 1024, 1),
+        "alloc-4096" => |ask| memory::alloc(ask, 4096, 1),
+        "alloc-32-2w" => |ask| memory::alloc(ask, 32, 2),
+        "ring" => memory::ring,
+        "stops" => memory::stops,
+        "stop-loop" => memory::stop_loop,
         _ => ask.unknown(),
     };
     let procs = ask.procs;

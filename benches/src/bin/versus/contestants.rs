@@ -11,7 +11,7 @@ pub struct Contestant {
     pub name: &'static str,
     pub version: String,
     /// The program, and arguments that stand before all others.
-    pub program: Vec<OsString>,
+    program: Vec<OsString>,
     /// What it takes part in.
     groups: &'static [Group],
     /// Why it cannot.
@@ -21,6 +21,18 @@ pub struct Contestant {
 impl Contestant {
     pub fn is_in(&self, group: Group) -> bool {
         self.groups.contains(&group)
+    }
+
+    /// A command that runs the program with `procs` processors. The others see to that themselves.
+    pub fn command(&self, procs: usize) -> Command {
+        let mut command = Command::new(&self.program[0]);
+        match self.name {
+            "java" => _ = command.arg(format!("-XX:ActiveProcessorCount={procs}")),
+            "boehm" => _ = command.env("GC_NPROCS", procs.to_string()),
+            _ => {}
+        }
+        command.args(&self.program[1..]);
+        command
     }
 
     /// It shows what the machine allows, and takes part where there is such a thing: nothing is lacking elsewhere.
@@ -35,12 +47,17 @@ type Entry = (&'static str, &'static [Group], fn(&str) -> Result<Had, String>);
 /// Version and command.
 type Had = (String, Vec<OsString>);
 
+const ALL: [Group; 5] = [Group::Net, Group::Scheduling, Group::Memory, Group::Stops, Group::Marking];
+
 const ENTRIES: &[Entry] = &[
-    ("tricolor", &[Group::Marking, Group::Net, Group::Scheduling], tricolor),
-    ("go", &[Group::Marking, Group::Net, Group::Scheduling], go),
+    ("tricolor", &ALL, tricolor),
+    ("go", &ALL, go),
     ("tokio", &[Group::Net, Group::Scheduling], rust),
     ("may", &[Group::Net, Group::Scheduling], rust),
     ("bare", &[Group::Scheduling], rust),
+    ("java", &[Group::Memory], java),
+    ("boehm", &[Group::Memory], boehm),
+    ("mimalloc", &[Group::Memory], rust),
 ];
 
 /// Names of all that there are.
@@ -120,4 +137,31 @@ fn rust(name: &str) -> Result<Had, String> {
     let version = lines.nth(1).and_then(|line| line.split('"').nth(1)).unwrap_or("?");
     let version = if name == "bare" { format!("{of} {version}") } else { version.to_owned() };
     Ok((version, vec![target.join("release").join(package).into()]))
+}
+
+/// A JDK: `java` and `javac` on the search path. The collector is G1, with as much memory as it may have by then.
+fn java(_: &str) -> Result<Had, String> {
+    let version = Command::new("java").arg("-version").output();
+    let version = version.map_err(|e| format!("java: {e} (benches/peers/README.md says where to get it)"))?;
+    let version = String::from_utf8_lossy(&version.stderr).split('"').nth(1).unwrap_or("?").to_owned();
+    let classes = beside("peers").join("java");
+    succeed(Command::new("javac").arg("-d").arg(&classes).arg(peers("java").join("Contestant.java")))?;
+    let options = ["java", "-XX:+UseG1GC", "-Xmx512m", "-cp"].map(OsString::from);
+    Ok((format!("{version}, G1, -Xmx512m"), [&options[..], &[classes.into(), "Contestant".into()]].concat()))
+}
+
+/// A C compiler and the library that Debian calls libgc-dev.
+fn boehm(_: &str) -> Result<Had, String> {
+    let program = beside("peer_boehm");
+    let cc = env::var_os("CC").unwrap_or_else(|| "cc".into());
+    succeed(
+        Command::new(&cc)
+            .args(["-O2", "-o"])
+            .arg(&program)
+            .arg(peers("c").join("contestant.c"))
+            .args(["-lgc", "-pthread"]),
+    )?;
+    let version = "#include <gc.h>\nGC_VERSION_MAJOR GC_VERSION_MINOR GC_VERSION_MICRO";
+    let version = succeed(Command::new("sh").args(["-c", "printf '%s' \"$1\" | \"$0\" -E -"]).arg(&cc).arg(version))?;
+    Ok((version.lines().last().unwrap_or("?").trim().replace(' ', "."), vec![program.into()]))
 }

@@ -6,14 +6,16 @@ use serde::Serialize;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
-    Marking,
     Net,
     Scheduling,
+    Memory,
+    Stops,
+    Marking,
 }
 
 /// A figure that a workload gives.
 pub struct Metric {
-    /// By which the program tells it; `cpu` and `peak` are what the kernel says of the program when it has ended.
+    /// By which the program tells it. `cpu` and `peak` that it does not tell are what the kernel says of it in the end.
     pub name: &'static str,
     pub unit: &'static str,
     /// Otherwise less is better.
@@ -57,6 +59,23 @@ const fn scheduling(name: &'static str, procs: usize, metrics: &'static [Metric]
     Workload { name, group: Group::Scheduling, what, procs, quick: 100, metrics }
 }
 
+const fn memory(name: &'static str, metrics: &'static [Metric], what: &'static str) -> Workload {
+    Workload { name, group: Group::Memory, what, procs: 2, quick: 64, metrics }
+}
+
+const fn alloc(name: &'static str, what: &'static str) -> Workload {
+    const EACH: &[Metric] = &[less("time", "ns"), less("cpu", "ns")];
+    memory(name, EACH, what)
+}
+
+const WORK: &[Metric] = &[less("wall", "ms"), less("cpu", "ms"), less("peak", "MiB")];
+const TAIL: &[Metric] = &[less("p99.99", "us"), less("worst", "us"), less("peak", "MiB")];
+
+const fn stops(name: &'static str, quick: u32, what: &'static str) -> Workload {
+    const STOPS: &[Metric] = &[less("median", "us"), less("p99", "us"), less("worst", "us")];
+    Workload { name, group: Group::Stops, what, procs: 2, quick, metrics: STOPS }
+}
+
 pub const WORKLOADS: &[Workload] = &[
     Workload {
         name: "echo",
@@ -88,6 +107,19 @@ pub const WORKLOADS: &[Workload] = &[
         "a million goroutines that wait: page tables counted, each",
     ),
     scheduling("read-byte", 2, NANOS, "read(2) of a byte of /dev/zero"),
+    memory("trees-1w", WORK, "binary trees of depth 19, one worker"),
+    memory("trees-2w", WORK, "the same, two workers"),
+    memory("gcbench", WORK, "GCBench: trees from the top and from the bottom, of depths 4 to 18"),
+    alloc("alloc-16", "a short-lived object of 16 B over a live heap of 50 MB, collection included"),
+    alloc("alloc-32", "32 B"),
+    alloc("alloc-64", "64 B"),
+    alloc("alloc-128", "128 B"),
+    alloc("alloc-1024", "1 KiB"),
+    alloc("alloc-4096", "4 KiB"),
+    alloc("alloc-32-2w", "32 B, two workers; each"),
+    memory("ring", TAIL, "a push into a ring of 200,000 live messages of 1 KiB"),
+    stops("stops", 64, "a stop of the world with 2 GiB alive"),
+    stops("stop-loop", 10, "stopping a loop without safepoints"),
     marking("mark-graph", "marking a random graph, 64 B with 4 pointers"),
     marking("mark-tree", "marking a binary tree of 32 B nodes"),
     marking("mark-ordered", "marking a slice of pointers to 48 B leaves"),
