@@ -283,6 +283,7 @@ fn start_threads(sched: &'static Sched) -> std::io::Result<()> {
         if error != 0 {
             sched.exiting.store(true, Ordering::SeqCst);
             sched.template.end();
+            sched.sysmon.end();
             return Err(std::io::Error::from_raw_os_error(error));
         }
     }
@@ -338,7 +339,7 @@ pub(crate) fn main_has_ended(sched: &'static Sched, m: &'static M) {
     sched.heap().release_p(p.gcp());
     crate::p::set_p_no_write_barrier(&m.p, core::ptr::null_mut());
     crate::stw::wake_for_the_end(sched);
-    sched.sysmon_note.wakeup();
+    sched.sysmon.end();
     sched.template.end();
     sched.done.wakeup();
 }

@@ -132,8 +132,7 @@ pub(crate) struct Sched {
     pub(crate) done: Note,
     /// When the runtime was made ([`nanotime`](crate::time::nanotime)).
     pub(crate) began: u64,
-    /// Ends sysmon's sleep.
-    pub(crate) sysmon_note: Note,
+    pub(crate) sysmon: crate::sysmon::Sysmon,
     /// Where the goroutine that runs drops and cleanups waits.
     pub(crate) afterlife: crate::afterlife::Afterlife,
     /// What came of the signals that ask threads to stop where they are.
@@ -224,7 +223,7 @@ impl Sched {
             exiting: AtomicBool::new(false),
             done: Note::new(),
             began: crate::time::nanotime(),
-            sysmon_note: Note::new(),
+            sysmon: crate::sysmon::Sysmon::new(),
             afterlife: crate::afterlife::Afterlife::new(),
             suspensions: crate::suspend::Counters::new(),
             cycle: AtomicU32::new(0),
@@ -357,6 +356,22 @@ impl Sched {
         p.id.load(Ordering::Relaxed) as usize >= self.procs()
     }
 
+    /// Whether every P is on the idle list, or retired, or a spare one that is not lent. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn all_idle(&self, global: &Global) -> bool {
+        let mut unused = self.npidle.load(Ordering::SeqCst) as usize;
+        for id in self.procs()..self.nps.load(Ordering::SeqCst) {
+            unused += usize::from(self.p(id).is_some_and(|p| p.retired.load(Ordering::SeqCst)));
+        }
+        let mut spare = global.spare.get();
+        // SAFETY: null or a P, which `allps` keeps.
+        while let Some(p) = unsafe { spare.as_ref() } {
+            unused += 1;
+            spare = p.link.get();
+        }
+        unused == self.p_count()
+    }
+
     /// Takes a spare P that is not lent. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn spareget(&self, global: &mut Global) -> Option<&'static P> {
@@ -364,6 +379,7 @@ impl Sched {
         let p = unsafe { global.spare.get().as_ref() }?;
         set_p_no_write_barrier(&global.spare, p.link.get());
         set_p_no_write_barrier(&p.link, core::ptr::null_mut());
+        self.sysmon.wake(global);
         Some(p)
     }
 
@@ -451,6 +467,7 @@ impl Sched {
         set_p_no_write_barrier(&global.pidle, p.link.get());
         set_p_no_write_barrier(&p.link, core::ptr::null_mut());
         self.npidle.fetch_sub(1, Ordering::SeqCst);
+        self.sysmon.wake(global);
         Some(p)
     }
 

@@ -305,6 +305,7 @@ pub(crate) fn start_the_world(sched: &'static Sched, m: &'static M) {
             gc_core::throw!("P{} ran while the world was stopped", p.id.load(Ordering::SeqCst));
         }
     }
+    sched.sysmon.wake(&mut global);
     unlock(global);
     release_worldsema(sched);
     // Goroutines may have come back from blocking calls to the global queue.

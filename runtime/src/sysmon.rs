@@ -1,18 +1,39 @@
 //! The watching thread, as Go's `sysmon`: it has no P.
 //!
 //! It ends time slices (a flag that the next safepoint sees) and takes Ps from Ms that stay in a blocking call while there
-//! is other work (memory to give back is some). It sleeps 20 us between looks, and up to 10 ms when it has had nothing to
-//! do for a while.
+//! is other work (memory to give back is some). It takes a nap of 20 us between looks, and up to 10 ms when it has had
+//! nothing to do for a while.
+//!
+//! **Deep sleep.** Where no P is in use, or the world is stopped, there is nothing to look at: it sleeps until that changes
+//! (or until the next line of `schedtrace` is due). Timers and files are no concern of its own then: an M watches them.
+//!
+//! ```text
+//! sysmon, under the scheduler lock           whoever changes it, under the scheduler lock
+//! every P is on a list of those without use  takes a P off such a list (`pidleget`, `spareget`),
+//! (`all_idle`), or gcwaiting is set;         or ends the stop (`start_the_world`):
+//! clears `activity`; asleep = true           if asleep: asleep = false, wakes `activity`
+//! then, without the lock, sleeps on `activity`
+//! ```
+//! The lock makes each of the two one step. So either sysmon sees the P in use, or who took it sees that sysmon sleeps. A P
+//! comes into use in no other way: one in a blocking call is on no list, so sysmon naps until it has taken it from there; one
+//! on its way to an M has left its list already. The end of the world comes in between as well: `exiting` is set under the
+//! lock, and `end` wakes both notes after that.
+//!
+//! What would break
+//! - if the note were cleared after `asleep` is set, or either without the lock: the wake-up in between is lost, and then no
+//!   time slice ends until all Ps are idle once more;
+//! - if a P in a blocking call counted as without use: what is queued on it would wait for the end of the call.
 
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::proc::newm::{handoffp, wakep};
 use crate::proc::runq::runqempty;
-use crate::sched::{Sched, unlock};
+use crate::sched::{Global, Sched, unlock};
 use crate::time::nanotime;
+use crate::time::timers::NEVER;
 use crate::trace::{self, Kind};
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
-use gc_core::sync::{Ordering, current};
+use gc_core::sync::{AtomicBool, Note, Ordering, current};
 
 /// A time slice, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -26,6 +47,38 @@ const KEPT_LIMIT: u32 = crate::sched::MAX_MS as u32 / 4 * 3;
 const STUCK: u64 = 20_000_000;
 /// A P whose queue is empty is left to its blocked M this long.
 const SYSCALL_IDLE: u64 = 10_000_000;
+
+/// What sysmon sleeps on.
+pub(crate) struct Sysmon {
+    /// Signalled when the world has ended. Its naps are on this one.
+    ended: Note,
+    /// Where it sleeps deeply.
+    activity: Note,
+    /// It does. Under the scheduler lock.
+    asleep: AtomicBool,
+}
+
+#[nowritebarrierrec]
+impl Sysmon {
+    pub(crate) fn new() -> Sysmon {
+        Sysmon { ended: Note::new(), activity: Note::new(), asleep: AtomicBool::new(false) }
+    }
+
+    /// A P comes into use, or a stop has ended. May run without a P.
+    pub(crate) fn wake(&self, _global: &mut Global) {
+        // Relaxed, here and where it is set: under the lock.
+        if self.asleep.load(Ordering::Relaxed) {
+            self.asleep.store(false, Ordering::Relaxed);
+            self.activity.wakeup();
+        }
+    }
+
+    /// Ends the thread, whose scheduler is `exiting`.
+    pub(crate) fn end(&self) {
+        self.ended.wakeup();
+        self.activity.wakeup();
+    }
+}
 
 barrier_lint::certify! {
     use libc::prctl: "a system call";
@@ -58,9 +111,11 @@ fn sysmon(sched: &'static Sched) {
         } else if idle > 50 {
             delay = (delay * 2).min(10_000);
         }
-        if sched.sysmon_note.sleep_for(Duration::from_micros(delay)) {
+        if sched.sysmon.ended.sleep_for(Duration::from_micros(delay)) {
             return;
         }
+        let next_trace = if trace_every > 0 { traced_at + trace_every } else { NEVER };
+        sleep_while_idle(sched, next_trace);
         if sched.heap().scavenge_wanted() {
             // The M finds no goroutine, and gives memory back before it sleeps again.
             wakep(sched);
@@ -76,6 +131,27 @@ fn sysmon(sched: &'static Sched) {
             idle = 0;
         } else {
             idle += 1;
+        }
+    }
+}
+
+/// Sleeps deeply, if there is nothing to look at; until `until` at the latest.
+#[nowritebarrierrec]
+fn sleep_while_idle(sched: &'static Sched, until: u64) {
+    let this = &sched.sysmon;
+    let global = sched.lock();
+    let nothing = sched.gcwaiting.load(Ordering::SeqCst) || sched.all_idle(&global);
+    if !nothing || sched.exiting.load(Ordering::SeqCst) {
+        return;
+    }
+    this.activity.clear();
+    this.asleep.store(true, Ordering::Relaxed);
+    unlock(global);
+    // Whoever comes while it is awake again already wakes it in vain.
+    match until {
+        NEVER => this.activity.sleep(),
+        _ => {
+            this.activity.sleep_for(Duration::from_nanos(until.saturating_sub(nanotime())));
         }
     }
 }
