@@ -87,6 +87,8 @@ pub(crate) struct P {
     pub(crate) seen_sched_at: AtomicU64,
     pub(crate) seen_syscall: AtomicU32,
     pub(crate) seen_syscall_at: AtomicU64,
+    /// The number of the M that slept.
+    pub(crate) seen_m: AtomicU32,
 }
 
 // SAFETY: a P keeps no object alive: numbers, registers that are scanned with the goroutine they belong to, and
@@ -124,6 +126,7 @@ impl P {
             seen_sched_at: AtomicU64::new(0),
             seen_syscall: AtomicU32::new(0),
             seen_syscall_at: AtomicU64::new(0),
+            seen_m: AtomicU32::new(0),
         }
     }
 

@@ -33,7 +33,7 @@ use crate::time::timers::NEVER;
 use crate::trace::{self, Kind};
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
-use gc_core::sync::{AtomicBool, Note, Ordering, current};
+use gc_core::sync::{AtomicBool, AtomicU64, Note, Ordering, current};
 
 /// A time slice, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -45,6 +45,8 @@ const STARVED: u64 = 1_000_000_000;
 const KEPT_LIMIT: u32 = crate::sched::MAX_MS as u32 / 4 * 3;
 /// A P whose goroutine has not changed for so long may be stuck.
 const STUCK: u64 = 20_000_000;
+/// Two looks at sleeping threads so far apart are taken for one long sleep.
+const LONG_SLEEP: u64 = 5_000_000;
 /// A P whose queue is empty is left to its blocked M this long.
 const SYSCALL_IDLE: u64 = 10_000_000;
 
@@ -56,12 +58,19 @@ pub(crate) struct Sysmon {
     activity: Note,
     /// It does. Under the scheduler lock.
     asleep: AtomicBool,
+    /// Since when it sees the same threads asleep with all Ps; 0: it does not. Its own.
+    stuck_since: AtomicU64,
 }
 
 #[nowritebarrierrec]
 impl Sysmon {
     pub(crate) fn new() -> Sysmon {
-        Sysmon { ended: Note::new(), activity: Note::new(), asleep: AtomicBool::new(false) }
+        Sysmon {
+            ended: Note::new(),
+            activity: Note::new(),
+            asleep: AtomicBool::new(false),
+            stuck_since: AtomicU64::new(0),
+        }
     }
 
     /// A P comes into use, or a stop has ended. May run without a P.
@@ -168,9 +177,14 @@ fn schedtrace(sched: &Sched, since: u64) {
 /// call (for a lock of std, as a rule, whose holder is among those that wait), or is on its way to a thread that cannot
 /// be made. In the latter case Ps may be idle, too, since nobody is woken for them while that M is to look for work: they
 /// go to goroutines that have their threads.
+///
+/// A thread may sleep for a moment without being stuck: it waits for a lock of the runtime, or for a page. So one look is not
+/// enough.
 #[nowritebarrierrec]
 fn lend_if_stuck(sched: &'static Sched, now: u64) {
     // In any queue: what is in that of a stuck P waits, too.
+    // Relaxed, here and below: sysmon's own words.
+    let stuck_since = sched.sysmon.stuck_since.swap(0, Ordering::Relaxed);
     let waiting = sched.has_work() || crate::time::timers::earliest(sched) <= now;
     if !waiting {
         return;
@@ -182,10 +196,10 @@ fn lend_if_stuck(sched: &'static Sched, now: u64) {
         }
         return;
     }
+    let mut same = stuck_since != 0;
     let mut culprit = None;
     for i in 0..sched.procs() {
         let p = sched.nth_p(i);
-        // Relaxed: sysmon's own words.
         let since = p.seen_sched_at.load(Ordering::Relaxed);
         // SAFETY: null or an M, which `allms` keeps.
         let m = unsafe { p.m.get().as_ref() };
@@ -198,11 +212,16 @@ fn lend_if_stuck(sched: &'static Sched, now: u64) {
         if p.status.load(Ordering::SeqCst) != p::RUNNING
             || p.seen_sched.load(Ordering::Relaxed) != p.schedtick.load(Ordering::SeqCst)
             || now.saturating_sub(since) < STUCK
-            || crate::stw::thread_state(m.tid.load(Ordering::SeqCst)) == 'R'
+            || !matches!(crate::stw::thread_state(m.tid.load(Ordering::SeqCst)), 'S' | 'D')
         {
             return;
         }
+        let id = m.id.load(Ordering::Relaxed);
+        same &= p.seen_m.swap(id, Ordering::Relaxed) == id && since <= stuck_since;
         culprit = culprit.or(m.curg());
+    }
+    if !same || now - stuck_since < LONG_SLEEP {
+        return sched.sysmon.stuck_since.store(if same { stuck_since } else { now }, Ordering::Relaxed);
     }
     if crate::proc::locked::lend(sched, no_thread) {
         report_stuck(culprit);

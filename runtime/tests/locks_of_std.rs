@@ -247,3 +247,26 @@ fn loops_reads_and_signals_from_outside() {
     sender.kill().expect("it runs");
     sender.wait().expect("it ends");
 }
+
+/// A goroutine that computes, without a safepoint, and sleeps now and then for a moment is not stuck: whoever waits for its
+/// P goes on waiting.
+#[test]
+fn who_sleeps_for_a_moment_is_not_stuck() {
+    run(with_procs(1).async_preempt(false), || {
+        let ran = Arc::new(AtomicBool::new(false));
+        let other = spawn({
+            let ran = ran.clone();
+            move || ran.store(true, Ordering::SeqCst)
+        });
+        for _ in 0..20 {
+            // Longer than a P may stand still without suspicion.
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_millis(40) {
+                black_box(0);
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        assert!(!ran.load(Ordering::SeqCst), "a spare P was lent");
+        other.join().expect("no panic");
+    });
+}
