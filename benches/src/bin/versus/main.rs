@@ -7,6 +7,7 @@
 
 mod contestants;
 mod load;
+mod plot;
 mod run;
 mod table;
 mod workloads;
@@ -16,6 +17,7 @@ use contestants::Contestant;
 use run::Turn;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tricolor_benches::Figure;
 use workloads::{Group, WORKLOADS, Workload};
@@ -39,6 +41,9 @@ struct Args {
     /// Prints JSON instead of the table.
     #[arg(long)]
     json: bool,
+    /// Writes a bar chart for each group of workloads into this folder, as SVG.
+    #[arg(long, value_name = "FOLDER")]
+    plot: Option<PathBuf>,
     /// Lists the workloads, and ends.
     #[arg(long)]
     list: bool,
@@ -168,6 +173,15 @@ fn main() -> ExitCode {
         }
     } else {
         table::print(&rows);
+    }
+    if let Some(folder) = &args.plot {
+        match plot::write(&rows, folder) {
+            Ok(paths) => paths.iter().for_each(|path| eprintln!("written: {}", path.display())),
+            Err(e) => {
+                eprintln!("cargo versus: no charts in {}: {e}", folder.display());
+                return ExitCode::FAILURE;
+            }
+        }
     }
     // A contestant that was there and failed is a failure; one that is missing, or has no such thing, is not.
     if rows.iter().any(|row| row.failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }

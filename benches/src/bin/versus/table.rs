@@ -3,7 +3,7 @@
 use super::Row;
 
 /// A number with about three digits that mean something.
-fn short(x: f64) -> String {
+pub fn short(x: f64) -> String {
     match x.abs() {
         x if x >= 100.0 => {
             let digits = format!("{x:.0}");

@@ -1,0 +1,187 @@
+//! A bar chart for each group of workloads, as SVG.
+//!
+//! A row is a metric of a workload; its bars say by what factor each peer is slower (or larger) than Tricolor, on a
+//! logarithmic scale: bars to the left of the line are peers that do better. The thin line is the spread of the turns.
+
+use super::Row;
+use super::table::short;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+const WIDTH: u32 = 1000;
+const BAR: u32 = 14;
+/// Above and below the rows.
+const MARGINS: u32 = 80;
+const FONT: (&str, u32) = ("sans-serif", 13);
+
+/// One bar.
+struct Bar<'a> {
+    contestant: &'a str,
+    factor: f64,
+    least: f64,
+    most: f64,
+}
+
+/// What stands beside each other.
+struct Line<'a> {
+    name: String,
+    bars: Vec<Bar<'a>>,
+}
+
+fn lines<'a>(rows: &[&'a Row]) -> Vec<Line<'a>> {
+    let mut lines: Vec<Line> = Vec::new();
+    let ours = |row: &Row| {
+        rows.iter().find(|r| (r.workload, r.metric, r.contestant) == (row.workload, row.metric, "tricolor"))?.median
+    };
+    for row in rows.iter().filter(|r| r.contestant != "tricolor") {
+        let (Some(median), Some(ours)) = (row.median, ours(row)) else { continue };
+        let factor = |value: f64| if row.more_is_better { ours / value } else { value / ours };
+        let name = format!("{}: {} ({} {})", row.workload, row.metric, short(ours), row.unit);
+        if lines.last().is_none_or(|line| line.name != name) {
+            lines.push(Line { name, bars: Vec::new() });
+        }
+        let (a, b) = (factor(row.turns[0]), factor(row.turns[row.turns.len() - 1]));
+        let bar = Bar { contestant: row.contestant, factor: factor(median), least: a.min(b), most: a.max(b) };
+        lines.last_mut().expect("a line").bars.push(bar);
+    }
+    // A peer that did something in no time at all has no place on a logarithmic scale.
+    lines.iter_mut().for_each(|line| line.bars.retain(|bar| bar.least > 0.0 && bar.most.is_finite()));
+    lines
+}
+
+/// Writes `versus-GROUP.svg` into the folder for each group that has figures of a peer; the paths.
+///
+/// # Errors
+/// If that is not possible.
+pub fn write(rows: &[Row], folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    std::fs::create_dir_all(folder)?;
+    let mut written = Vec::new();
+    let mut groups: Vec<_> = rows.iter().map(|row| row.group).collect();
+    groups.dedup();
+    for group in groups {
+        let lines = lines(&rows.iter().filter(|row| row.group == group).collect::<Vec<_>>());
+        if lines.iter().any(|line| !line.bars.is_empty()) {
+            let name = format!("{group:?}").to_lowercase();
+            let path = folder.join(format!("versus-{name}.svg"));
+            chart(&path, &name, &lines)?;
+            written.push(path);
+        }
+    }
+    Ok(written)
+}
+
+fn chart(path: &Path, group: &str, lines: &[Line]) -> Result<(), Box<dyn Error>> {
+    let mut contestants: Vec<&str> = Vec::new();
+    lines.iter().flat_map(|line| &line.bars).for_each(|bar| {
+        if !contestants.contains(&bar.contestant) {
+            contestants.push(bar.contestant);
+        }
+    });
+    // Each line has room for its bars and one more.
+    let slots: u32 = lines.iter().map(|line| line.bars.len() as u32 + 1).sum();
+    // Above them all stands the legend.
+    let legend = 2 * contestants.len() as u32;
+    let area = SVGBackend::new(path, (WIDTH, (slots + legend) * BAR + MARGINS)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let bars = || lines.iter().flat_map(|line| &line.bars);
+    let (least, most) =
+        bars().fold((0.5_f64, 2.0_f64), |(least, most), bar| (least.min(bar.least), most.max(bar.most)));
+    let mut chart = ChartBuilder::on(&area)
+        .caption(format!("{group}: how many times Tricolor's time or memory (left of 1: less)"), ("sans-serif", 16))
+        .margin(12)
+        .set_label_area_size(LabelAreaPosition::Left, 330)
+        .set_label_area_size(LabelAreaPosition::Bottom, 30)
+        .build_cartesian_2d((least / 1.2..most * 1.2).log_scale(), f64::from(slots)..-f64::from(legend))?;
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .x_max_light_lines(1)
+        .y_labels(0)
+        .x_label_formatter(&|x| format!("{x}"))
+        .label_style(FONT)
+        .draw()?;
+    let (left, _) = chart.plotting_area().get_pixel_range();
+    let label = FONT.into_font().color(&BLACK).pos(Pos::new(HPos::Right, VPos::Center));
+    for (i, contestant) in contestants.iter().enumerate() {
+        let color = Palette99::pick(i).to_rgba();
+        let (mut top, mut rectangles, mut spreads) = (0.5, Vec::new(), Vec::new());
+        for line in lines {
+            for (j, bar) in line.bars.iter().enumerate().filter(|(_, bar)| bar.contestant == *contestant) {
+                let y = top + j as f64;
+                rectangles.push(Rectangle::new([(1.0, y + 0.1), (bar.factor, y + 0.9)], color.filled()));
+                spreads.push(PathElement::new([(bar.least, y + 0.5), (bar.most, y + 0.5)], BLACK));
+            }
+            top += line.bars.len() as f64 + 1.0;
+        }
+        chart
+            .draw_series(rectangles)?
+            .label(*contestant)
+            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled()));
+        chart.draw_series(spreads)?;
+    }
+    chart
+        .draw_series([PathElement::new([(1.0, -f64::from(legend)), (1.0, f64::from(slots))], BLACK.stroke_width(2))])?;
+    let mut top = 0.5;
+    for line in lines {
+        let (_, y) = chart.backend_coord(&(1.0, top + line.bars.len() as f64 / 2.0));
+        area.draw_text(&line.name, &label, (left.start - 8, y))?;
+        top += line.bars.len() as f64 + 1.0;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .label_font(FONT)
+        .draw()?;
+    area.present()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workloads::Group;
+
+    fn row(contestant: &'static str, more_is_better: bool, turns: [f64; 3]) -> Row {
+        Row {
+            workload: "echo",
+            group: Group::Net,
+            metric: "requests",
+            unit: "1/s",
+            more_is_better,
+            contestant,
+            version: String::new(),
+            turns: turns.to_vec(),
+            median: Some(turns[1]),
+            ratio: None,
+            without: None,
+            failed: false,
+        }
+    }
+
+    #[test]
+    fn bars_to_the_left_do_better() {
+        for (more_is_better, factor, least, most) in [(false, 0.5, 0.25, 2.0), (true, 2.0, 0.5, 4.0)] {
+            let rows = [row("tricolor", more_is_better, [3.0, 4.0, 5.0]), row("go", more_is_better, [1.0, 2.0, 8.0])];
+            let lines = lines(&rows.iter().collect::<Vec<_>>());
+            let [Line { bars, .. }] = &lines[..] else { panic!("one line") };
+            assert_eq!(bars.len(), 1);
+            assert_eq!((bars[0].factor, bars[0].least, bars[0].most), (factor, least, most));
+        }
+    }
+
+    #[test]
+    fn a_chart_is_written_for_a_group_with_peers() {
+        let folder = std::env::temp_dir().join(format!("versus-plot-{}", std::process::id()));
+        let rows = [row("tricolor", true, [3.0, 4.0, 5.0]), row("go", true, [1.0, 2.0, 8.0])];
+        assert!(write(&rows[..1], &folder).unwrap().is_empty());
+        let paths = write(&rows, &folder).unwrap();
+        assert_eq!(paths, [folder.join("versus-net.svg")]);
+        let svg = std::fs::read_to_string(&paths[0]).unwrap();
+        assert!(svg.contains("echo: requests (4.00 1/s)") && svg.trim_end().ends_with("</svg>"), "{svg}");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
