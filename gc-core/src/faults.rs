@@ -121,6 +121,20 @@ faults! {
     RestUnchecked = "rest-unchecked",
     /// Who submits work looks for sleepers without a fence in between.
     WakeUnfenced = "wake-unfenced",
+    /// Who comes back from a blocking call takes its P without an exchange.
+    SyscallExitPlain = "syscall-exit-plain",
+    /// Who leaves a P behind while a stop is announced counts it as stopped, whoever else has.
+    LeftBehindUnclaimed = "left-behind-unclaimed",
+    /// An idle P is taken without an exchange.
+    AcquirePlain = "acquire-plain",
+    /// Who answers a request looks what is wanted first, and takes the flag off second.
+    ClearPreemptLast = "clear-preempt-last",
+    /// A stopper that waits for another one keeps its P running.
+    StopperKeepsP = "stopper-keeps-p",
+    /// A handshake runs its function for a P that was left behind without taking that first.
+    HandshakeUnclaimed = "handshake-unclaimed",
+    /// Marking ends without the second look, under the stop.
+    NoSecondLook = "no-second-look",
 }
 
 #[cfg(any(feature = "faults", loom))]

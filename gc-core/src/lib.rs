@@ -72,7 +72,7 @@ pub use mark::{Scanner, WorkKind};
 #[doc(hidden)]
 pub mod model {
     pub use crate::mark::BufferList;
-    pub use crate::sync::{entered, set_clock};
+    pub use crate::sync::{endless_limits, entered, set_clock};
 }
 pub use offheap::Pile;
 pub use p::GcP;

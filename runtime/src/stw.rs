@@ -40,7 +40,8 @@ use crate::time::nanotime;
 use crate::trace::{self, Kind};
 use barrier_lint::{certify, nowritebarrierrec};
 use core::time::Duration;
-use gc_core::sync::Ordering;
+use gc_core::faults::{self, Fault};
+use gc_core::sync::{Ordering, modelled};
 use gc_core::{GcP, StopReason};
 
 /// How long a stopper sleeps before it looks again at Ps that have changed hands meanwhile.
@@ -70,6 +71,7 @@ pub(crate) fn door(sched: &'static Sched, m: &'static M, deep: bool) -> bool {
 /// Waits at the door without the P, unless the stop is over by then. False: the world ends.
 #[nowritebarrierrec]
 fn stop_here(sched: &'static Sched, m: &'static M, p: &'static P, deep: bool) -> bool {
+    modelled("stw::stop_here");
     if has_stopped(sched, m) {
         gc_core::throw!(
             "a safepoint while this thread has stopped the world: an allocation, or a request to the collector"
@@ -127,6 +129,7 @@ fn stopped_one(sched: &Sched, global: &mut Global) {
 /// Takes `p` if it is idle or left behind by a blocking call.
 #[nowritebarrierrec]
 fn claim(p: &P, _global: &mut Global) -> bool {
+    modelled("stw::claim");
     for from in [p::IDLE, p::SYSCALL] {
         if p.cas(from, p::GCSTOP) {
             p.stop_from.store(from, Ordering::SeqCst);
@@ -155,8 +158,10 @@ fn unclaim(p: &P, _global: &mut Global) {
 /// A P that an M has just left behind in a blocking call, or made idle, counts as stopped at once.
 #[nowritebarrierrec]
 pub(crate) fn stop_left_behind(sched: &Sched, p: &P) {
+    modelled("stop_left_behind");
     let mut global = sched.lock();
-    if global.stopwait > 0 && sched.gcwaiting.load(Ordering::SeqCst) && claim(p, &mut global) {
+    let announced = global.stopwait > 0 && sched.gcwaiting.load(Ordering::SeqCst);
+    if announced && (claim(p, &mut global) || faults::active(Fault::LeftBehindUnclaimed)) {
         stopped_one(sched, &mut global);
     }
 }
@@ -186,6 +191,10 @@ fn acquire_worldsema(sched: &'static Sched, m: &'static M, why: Why) {
         {
             gc_core::sync::yield_now();
         }
+        if faults::active(Fault::StopperKeepsP) {
+            gc_core::sync::yield_now();
+            continue;
+        }
         door(sched, m, true);
     }
     sched.world_why.store(why.map_or(u8::MAX, |why| why as u8), Ordering::SeqCst);
@@ -213,6 +222,7 @@ pub(crate) fn stop_for_good(sched: &'static Sched, m: &'static M) {
 }
 
 fn stop_with_sema(sched: &'static Sched, m: &'static M, why: StopReason) {
+    modelled("stop_the_world");
     let for_good = why == StopReason::End;
     let start = nanotime();
     let Some(own) = m.p() else { gc_core::throw!("stop the world without a P") };
@@ -285,6 +295,7 @@ pub(crate) fn wake_for_the_end(sched: &'static Sched) {
 
 /// Starts the world again.
 pub(crate) fn start_the_world(sched: &'static Sched, m: &'static M) {
+    modelled("start_the_world");
     let Some(own) = m.p() else { gc_core::throw!("start the world without a P") };
     if !has_stopped(sched, m) {
         gc_core::throw!("start the world by a thread that has not stopped it");
@@ -315,6 +326,7 @@ pub(crate) fn start_the_world(sched: &'static Sched, m: &'static M) {
 /// Runs `f` once for every P: on its own M at a safepoint, or here for those that nobody holds (Go's `forEachP`).
 /// On g0, holding a P.
 pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP) + Sync)) {
+    modelled("for_each_p");
     acquire_worldsema(sched, m, None);
     let Some(own) = m.p() else { gc_core::throw!("for_each_p without a P") };
     let start = nanotime();
@@ -336,6 +348,10 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
     loop {
         for p in sched.ps() {
             if p.safepoint_fn.load(Ordering::SeqCst) == 0 {
+                continue;
+            }
+            if faults::active(Fault::HandshakeUnclaimed) && p.status.load(Ordering::SeqCst) == p::SYSCALL {
+                run_safepoint_fn(sched, p);
                 continue;
             }
             let mut global = sched.lock();
@@ -365,6 +381,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
 
 /// Runs the pending function of `for_each_p` on `p`, which the caller holds or has claimed.
 fn run_safepoint_fn(sched: &Sched, p: &P) {
+    modelled("run_safepoint_fn");
     if p.safepoint_fn.load(Ordering::SeqCst) == 0
         || p.safepoint_fn.compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst).is_err()
     {

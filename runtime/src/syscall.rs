@@ -26,8 +26,9 @@ use crate::trace::{self, Kind};
 use barrier_lint::nowritebarrierrec;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::NoGc;
-use gc_core::sync::Ordering;
+use gc_core::faults::{self, Fault};
 use gc_core::sync::current::Region;
+use gc_core::sync::{Ordering, modelled};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -112,7 +113,8 @@ unsafe extern "C" fn trampoline<F: FnOnce() -> R, R>(arg: *mut (), sp: usize) {
 
 /// Leaves the P behind. On the goroutine's stack, below `sp`.
 #[nowritebarrierrec]
-fn entersyscall(gp: &'static G, sp: usize) {
+pub(crate) fn entersyscall(gp: &'static G, sp: usize) {
+    modelled("entersyscall");
     let m = this_m();
     let sched = gp.sched;
     let Some(p) = m.p() else { gc_core::throw!("entersyscall: no P") };
@@ -132,12 +134,17 @@ fn entersyscall(gp: &'static G, sp: usize) {
 
 /// Gets a P again. On the goroutine's stack; perhaps on another M afterwards.
 #[nowritebarrierrec]
-fn exitsyscall(gp: &'static G) {
+pub(crate) fn exitsyscall(gp: &'static G) {
+    modelled("exitsyscall");
     let m = this_m();
     let sched = gp.sched;
     // SAFETY: `entersyscall` set it, to a P, which `allps` keeps.
     let oldp = unsafe { &*m.oldp.get() };
-    let fast = oldp.cas(p::SYSCALL, p::RUNNING);
+    let plain = faults::active(Fault::SyscallExitPlain);
+    if plain {
+        oldp.status.store(p::RUNNING, Ordering::SeqCst);
+    }
+    let fast = plain || oldp.cas(p::SYSCALL, p::RUNNING);
     if let Some(how) = if fast { Some(Kind::SyscallExit) } else { exitsyscall_slow(sched, m, oldp) } {
         if m.p().is_none() {
             wirep(sched, m, oldp);
@@ -157,6 +164,7 @@ fn exitsyscall(gp: &'static G) {
 /// The old P is gone: waits for it if it is merely stopped, or takes an idle one. How it has got one, if it has.
 #[nowritebarrierrec]
 fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> Option<Kind> {
+    modelled("exitsyscall_slow");
     let mut global = sched.lock();
     if sched.exiting.load(Ordering::SeqCst) {
         return None;
@@ -188,6 +196,7 @@ fn exitsyscall_slow(sched: &'static Sched, m: &'static M, oldp: &'static P) -> O
 /// g0 part of `exitsyscall` without a P: queues the goroutine and parks the M.
 #[nowritebarrierrec]
 unsafe extern "C" fn exitsyscall_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
+    modelled("exitsyscall_m");
     gp.casgstatus(g::SYSCALL, g::RUNNABLE);
     trace::event(sched, m, Kind::SyscallExitQueued, 0);
     dropg(m, gp);

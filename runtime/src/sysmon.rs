@@ -33,7 +33,7 @@ use crate::time::timers::NEVER;
 use crate::trace::{self, Kind};
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
-use gc_core::sync::{AtomicBool, AtomicU64, Note, Ordering, current};
+use gc_core::sync::{AtomicBool, AtomicU64, Note, Ordering, current, modelled};
 
 /// A time slice, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -325,7 +325,8 @@ fn retake(sched: &'static Sched, now: u64) -> u32 {
 }
 
 #[nowritebarrierrec]
-fn retake_one(sched: &'static Sched, p: &'static P) -> bool {
+pub(crate) fn retake_one(sched: &'static Sched, p: &'static P) -> bool {
+    modelled("retake_one");
     if sched.gcwaiting.load(Ordering::SeqCst) {
         return false;
     }

@@ -18,6 +18,7 @@
 
 use super::MarkMap;
 use crate::events::Event;
+use crate::faults::{self, Fault};
 use crate::heap::{Heap, Phase};
 use crate::p::GcP;
 use crate::stress::Window;
@@ -303,7 +304,8 @@ impl Heap {
                 // SAFETY: the world is stopped: the stopper acts for every P.
                 found |= unsafe { q.flush() };
             }
-            if !found && self.work.jobs.done() && !self.work.any_full() {
+            let done = !found && self.work.jobs.done() && !self.work.any_full();
+            if done || faults::active(Fault::NoSecondLook) {
                 ended = Some(self.end_mark(p));
             }
         }

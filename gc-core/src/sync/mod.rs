@@ -36,6 +36,8 @@ pub use drive::entered;
 pub use drive::modelled;
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
+#[cfg(loom)]
+pub use note::endless_limits;
 pub use rank::Rank;
 pub use table::{MapError, Table, Zeroed};
 #[cfg(not(any(loom, miri)))]

@@ -14,6 +14,19 @@ barrier_lint::certify! {
     use libc::syscall: "the kernel runs no code of ours";
 }
 
+#[cfg(loom)]
+std::thread_local! {
+    /// Limits do not pass. All model threads share the OS thread.
+    static ENDLESS: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
+}
+
+/// Says that who sleeps with a limit sleeps until he is woken: for models of what must come about without a second try.
+/// Before the threads of a model start.
+#[cfg(loom)]
+pub fn endless_limits() {
+    ENDLESS.set(true);
+}
+
 /// A one-shot event between a sleeper and a waker.
 pub struct Note {
     key: AtomicU32,
@@ -95,9 +108,11 @@ impl Note {
         }
         #[cfg(loom)]
         {
-            // The limit passes whenever nobody else can run.
             let _ = limit;
-            if !self.is_set() {
+            if ENDLESS.get() {
+                self.sleep();
+            } else if !self.is_set() {
+                // The limit passes whenever nobody else can run.
                 super::yield_now();
             }
             self.is_set()

@@ -6,18 +6,20 @@
 //!
 //! - **The switch.** A goroutine runs on the stack of its M's thread, and `mcall` calls what it would have switched to
 //!   ([`on_g0`]). So a goroutine always goes on upon the M on which it parked, as if each were pinned.
-//! - **The loop.** Where a goroutine has left its M, that looks for it in all queues, comes by the door each time,
+//! - **The loop.** Where a goroutine has left its M that is not locked to it, that looks for it in all queues, comes by the door each time,
 //!   and runs nothing else.
 //! - **Time.** [`set_clock`] says what it is, for the whole execution. Whoever sleeps with a limit wakes up for no reason
-//!   whenever nobody else can run.
+//!   whenever nobody else can run, unless [`endless_limits`] says that limits do not pass.
 
 pub mod netpoll;
 mod runq;
+mod stop;
 pub mod timer;
 
 use crate::g::{self, G};
 use crate::m::M;
 use crate::p::P;
+use crate::proc::locked::stoplockedm;
 use crate::proc::newm::{acquirep, releasep};
 use crate::proc::runq::{globrunqget, runqget, runqsteal};
 use crate::proc::schedule::{Mcall, clear_preempt, run_on};
@@ -27,7 +29,7 @@ use core::sync::atomic::Ordering;
 use gc_core::sync::{current, yield_now};
 use gc_core::{Config, Heap, PAGE_SIZE};
 
-pub use gc_core::model::set_clock;
+pub use gc_core::model::{endless_limits, set_clock};
 
 /// How often a thread that waits looks before the model fails: all others have run as far as they can by then.
 const PATIENCE: u32 = 200;
@@ -175,6 +177,10 @@ pub(crate) fn on_g0(m: &'static M, gp: &'static G, f: Mcall) {
         assert!(core::ptr::eq(next, gp), "another goroutine is to continue");
         current::set_g(core::ptr::from_ref(gp).cast_mut().cast());
         return;
+    }
+    if m.lockedg().is_some() {
+        assert!(stoplockedm(sched, m) && crate::stw::door(sched, m, false), "the world goes on");
+        return continues(m, gp);
     }
     for _ in 0..PATIENCE {
         if !crate::stw::door(sched, m, false) {

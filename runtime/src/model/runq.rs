@@ -3,6 +3,7 @@
 use super::{World, current_m, find};
 use crate::g::G;
 use crate::m::M;
+use crate::proc::locked::startlockedm;
 use crate::proc::newm::{acquirep, wakep};
 use crate::proc::park::ready;
 use crate::proc::runq::{runqget, runqput, runqsteal};
@@ -73,6 +74,20 @@ impl World {
 
     /// If a thread was asked for: this one is it, and looks for work.
     pub fn new_thread(self) -> Option<usize> {
+        self.become_new_thread(|| {}).and_then(|_| self.look())
+    }
+
+    /// Likewise, and does something first, when it has its P; then it gives its P to whose goroutine it finds, and sleeps
+    /// until the world ends.
+    pub fn new_thread_finds_for_others(self, first: impl FnOnce()) {
+        let Some(m) = self.become_new_thread(first) else { return };
+        if let Some(g) = self.look() {
+            let other = self.g(g).lockedm().expect("whose goroutine it is");
+            assert!(!startlockedm(self.sched, m, other, false), "nobody wakes it");
+        }
+    }
+
+    fn become_new_thread(self, first: impl FnOnce()) -> Option<&'static M> {
         let sched = self.sched;
         // SAFETY: null or an M that `newm` has put there.
         let m: &'static M = unsafe { sched.template.take().as_ref() }?;
@@ -80,10 +95,10 @@ impl World {
         let p = unsafe { &*m.nextp.get() };
         current::set_locks(1);
         current::set_m(core::ptr::from_ref(m).cast_mut().cast());
-        if !acquirep(sched, m, p) {
-            return None;
-        }
-        self.look()
+        acquirep(sched, m, p).then(|| {
+            first();
+            m
+        })
     }
 
     /// Sleeps until somebody wakes the thread that makes threads.

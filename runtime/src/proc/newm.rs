@@ -183,7 +183,12 @@ fn mstart1(sched: &'static Sched, m: &'static M) {
 /// May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn acquirep(sched: &'static Sched, m: &'static M, p: &'static P) -> bool {
-    if !p.cas(p::IDLE, p::RUNNING) && !wait_for_p(sched, m, p) {
+    modelled("acquirep");
+    let plain = faults::active(Fault::AcquirePlain);
+    if plain {
+        p.status.store(p::RUNNING, Ordering::SeqCst);
+    }
+    if !plain && !p.cas(p::IDLE, p::RUNNING) && !wait_for_p(sched, m, p) {
         return false;
     }
     wirep(sched, m, p);
@@ -203,6 +208,7 @@ pub(crate) fn wirep(sched: &'static Sched, m: &'static M, p: &'static P) {
 /// Waits until the claimed `p` is handed to this M, as `Running`. False: the world ends.
 #[nowritebarrierrec]
 pub(crate) fn wait_for_p(sched: &'static Sched, m: &'static M, p: &'static P) -> bool {
+    modelled("wait_for_p");
     let global = sched.lock();
     if sched.exiting.load(Ordering::SeqCst) {
         return false;
@@ -287,6 +293,7 @@ pub(crate) fn wakep(sched: &'static Sched) {
 /// Finds work for `p`, just taken from an M in a blocking call, or makes it idle. On an M or sysmon; may run without a P.
 #[nowritebarrierrec]
 pub(crate) fn handoffp(sched: &'static Sched, p: &'static P) {
+    modelled("handoffp");
     trace::event_of(sched, getm(), Kind::HandoffP, Some(p), None, 0);
     let work = !super::runq::runqempty(p) || sched.runqsize.load(Ordering::SeqCst) != 0;
     // An extra one is emptied by the M that gets it.

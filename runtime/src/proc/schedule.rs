@@ -171,17 +171,21 @@ pub(crate) fn dropg(m: &M, gp: &G) {
 
 /// Takes the request off `p` that this M has answered, without losing one that comes in between.
 pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
+    modelled("clear_preempt");
     // A requester stores its own word first and the flag (and then a signal) second; here it is these first and the words
     // second.
+    let wanted = || {
+        sched.gcwaiting.load(Ordering::SeqCst)
+            || p.safepoint_fn.load(Ordering::SeqCst) != 0
+            || p.slice_over.load(Ordering::SeqCst)
+    };
+    let too_early = faults::active(Fault::ClearPreemptLast).then(wanted);
     current::set_refused(0);
     p.gcp().preempt.store(false, Ordering::SeqCst);
     if let Some(gp) = super::newm::this_m().curg() {
         crate::stack::unpoison(gp);
     }
-    if sched.gcwaiting.load(Ordering::SeqCst)
-        || p.safepoint_fn.load(Ordering::SeqCst) != 0
-        || p.slice_over.load(Ordering::SeqCst)
-    {
+    if too_early.unwrap_or_else(wanted) {
         p.preempt();
     }
 }

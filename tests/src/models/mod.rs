@@ -7,6 +7,7 @@ mod mutable;
 mod netpoll;
 mod runq;
 mod spans;
+mod stop;
 mod timers;
 mod world;
 
@@ -64,6 +65,14 @@ const MODELS: &[Model] = &[
     runq::FULL,
     runq::WAKE,
     runq::WAKE_GLOBAL,
+    stop::DOOR,
+    stop::REQUEST,
+    stop::HANDOFF,
+    stop::SYSCALL,
+    stop::COUNT,
+    stop::RETAKE,
+    stop::TWO,
+    stop::HANDSHAKE,
 ];
 
 /// Executions of the model in this process.
