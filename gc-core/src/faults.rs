@@ -135,6 +135,10 @@ faults! {
     HandshakeUnclaimed = "handshake-unclaimed",
     /// Marking ends without the second look, under the stop.
     NoSecondLook = "no-second-look",
+    /// The area of vector registers that are about to be restored is free at once.
+    XRegsFreedEarly = "xregs-freed-early",
+    /// The status of a goroutine changes while its stack is scanned.
+    StatusIgnoresScan = "status-ignores-scan",
 }
 
 #[cfg(any(feature = "faults", loom))]

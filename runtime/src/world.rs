@@ -4,7 +4,7 @@ use crate::g::{self, G, SCAN, getg};
 use crate::proc::newm::this_m;
 use crate::proc::schedule::{mcall, safepoint_m, wake_all};
 use crate::sched::Sched;
-use gc_core::sync::Ordering;
+use gc_core::sync::{Ordering, modelled};
 use gc_core::{Entered, Gc, GcP, Scanner, StopReason, World};
 
 // SAFETY: an M uses the heap only between `acquire_p` and `release_p`; each method says how it keeps its promise.
@@ -104,6 +104,7 @@ impl Sched {
 
 /// Scans the stack of `gp` unless this cycle has, or it is running.
 pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
+    modelled("scan_g");
     loop {
         if !s.verifying() && gp.stamp.load(Ordering::SeqCst) == s.cycle() {
             return true;
@@ -155,7 +156,12 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
                 gp.status.store(status, Ordering::SeqCst);
                 return true;
             }
-            _ => core::hint::spin_loop(), // somebody else scans it
+            // Somebody else scans it.
+            _ => {
+                core::hint::spin_loop();
+                #[cfg(loom)]
+                gc_core::sync::yield_now();
+            }
         }
     }
 }

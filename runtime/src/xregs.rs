@@ -20,7 +20,7 @@ use crate::sched::Sched;
 use barrier_lint::{NoBarrierPtr, NotInHeap, SystemStack, nowritebarrierrec, systemstack};
 use core::cell::UnsafeCell;
 use gc_core::Scanner;
-use gc_core::sync::{AtomicPtr, Lock, MapError, Ordering, Rank, Table, Zeroed};
+use gc_core::sync::{AtomicPtr, Lock, MapError, Ordering, Rank, Table, Zeroed, modelled};
 
 /// An area for the vector registers of one goroutine.
 #[repr(C, align(64))]
@@ -56,6 +56,15 @@ unsafe impl Zeroed for XRegs {
     }
 }
 
+#[cfg(loom)]
+impl XRegs {
+    /// What it holds.
+    pub(crate) fn bytes(&self) -> [u8; XREGS_BYTES] {
+        // SAFETY: as `async_preempt` reads it; loom's threads share an OS thread.
+        unsafe { *self.bytes.get() }
+    }
+}
+
 // SAFETY: an area belongs to one G, one P, or the list.
 unsafe impl Sync for XRegs {}
 
@@ -83,6 +92,7 @@ impl Areas {
     /// A free area. On g0, as it may wait.
     #[nowritebarrierrec]
     fn take(&self, _on: &SystemStack) -> *mut XRegs {
+        modelled("Areas::take");
         let mut used = self.used.lock();
         // Acquire: pairs with the Release in `give_back`, for the link.
         let mut first = self.free.load(Ordering::Acquire);
@@ -104,6 +114,7 @@ impl Areas {
     /// Puts an area on the list. Never waits.
     #[nowritebarrierrec]
     fn give_back(&self, area: &XRegs) {
+        modelled("Areas::give_back");
         let mut first = self.free.load(Ordering::Relaxed);
         loop {
             // SAFETY: areas lie in a table that is never freed.
@@ -123,6 +134,7 @@ impl Areas {
 #[systemstack]
 #[nowritebarrierrec]
 pub(crate) fn xreg_save(on: &SystemStack, gp: &G, p: &P) {
+    modelled("xreg_save");
     if !gp.xregs.load(Ordering::Relaxed).is_null() {
         gc_core::throw!("a goroutine is descheduled that is so already");
     }
@@ -140,11 +152,15 @@ pub(crate) fn xreg_save(on: &SystemStack, gp: &G, p: &P) {
 /// restored nothing else happens on this P.
 #[nowritebarrierrec]
 pub(crate) fn xreg_restore(gp: &G, p: &P) {
+    modelled("xreg_restore");
     let area = gp.xregs.swap(core::ptr::null_mut(), Ordering::Relaxed);
     if gc_core::faults::active(gc_core::faults::Fault::XRegsOfAnother) {
         return; // `async_preempt` restores from the scratch
     }
-    let old = p.xregs.cache.swap(area, Ordering::Relaxed);
+    let mut old = p.xregs.cache.swap(area, Ordering::Relaxed);
+    if gc_core::faults::active(gc_core::faults::Fault::XRegsFreedEarly) {
+        old = area;
+    }
     // SAFETY: null, or an area that nobody restores from any more, since this M holds the P.
     if let Some(old) = unsafe { old.as_ref() } {
         gp.sched.xregs.give_back(old);

@@ -11,10 +11,12 @@
 //! - **Time.** [`set_clock`] says what it is, for the whole execution. Whoever sleeps with a limit wakes up for no reason
 //!   whenever nobody else can run, unless [`endless_limits`] says that limits do not pass.
 
+mod cycle;
 pub mod netpoll;
 mod runq;
 mod stop;
 pub mod timer;
+mod xregs;
 
 use crate::g::{self, G};
 use crate::m::M;
@@ -33,6 +35,9 @@ pub use gc_core::model::{endless_limits, set_clock};
 
 /// How often a thread that waits looks before the model fails: all others have run as far as they can by then.
 const PATIENCE: u32 = 200;
+
+/// Words of a goroutine's stack, all of which are scanned.
+const STACK_WORDS: usize = 3;
 
 /// Pages of the heap: Ms that the runtime makes lie there, and goroutines.
 const PAGES: usize = 24;
@@ -73,7 +78,10 @@ impl World {
         sched.lock().mcount = n as u32;
         heap.acquire_p(p0.gcp());
         for id in 0..goroutines {
-            let gp = crate::proc::spawn::make_g(sched, Stack { lo: 0, hi: 0 });
+            let stack: &'static mut [usize; STACK_WORDS] = Box::leak(Box::new([0; STACK_WORDS]));
+            let lo = stack.as_mut_ptr().expose_provenance();
+            let gp = crate::proc::spawn::make_g(sched, Stack { lo, hi: lo + size_of_val(stack) });
+            gp.sp.store(lo, Ordering::SeqCst);
             gp.id.store(id as u64 + 1, Ordering::SeqCst);
             gp.status.store(g::RUNNABLE, Ordering::SeqCst);
         }

@@ -5,6 +5,7 @@ mod greyobject;
 mod hybrid;
 mod mutable;
 mod netpoll;
+mod preempt;
 mod runq;
 mod spans;
 mod stop;
@@ -73,6 +74,8 @@ const MODELS: &[Model] = &[
     stop::RETAKE,
     stop::TWO,
     stop::HANDSHAKE,
+    preempt::XREGS,
+    preempt::SCAN,
 ];
 
 /// Executions of the model in this process.
