@@ -8,7 +8,7 @@
 
 mod sizes;
 
-pub use sizes::{alloc, gcbench, ring, trees};
+pub use sizes::{alloc, gcbench, ring, store_on, trees};
 
 use std::io::{Read, Write};
 use std::process::exit;

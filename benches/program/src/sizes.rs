@@ -109,3 +109,25 @@ pub mod ring {
         tell("worst", nanos[nanos.len() - 1] as f64 / 1e3);
     }
 }
+
+/// Pointer stores while the collector marks again and again.
+pub mod store_on {
+    use crate::{quantile, tell};
+    use std::time::Duration;
+
+    /// Stores that are timed together.
+    pub const BATCH: u64 = 20_000;
+
+    /// Tells the time of a store: that in the median of the batches which took more than twice the time of the fastest. The
+    /// others ran between two cycles, when no barrier is on.
+    ///
+    /// # Panics
+    /// If there are less than 10 of them.
+    pub fn tell_median(mut batches: Vec<Duration>) {
+        batches.sort_unstable();
+        let fastest = batches.first().copied().unwrap_or_default();
+        batches.retain(|batch| *batch > 2 * fastest);
+        assert!(batches.len() >= 10, "{} batches: the collector was too fast", batches.len());
+        tell("time", quantile(&batches, 0.5).as_nanos() as f64 / BATCH as f64);
+    }
+}

@@ -90,6 +90,8 @@ func main() {
 		"trees-2w":   func() { trees(2) },
 		"gcbench":    gcbench,
 		"ring":       ring,
+		"store-off":  storeOff,
+		"store-on":   storeOn,
 		"stops":      stops,
 		"stop-loop":  stopLoop,
 	}

@@ -304,6 +304,57 @@ func stops() {
 	checkTree(depth, b.count())
 }
 
+type linked struct {
+	next *linked
+	data [3]uint64
+}
+
+// at is a variable of the package, so that the compiler loads it for each store.
+var at = new(linked)
+
+func store(n int, two *[2]*linked) {
+	for i := range n {
+		at.next = two[i%2]
+	}
+	check(at.next.data == [3]uint64{}, "store")
+}
+
+func storeOff() {
+	two := [2]*linked{new(linked), new(linked)}
+	tellTime(size(200_000_000), func(n int) { store(n, &two) })
+}
+
+// storeOn: beside a collector that marks nearly all the time; told is the median of the batches that took more
+// than twice the time of the fastest. The others ran between two cycles, when no barrier is on.
+func storeOn() {
+	const batch = 20_000
+	two := [2]*linked{new(linked), new(linked)}
+	depth := 22 - log2()
+	b := newBig(depth)
+	var done atomic.Bool
+	go func() {
+		for range 4 {
+			runtime.GC()
+		}
+		done.Store(true)
+	}()
+	var times []time.Duration
+	for {
+		begin := time.Now()
+		store(batch, &two)
+		if done.Load() {
+			break
+		}
+		times = append(times, time.Since(begin))
+	}
+	slices.Sort(times)
+	i, _ := slices.BinarySearch(times, 2*times[0]+1)
+	times = times[i:]
+	check(len(times) >= 10, "the collector was too fast")
+	tell("time", float64(times[len(times)/2].Nanoseconds())/batch)
+	checkTree(depth, b.count())
+}
+
 // stopLoop stops the world by ReadMemStats; what is told is the time until it stands.
 func stopLoop() {
 	const name = "/sched/pauses/stopping/other:seconds"

@@ -38,6 +38,8 @@ fn main() {
         "alloc-4096" => |ask| memory::alloc(ask, 4096, 1),
         "alloc-32-2w" => |ask| memory::alloc(ask, 32, 2),
         "ring" => memory::ring,
+        "store-off" => memory::store_off,
+        "store-on" => memory::store_on,
         "stops" => memory::stops,
         "stop-loop" => memory::stop_loop,
         _ => ask.unknown(),

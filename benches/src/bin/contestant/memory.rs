@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 use tricolor::gc_core::events::Event;
 use tricolor::{Gc, GcCell, Trace};
-use tricolor_bench_program::{Ask, alloc, cpu_seconds, gcbench, ring, tell, tell_stops, trees};
+use tricolor_bench_program::{Ask, alloc, cpu_seconds, gcbench, ring, store_on, tell, tell_stops, tell_time, trees};
 
 #[derive(Trace)]
 struct Tree {
@@ -201,6 +201,45 @@ pub fn stops(ask: &Ask) {
 fn big_count(tree: Gc<Big>) -> u64 {
     assert_eq!(tree.data, [1; 6]);
     1 + tree.left.map_or(0, big_count) + tree.right.map_or(0, big_count)
+}
+
+#[derive(Trace)]
+struct Linked {
+    next: GcCell<Option<Gc<Linked>>>,
+    data: [u64; 3],
+}
+
+fn linked() -> Gc<Linked> {
+    Gc::new(Linked { next: GcCell::new(None), data: [0; 3] })
+}
+
+fn store(n: u64, at: Gc<Linked>, two: [Gc<Linked>; 2]) {
+    for i in 0..n {
+        black_box(at).next.set(Some(two[(i % 2) as usize]));
+    }
+    assert!(at.next.get().is_some_and(|next| next.data == [0; 3]));
+}
+
+/// Nothing is allocated meanwhile, so nothing is collected.
+pub fn store_off(ask: &Ask) {
+    let (at, two) = (linked(), [linked(), linked()]);
+    tell_time(ask.size(200_000_000), |n| store(n, at, two));
+}
+
+/// Beside a collector that marks nearly all the time.
+pub fn store_on(ask: &Ask) {
+    let (at, two) = (linked(), [linked(), linked()]);
+    let depth = 22 - ask.scale.ilog2();
+    let big = big(depth);
+    let collector = tricolor::spawn(|| (0..4).for_each(|_| tricolor::gc::collect()));
+    let batches = std::iter::from_fn(|| {
+        let begin = Instant::now();
+        store(store_on::BATCH, at, two);
+        (!collector.is_finished()).then(|| begin.elapsed())
+    });
+    store_on::tell_median(batches.collect());
+    collector.join().unwrap();
+    trees::check(depth, big_count(big));
 }
 
 /// How long it takes until a loop without safepoints stands.

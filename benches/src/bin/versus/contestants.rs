@@ -47,14 +47,14 @@ type Entry = (&'static str, &'static [Group], fn(&str) -> Result<Had, String>);
 /// Version and command.
 type Had = (String, Vec<OsString>);
 
-const ALL: [Group; 5] = [Group::Net, Group::Scheduling, Group::Memory, Group::Stops, Group::Marking];
+const ALL: [Group; 6] = [Group::Net, Group::Scheduling, Group::Memory, Group::Barrier, Group::Stops, Group::Marking];
 
 const ENTRIES: &[Entry] = &[
     ("tricolor", &ALL, tricolor),
     ("go", &ALL, go),
     ("tokio", &[Group::Net, Group::Scheduling], rust),
     ("may", &[Group::Net, Group::Scheduling], rust),
-    ("bare", &[Group::Scheduling], rust),
+    ("bare", &[Group::Scheduling, Group::Barrier], rust),
     ("java", &[Group::Memory], java),
     ("boehm", &[Group::Memory], boehm),
     ("mimalloc", &[Group::Memory], rust),

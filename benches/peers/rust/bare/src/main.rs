@@ -2,6 +2,7 @@
 
 use corosensei::{Coroutine, CoroutineResult};
 use std::fs::File;
+use std::hint::black_box;
 use std::os::fd::AsRawFd;
 use tricolor_bench_program::{Ask, none, tell_time};
 
@@ -10,6 +11,7 @@ fn main() {
     match ask.workload.as_str() {
         "yield-2" if ask.procs > 1 => none("a switch knows one thread"),
         "yield-2" => switches(&ask),
+        "store-off" => store(&ask),
         "read-byte" => read_byte(&ask),
         _ => none("nothing bare is like that"),
     }
@@ -32,6 +34,25 @@ fn switches(ask: &Ask) {
                 _ => panic!("one ended before the other"),
             }
         }
+    });
+}
+
+struct Linked {
+    next: Option<&'static Linked>,
+    data: [u64; 3],
+}
+
+fn store(ask: &Ask) {
+    let linked = || Box::leak(Box::new(Linked { next: None, data: [0; 3] }));
+    let at: *mut Linked = linked();
+    let two: [&'static Linked; 2] = [linked(), linked()];
+    tell_time(ask.size(200_000_000), |n| {
+        for i in 0..n {
+            // SAFETY: leaked, and nobody else uses it.
+            unsafe { (*black_box(at)).next = Some(two[(i % 2) as usize]) };
+        }
+        // SAFETY: as above.
+        assert!(unsafe { (*at).next }.is_some_and(|next| next.data == [0; 3]));
     });
 }
 
