@@ -73,6 +73,16 @@ pub fn run(mut command: Command, log: &File, limit: Duration, interrupted: &Atom
     }
 }
 
+/// CPU time, user's and system's, of all processes below this one that have ended and were waited for.
+pub fn cpu_time() -> Duration {
+    // SAFETY: a structure of numbers, for which zeros are a value.
+    let mut usage = unsafe { std::mem::zeroed::<libc::rusage>() };
+    // SAFETY: writes the structure.
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
+    let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
 /// Kills the whole group and collects its leader.
 fn kill(child: &mut Child) {
     // An error says that the group is gone already.
@@ -106,6 +116,13 @@ pub mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_cpu_time_of_what_has_ended_counts() {
+        let before = cpu_time();
+        let (end, _) = shell("i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done", LONG, false);
+        assert!(end.problem().is_none() && cpu_time() > before);
+    }
 
     #[test]
     fn both_outputs_are_logged_in_order() {

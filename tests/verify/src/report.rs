@@ -65,9 +65,9 @@ impl Progress {
             Outcome::Failed(reason) => (RED, "FAILED", reason.as_str()),
             Outcome::Skipped(reason) => (YELLOW, "SKIPPED", reason.as_str()),
         };
-        let time = seconds(done.time);
+        let (time, cpu) = (seconds(done.time), seconds(done.cpu));
         let counts = done.counts;
-        println!("[{number:>2}/{all}] {:<12} {style}{word:<7}{style:#} {time:>9}  {counts}", done.name);
+        println!("[{number:>2}/{all}] {:<12} {style}{word:<7}{style:#} {time:>11} (CPU {cpu})  {counts}", done.name);
         if !reason.is_empty() {
             println!("        {reason}");
         }
@@ -177,6 +177,7 @@ impl Report<'_> {
                 result,
                 reason,
                 seconds: done.time.as_secs_f64(),
+                cpu_seconds: done.cpu.as_secs_f64(),
                 counts: done.counts,
                 log: done.log.as_deref(),
             }
@@ -214,6 +215,7 @@ struct JsonStage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     seconds: f64,
+    cpu_seconds: f64,
     #[serde(flatten)]
     counts: Counts,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,7 +228,7 @@ mod tests {
 
     fn done(name: &'static str, outcome: Outcome, counts: Counts, seconds: u64) -> Done {
         let time = Duration::from_secs(seconds);
-        Done { name, outcome, counts, time, log: None, interrupted: false }
+        Done { name, outcome, counts, time, cpu: time * 2, log: None, interrupted: false }
     }
 
     fn passed(name: &'static str, seconds: u64) -> Done {
@@ -273,6 +275,7 @@ mod tests {
         assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &1.into()));
         assert_eq!(json["seconds"], 5.0);
         assert_eq!(json["stages"][0]["result"], "passed");
+        assert_eq!(json["stages"][0]["cpu_seconds"], 4.0);
         assert_eq!(json["stages"][1]["reason"], "exit status 1");
         assert_eq!(json["stages"][1]["failed"], 1);
     }

@@ -22,6 +22,8 @@ pub struct Done {
     pub outcome: Outcome,
     pub counts: Counts,
     pub time: Duration,
+    /// CPU time of its commands: what does not depend on how busy the machine is.
+    pub cpu: Duration,
     /// Everything that its commands printed; nothing if none ran.
     pub log: Option<PathBuf>,
     /// Somebody stopped the tool while it ran.
@@ -39,12 +41,13 @@ pub struct Runner<'a> {
 impl Runner<'_> {
     /// Runs one stage; errors are results, too.
     pub fn run(&self, stage: &Stage, progress: &Progress) -> Done {
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), process::cpu_time());
         let mut done = Done {
             name: stage.name,
             outcome: Outcome::Passed,
             counts: Counts::default(),
             time: Duration::ZERO,
+            cpu: Duration::ZERO,
             log: None,
             interrupted: false,
         };
@@ -59,6 +62,7 @@ impl Runner<'_> {
             }
         };
         done.time = start.elapsed();
+        done.cpu = process::cpu_time() - cpu;
         done
     }
 
