@@ -4,7 +4,7 @@
 mod checked;
 mod common;
 
-use common::{child, is_child, run, with_procs};
+use common::{HOUR, LIFE, child, is_child, long_tier, ms, run, threads, with_procs};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -12,22 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tricolor::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use tricolor::{Gc, GcCell, Trace, chan, gc, spawn, sync, time, yield_now};
-
-const HOUR: Duration = Duration::from_secs(3600);
-/// How long a test may take that would otherwise hang.
-const LIFE: Duration = Duration::from_secs(90);
-
-fn long_tier() -> bool {
-    std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long")
-}
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").expect("the kernel's list of threads").count()
-}
 
 /// Raises the limit of open files, as far as it goes; the new one.
 fn more_files(wanted: u64) -> u64 {

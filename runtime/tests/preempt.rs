@@ -5,14 +5,16 @@
 #[path = "common/checked.rs"]
 mod checked;
 mod common;
+#[path = "common/hidden.rs"]
+mod hidden;
 
-use common::{child, is_child, run, with_procs};
+use common::{run, with_procs};
+use hidden::{in_a_vector_register, with_twin};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tricolor::gc::{self, Stress};
-use tricolor::{Gc, Trace, spawn, yield_now};
+use tricolor::{gc, spawn, yield_now};
 
 /// On one P, a goroutine that never comes to a safepoint lets the others run.
 #[test]
@@ -120,85 +122,17 @@ fn more_than_can_be_kept() {
     });
 }
 
-#[derive(Trace)]
-struct Node {
-    id: u64,
-}
-
-/// Makes a node and returns its address with all bits flipped, so that no scan takes it for a pointer.
-#[inline(never)]
-fn hidden(id: u64) -> usize {
-    !Gc::as_ptr(Gc::new(Node { id })).addr()
-}
-
-/// Overwrites what calls before have left below this frame.
-#[inline(never)]
-fn wipe() {
-    black_box(&mut [0_usize; 512]);
-}
-
-/// Keeps a pointer in a vector register alone until `flag` is set.
-#[inline(never)]
-fn wait_with_it_in_a_vector(hidden: usize, flag: &AtomicBool) -> usize {
-    let mut word = hidden;
-    // SAFETY: moves a word to a register and back, and reads the flag in between.
-    unsafe {
-        std::arch::asm!(
-            "movq xmm15, {word}",
-            "pcmpeqd xmm14, xmm14",
-            "pxor xmm15, xmm14",
-            "2: pause",
-            "cmp byte ptr [{flag}], 0",
-            "je 2b",
-            "pxor xmm15, xmm14",
-            "movq {word}, xmm15",
-            word = inout(reg) word,
-            flag = in(reg) flag,
-            out("xmm14") _,
-            out("xmm15") _,
-            options(nostack),
-        );
-    }
-    word
-}
-
 /// On one P, so the holder is descheduled whenever somebody else runs.
-fn a_pointer_in_a_vector_register() {
-    for id in 0..10 {
-        let flag = Arc::new(AtomicBool::new(false));
-        let set = flag.clone();
-        let holder = spawn(move || {
-            let word = hidden(id);
-            wipe();
-            let back = !wait_with_it_in_a_vector(word, &flag);
-            // SAFETY: the node's address; the register has kept it alive.
-            let found = unsafe { Gc::<Node>::from_ptr(std::ptr::with_exposed_provenance_mut(back)) }.id;
-            assert_eq!(found, id, "the node in the vector register is lost");
-        });
-        yield_now();
-        gc::collect();
-        gc::collect();
-        set.store(true, Ordering::Relaxed);
-        holder.join().expect("no panic");
-    }
-    assert!(gc::suspensions().descheduled >= 5, "{:?}", gc::suspensions());
-}
-
 #[test]
 fn a_pointer_in_a_saved_vector_register_survives() {
-    let name = "a_pointer_in_a_saved_vector_register_survives";
-    #[cfg(feature = "faults")]
-    if is_child(name) {
-        gc_core::faults::choose(Some("xregs-unscanned")).expect("a fault of that name");
-    }
-    let mut stress = Stress::default();
-    stress.poison = true;
-    run(with_procs(1).stress(stress), a_pointer_in_a_vector_register);
-    if cfg!(feature = "faults") && !is_child(name) {
-        let (code, err) = child(name, &[]);
-        assert_ne!(code, Some(0), "nobody noticed that saved registers are not scanned");
-        assert!(err.contains("the node in the vector register is lost") || err.contains("freed"), "{err}");
-    }
+    with_twin("a_pointer_in_a_saved_vector_register_survives", "xregs-unscanned", 1, || {
+        in_a_vector_register(10, || {
+            yield_now();
+            gc::collect();
+            gc::collect();
+        });
+        assert!(gc::suspensions().descheduled >= 5, "{:?}", gc::suspensions());
+    });
 }
 
 #[test]

@@ -5,8 +5,11 @@
 #[path = "common/checked.rs"]
 mod checked;
 mod common;
+#[path = "common/hidden.rs"]
+mod hidden;
 
 use common::{child, is_child, run, with_procs};
+use hidden::{in_a_vector_register, with_twin};
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -393,80 +396,17 @@ fn signals_from_outside_are_harmless() {
     });
 }
 
-/// Makes a node and returns its address with all bits flipped, so that no scan takes it for a pointer.
-#[inline(never)]
-fn hidden(id: u64) -> usize {
-    !Gc::as_ptr(node(id)).addr()
-}
-
-/// Overwrites what calls before have left below this frame.
-#[inline(never)]
-fn wipe() {
-    black_box(&mut [0_usize; 512]);
-}
-
-/// Keeps a pointer in a vector register alone until `flag` is set.
-#[inline(never)]
-fn wait_with_it_in_a_vector(hidden: usize, flag: &AtomicBool) -> usize {
-    let mut word = hidden;
-    // SAFETY: moves a word to a register and back, and reads the flag in between.
-    unsafe {
-        std::arch::asm!(
-            "movq xmm15, {word}",
-            "pcmpeqd xmm14, xmm14",
-            "pxor xmm15, xmm14",
-            "2: pause",
-            "cmp byte ptr [{flag}], 0",
-            "je 2b",
-            "pxor xmm15, xmm14",
-            "movq {word}, xmm15",
-            word = inout(reg) word,
-            flag = in(reg) flag,
-            out("xmm14") _,
-            out("xmm15") _,
-            options(nostack),
-        );
-    }
-    word
-}
-
-fn a_pointer_in_a_vector_register() {
-    for id in 0..20 {
-        let flag = Arc::new(AtomicBool::new(false));
-        let set = flag.clone();
-        let holder = spawn(move || {
-            let word = hidden(id);
-            wipe();
-            let back = !wait_with_it_in_a_vector(word, &flag);
-            // SAFETY: the node's address; the register has kept it alive.
-            let found = unsafe { Gc::<Node>::from_ptr(std::ptr::with_exposed_provenance_mut(back)) }.id;
-            assert_eq!(found, id, "the node in the vector register is lost");
-        });
-        // The holder runs on the other P, in its loop, by then.
-        std::thread::sleep(Duration::from_millis(2));
-        gc::collect();
-        gc::collect();
-        set.store(true, Ordering::Relaxed);
-        holder.join().expect("no panic");
-    }
-    assert!(gc::suspensions().suspended > 0);
-}
-
 #[test]
 fn a_pointer_in_a_vector_register_alone_survives() {
-    let name = "a_pointer_in_a_vector_register_alone_survives";
-    #[cfg(feature = "faults")]
-    if is_child(name) {
-        gc_core::faults::choose(Some("frame-unscanned")).expect("a fault of that name");
-    }
-    let mut stress = Stress::default();
-    stress.poison = true;
-    run(Runtime::builder().procs(2).stress(stress), a_pointer_in_a_vector_register);
-    if cfg!(feature = "faults") && !is_child(name) {
-        let (code, err) = child(name, &[]);
-        assert_ne!(code, Some(0), "nobody noticed that registers are not scanned");
-        assert!(err.contains("the node in the vector register is lost") || err.contains("freed"), "{err}");
-    }
+    with_twin("a_pointer_in_a_vector_register_alone_survives", "frame-unscanned", 2, || {
+        in_a_vector_register(20, || {
+            // The holder runs on the other P, in its loop, by then.
+            std::thread::sleep(Duration::from_millis(2));
+            gc::collect();
+            gc::collect();
+        });
+        assert!(gc::suspensions().suspended > 0);
+    });
 }
 
 /// A root keeps this test honest: what a suspended goroutine stores meanwhile is found by everybody.

@@ -4,25 +4,12 @@
 mod checked;
 mod common;
 
-use common::{child, is_child, run, with_procs};
+use common::{HOUR, LIFE, child, is_child, long_tier, ms, run, threads, with_procs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tricolor::chan::{RecvTimeoutError, SendTimeoutError};
 use tricolor::{chan, spawn, sync, time, yield_now};
-
-/// Longer than anything here lasts.
-const HOUR: Duration = Duration::from_secs(3600);
-/// How long a test may take that would otherwise hang.
-const LIFE: Duration = Duration::from_secs(90);
-
-fn long_tier() -> bool {
-    std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long")
-}
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// Uniform enough.
 struct Random(u64);
@@ -49,11 +36,6 @@ impl Histogram {
         let counts = rows.iter().zip(&self.0).map(|(row, n)| format!("{row}: {}", n.load(Ordering::Relaxed)));
         println!("{what}: {}", counts.collect::<Vec<_>>().join(", "));
     }
-}
-
-/// Threads of this process.
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").expect("the kernel's list of threads").count()
 }
 
 #[test]

@@ -3,33 +3,15 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod common;
+#[path = "common/hidden.rs"]
+mod hidden;
 
-use common::{child, is_child, run, with_procs};
+use hidden::{hidden, id_at, wipe, with_twin};
 use std::arch::x86_64::{__m128i, __m256i, __m512i, _mm_pause};
-use std::hint::black_box;
-use std::ptr::with_exposed_provenance_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
 use std::time::Duration;
-use tricolor::gc::{self, Stress};
-use tricolor::{Gc, Trace, spawn, yield_now};
-
-#[derive(Trace)]
-struct Node {
-    id: usize,
-}
-
-/// Makes a node and returns its address with all bits flipped, so that no scan takes it for a pointer.
-#[inline(never)]
-fn hidden(id: usize) -> usize {
-    !Gc::as_ptr(Gc::new(Node { id })).expose_provenance()
-}
-
-/// Overwrites what calls before have left below this frame.
-#[inline(never)]
-fn wipe() {
-    black_box(&mut [0_usize; 512]);
-}
+use tricolor::{gc, spawn, yield_now};
 
 /// Two vectors' worth of pointers.
 #[repr(C, align(64))]
@@ -98,12 +80,10 @@ fn swap_and_collect(collect: fn()) {
                 begins.store(true, Ordering::Relaxed);
                 // SAFETY: two vectors' worth of words; the processor has such registers.
                 unsafe { swap(words.0.as_mut_ptr(), &over) };
-                let mut ids: Vec<usize> = (words.0.iter().take(2 * lanes))
-                    // SAFETY: a node's address, which has kept it alive.
-                    .map(|word| unsafe { Gc::<Node>::from_ptr(with_exposed_provenance_mut(*word)) }.id)
-                    .collect();
+                // SAFETY: an object's address, which has kept it alive.
+                let mut ids: Vec<usize> = words.0.iter().take(2 * lanes).map(|word| unsafe { id_at(*word) }).collect();
                 ids.sort_unstable();
-                assert!(ids.into_iter().eq(0..2 * lanes), "{name}, round {round}: a node in a vector is lost");
+                assert!(ids.into_iter().eq(0..2 * lanes), "{name}, round {round}: an object in a vector register is lost");
             });
             // Before that, nobody knows of the nodes.
             while !ready.load(Ordering::Relaxed) {
@@ -116,37 +96,25 @@ fn swap_and_collect(collect: fn()) {
     }
 }
 
-/// The test `name` on `procs` Ps, and its twin with a planted fault, which must fail.
-fn with_twin(name: &str, fault: &str, procs: usize, collect: fn()) {
-    #[cfg(feature = "faults")]
-    if is_child(name) {
-        gc_core::faults::choose(Some(fault)).expect("a fault of that name");
-    }
-    let mut stress = Stress::default();
-    stress.poison = true;
-    run(with_procs(procs).stress(stress), move || swap_and_collect(collect));
-    if cfg!(feature = "faults") && !is_child(name) {
-        let (code, err) = child(name, &[]);
-        assert_ne!(code, Some(0), "nobody noticed the fault {fault}");
-        assert!(err.contains("a node in a vector is lost") || err.contains("freed"), "{err}");
-    }
-}
-
 #[test]
 fn swapped_while_suspended_in_place() {
     with_twin("swapped_while_suspended_in_place", "frame-unscanned", 2, || {
-        // The other P is in the swaps by then.
-        std::thread::sleep(Duration::from_millis(2));
-        gc::collect();
-        gc::collect();
+        swap_and_collect(|| {
+            // The other P is in the swaps by then.
+            std::thread::sleep(Duration::from_millis(2));
+            gc::collect();
+            gc::collect();
+        });
     });
 }
 
 #[test]
 fn swapped_while_descheduled() {
     with_twin("swapped_while_descheduled", "xregs-unscanned", 1, || {
-        yield_now();
-        gc::collect();
-        gc::collect();
+        swap_and_collect(|| {
+            yield_now();
+            gc::collect();
+            gc::collect();
+        });
     });
 }

@@ -247,51 +247,40 @@ mod imp {
         no_p = const super::NO_P,
     );
 
-    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
-    #[inline(always)]
-    pub fn state() -> u32 {
-        let bits: u32;
-        // SAFETY: reads one thread-local word that exists on every thread.
-        unsafe {
-            asm!("mov {0:e}, dword ptr fs:[tricolor_current@TPOFF]", out(reg) bits,
-                options(nostack, preserves_flags, readonly));
-        }
-        bits
+    /// A function that reads, or one that writes, the 32-bit word at an offset in the block. None is `nomem`: what a
+    /// region guards stays on its side of them.
+    macro_rules! word {
+        (get $get:ident at $at:expr $(, $readonly:ident)?) => {
+            #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+            #[inline(always)]
+            pub fn $get() -> u32 {
+                let word: u32;
+                // SAFETY: reads one thread-local word that exists on every thread.
+                unsafe {
+                    asm!("mov {0:e}, dword ptr fs:[tricolor_current@TPOFF + {at}]", out(reg) word, at = const $at,
+                        options(nostack, preserves_flags $(, $readonly)?));
+                }
+                word
+            }
+        };
+        (set $set:ident at $at:expr) => {
+            #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+            #[inline(always)]
+            pub fn $set(word: u32) {
+                // SAFETY: only this thread uses the word.
+                unsafe {
+                    asm!("mov dword ptr fs:[tricolor_current@TPOFF + {at}], {0:e}", in(reg) word, at = const $at,
+                        options(nostack, preserves_flags));
+                }
+            }
+        };
     }
-
-    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
-    #[inline(always)]
-    pub fn locks() -> u32 {
-        let n: u32;
-        // SAFETY: reads one thread-local word that exists on every thread.
-        unsafe {
-            asm!("mov {0:e}, dword ptr fs:[tricolor_current@TPOFF + {at}]", out(reg) n, at = const super::IN_RUNTIME_OFFSET,
-                options(nostack, preserves_flags, readonly));
-        }
-        n
-    }
-
-    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
-    #[inline(always)]
-    pub fn set_refused(signal: u32) {
-        // SAFETY: only this thread uses the word.
-        unsafe {
-            asm!("mov dword ptr fs:[tricolor_current@TPOFF + {at}], {0:e}", in(reg) signal, at = const super::STOP_PENDING_OFFSET,
-                options(nostack, preserves_flags));
-        }
-    }
-
-    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
-    #[inline(always)]
-    pub fn refused() -> u32 {
-        let signal: u32;
-        // SAFETY: reads one thread-local word that exists on every thread. No `readonly`: it stays behind what is before it.
-        unsafe {
-            asm!("mov {0:e}, dword ptr fs:[tricolor_current@TPOFF + {at}]", out(reg) signal, at = const super::STOP_PENDING_OFFSET,
-                options(nostack, preserves_flags));
-        }
-        signal
-    }
+    word!(get state at 0, readonly);
+    word!(get locks at super::IN_RUNTIME_OFFSET, readonly);
+    // Not `readonly`: it stays behind what is before it.
+    word!(get refused at super::STOP_PENDING_OFFSET);
+    word!(set set_locks at super::IN_RUNTIME_OFFSET);
+    word!(set set_refused at super::STOP_PENDING_OFFSET);
 
     #[nowritebarrierrec]
     pub fn come_again() {
@@ -303,22 +292,10 @@ mod imp {
         use libc::gettid: "a system call";
     }
 
-    // The three below are no `nomem`: what the region guards stays on its side of them.
-
-    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
-    #[inline(always)]
-    pub fn set_locks(n: u32) {
-        // SAFETY: only this thread uses the word.
-        unsafe {
-            asm!("mov dword ptr fs:[tricolor_current@TPOFF + {at}], {0:e}", in(reg) n, at = const super::IN_RUNTIME_OFFSET,
-                options(nostack, preserves_flags));
-        }
-    }
-
     #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
     #[inline(always)]
     pub fn lock() {
-        // SAFETY: as above; one instruction, so no signal handler of this thread sees it half done.
+        // SAFETY: only this thread uses the word; one instruction, so no signal handler of this thread sees it half done.
         unsafe {
             asm!("inc dword ptr fs:[tricolor_current@TPOFF + {at}]", at = const super::IN_RUNTIME_OFFSET, options(nostack));
         }

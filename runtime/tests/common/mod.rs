@@ -2,7 +2,28 @@
 #![allow(dead_code)]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tricolor::{Builder, Runtime};
+
+/// Longer than anything here lasts.
+pub const HOUR: Duration = Duration::from_secs(3600);
+/// How long a test may take that would otherwise hang.
+pub const LIFE: Duration = Duration::from_secs(90);
+
+/// Whether `cargo verify --long` runs this.
+pub fn long_tier() -> bool {
+    std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long")
+}
+
+/// Milliseconds.
+pub fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Threads of this process.
+pub fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("the kernel's list of threads").count()
+}
 
 static TURN: Mutex<()> = Mutex::new(());
 
