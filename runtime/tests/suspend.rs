@@ -8,14 +8,14 @@ mod common;
 #[path = "common/hidden.rs"]
 mod hidden;
 
-use common::{child, is_child, run, with_procs};
+use common::{run, with_procs};
 use hidden::{in_a_vector_register, with_twin};
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tricolor::gc::{self, Stress};
-use tricolor::{Gc, GcCell, Root, Runtime, Trace, spawn, yield_now};
+use tricolor::{Gc, GcCell, Root, Trace, spawn, yield_now};
 
 #[derive(Trace)]
 struct Node {

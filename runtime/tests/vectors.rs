@@ -83,7 +83,10 @@ fn swap_and_collect(collect: fn()) {
                 // SAFETY: an object's address, which has kept it alive.
                 let mut ids: Vec<usize> = words.0.iter().take(2 * lanes).map(|word| unsafe { id_at(*word) }).collect();
                 ids.sort_unstable();
-                assert!(ids.into_iter().eq(0..2 * lanes), "{name}, round {round}: an object in a vector register is lost");
+                assert!(
+                    ids.into_iter().eq(0..2 * lanes),
+                    "{name}, round {round}: an object in a vector register is lost"
+                );
             });
             // Before that, nobody knows of the nodes.
             while !ready.load(Ordering::Relaxed) {

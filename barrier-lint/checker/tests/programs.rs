@@ -33,6 +33,10 @@ fn check(program: &str, profile: &str, arguments: &[&str], env: &[(&str, &str)])
     Run { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
+fn long_tier() -> bool {
+    std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long")
+}
+
 fn list(name: &str) -> String {
     format!("{SUITE}/{name}")
 }
@@ -160,15 +164,17 @@ fn the_suite_in_dev() {
     whole_suite("dev", &[]);
 }
 
+/// The profile of the check: that of releases under another name, and what `cargo verify` builds anyway.
 #[test]
-fn the_suite_in_release() {
-    whole_suite("release", &[]);
+fn the_suite_in_lint() {
+    whole_suite("lint", &[]);
 }
 
 #[test]
 fn the_suite_without_optimisation_and_with_lto() {
-    if std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long") {
+    if long_tier() {
         whole_suite("dev", &[("CARGO_PROFILE_DEV_OPT_LEVEL", "0")]);
+        whole_suite("release", &[]);
         whole_suite("release", &[("CARGO_PROFILE_RELEASE_LTO", "thin")]);
         whole_suite("release", &[("CARGO_PROFILE_RELEASE_LTO", "fat"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")]);
     }
@@ -176,7 +182,7 @@ fn the_suite_without_optimisation_and_with_lto() {
 
 #[test]
 fn a_chain_names_functions_and_lines() {
-    let run = check("suite", "release", &with_lists(&list("stop.list"), &[]), &[]);
+    let run = check("suite", "lint", &with_lists(&list("stop.list"), &[]), &[]);
     let (_, chain) = run.out.split_once("BAD suite::bad::drop_of_a_local\n").expect("the root");
     let mut chain = chain.lines();
     let (first, second) = (chain.next().expect("a step"), chain.next().expect("a step"));
@@ -188,7 +194,7 @@ fn a_chain_names_functions_and_lines() {
 
 #[test]
 fn an_unknown_call_says_what_it_is() {
-    let run = check("suite", "release", &with_lists(&list("stop.list"), &[]), &[]);
+    let run = check("suite", "lint", &with_lists(&list("stop.list"), &[]), &[]);
     for (root, says) in [
         (
             "asm_label",
@@ -204,24 +210,40 @@ fn an_unknown_call_says_what_it_is() {
 
 #[test]
 fn what_cannot_be_checked_is_refused() {
-    let release = "release";
-    refuses("unmarked", release, &[], &[], "no records: the program has no section `barrier_lint`");
-    refuses("rootless", release, &[], &[], "no root: ");
-    refuses("trusting", release, &[], &[], "no canary: ");
-    refuses("inlined", release, &[], &[], "INLINED record: `gate` was inlined into `inlined::middle`");
-    refuses("inlined", release, &[], &[], "INLINED record: `promises` was inlined into `inlined::middle`");
-    refuses("merged", release, &[], &[], "MERGED gate: ");
-    refuses("folded", release, &["--forbid", "folded_barrier"], &[], "the canary `folded::canary_of_folded` was not");
-    refuses("trusting", release, &["--forbid", "no_such"], &[], "nothing to look for: the program has no function");
-    refuses("trusting", release, &[], &[("CARGO_PROFILE_RELEASE_STRIP", "symbols")], "the program is stripped");
-    refuses("trusting", release, &[], &[("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")], "no line tables");
-    let run = check("trusting", release, &with_lists("/dev/null", &["--without-canaries"]), &[]);
+    let lint = "lint";
+    refuses("unmarked", lint, &[], &[], "no records: the program has no section `barrier_lint`");
+    refuses("rootless", lint, &[], &[], "no root: ");
+    refuses("trusting", lint, &[], &[], "no canary: ");
+    refuses("inlined", lint, &[], &[], "INLINED record: `gate` was inlined into `inlined::middle`");
+    refuses("inlined", lint, &[], &[], "INLINED record: `promises` was inlined into `inlined::middle`");
+    refuses("merged", lint, &[], &[], "MERGED gate: ");
+    refuses("folded", lint, &["--forbid", "folded_barrier"], &[], "the canary `folded::canary_of_folded` was not");
+    refuses("trusting", lint, &["--forbid", "no_such"], &[], "nothing to look for: the program has no function");
+    let run = check("trusting", lint, &with_lists("/dev/null", &["--without-canaries"]), &[]);
     assert_eq!((run.status, run.out.lines().next()), (Some(0), Some("OK trusting::clean")), "{}", run.err);
 }
 
 #[test]
+fn a_stripped_program_is_refused() {
+    // Builds it.
+    check("trusting", "lint", &with_lists("/dev/null", &[]), &[]);
+    let tool = Path::new(env!("CARGO_BIN_EXE_cargo-barrier-lint"));
+    let program = tool.ancestors().nth(2).expect("target/profile/tool").join("barrier-lint/lint/trusting");
+    for (what, because) in [("--strip-all", "the program is stripped"), ("--strip-debug", "no line tables")] {
+        let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("trusting{what}"));
+        // It comes with the linker.
+        let status = Command::new("strip").arg(what).arg("-o").args([&stripped, &program]).status().expect("binutils");
+        assert!(status.success(), "strip {what}");
+        let run = Command::new(tool).arg(&stripped).args(with_lists("/dev/null", &[])).output().expect("it starts");
+        let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(err.contains(because), "{what}: {err}");
+        assert_eq!((run.status.code(), &*out), (Some(2), ""), "{what}");
+    }
+}
+
+#[test]
 fn what_is_marked_but_not_linked_can_be_asked_for() {
-    let run = check("suite", "release", &with_lists(&list("stop.list"), &["--complete"]), &[]);
+    let run = check("suite", "lint", &with_lists(&list("stop.list"), &["--complete"]), &[]);
     let absent: Vec<_> = run.err.lines().filter_map(|l| Some(l.split_once("not in this program: ")?.1)).collect();
     let names: Vec<_> = absent.iter().filter_map(|l| Some(l.split_once(" (")?.0)).collect();
     let expected = [
@@ -248,7 +270,7 @@ fn both_commands_of_cargo_run_the_check() {
     let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
     for command in ["barrier-lint", "lint-barriers"] {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([command, "--package", "barrier-lint-suite", "--profile", "release", "--bin", "trusting"]);
+        cargo.args([command, "--package", "barrier-lint-suite", "--profile", "lint", "--bin", "trusting"]);
         cargo.args(["--stop", "/dev/null", "--allow", "/dev/null", "--without-canaries"]);
         let output = cargo.current_dir(SUITE).env("PATH", &path).output().expect("cargo starts");
         let out = String::from_utf8_lossy(&output.stdout);
@@ -280,7 +302,7 @@ fn written(name: &str, text: &str) -> PathBuf {
 #[test]
 fn lists_permit_what_they_name_and_nothing_else() {
     let verdict = |stop: &str, allow: &str, root: &str| {
-        let run = check("suite", "release", &["--json", "--stop", stop, "--allow", allow], &[]);
+        let run = check("suite", "lint", &["--json", "--stop", stop, "--allow", allow], &[]);
         roots(&run)[root].clone()
     };
     let stop = list("stop.list");
@@ -303,34 +325,39 @@ fn a_line_that_nothing_needs_is_an_error() {
     let unused = written("unused.list", "suite::no_such: for the test\n");
     let idle = written("idle.list", "suite::ok::step: for the test\n");
     for (path, why) in [(unused, "unused.list:1: no root needs this line"), (idle, "idle.list:1: without this line")] {
-        let run = check("suite", "release", &with_lists(path.to_str().expect("UTF-8"), &[]), &[]);
+        let run = check("suite", "lint", &with_lists(path.to_str().expect("UTF-8"), &[]), &[]);
         assert!(run.status == Some(2) && run.err.contains(why), "{}", run.err);
     }
 }
 
 #[test]
 fn a_function_is_explained() {
-    let run = check("suite", "release", &with_lists(&list("stop.list"), &["--explain", "suite::bad::helper"]), &[]);
+    let run = check("suite", "lint", &with_lists(&list("stop.list"), &["--explain", "suite::bad::helper"]), &[]);
     assert_eq!(run.status, Some(0), "{}", run.err);
     for part in ["calls gc_write_barrier at ", "as a root: BAD", "reached from the root suite::bad::operator:"] {
         assert!(run.out.contains(part), "{part}: {}", run.out);
     }
 }
 
+/// The example's own file. As an example it is built with all that the crate's tests need, which is a long build.
 #[test]
 fn the_example_of_another_effect_is_clean() {
-    let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-barrier-lint"));
-    command.args(["--package", "barrier-lint", "--example", "signal_handler", "--records", "no_alloc"]);
-    let output = command.current_dir(SUITE).output().expect("it starts");
-    let out = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{out}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(out.starts_with("OK signal_handler::on_signal\n"), "{out}");
+    let records = ["--records", "no_alloc"];
+    let run = check("signal_handler", "lint", &records, &[]);
+    assert_eq!(run.status, Some(0), "{}{}", run.out, run.err);
+    assert!(run.out.starts_with("OK signal_handler::on_signal\n"), "{}", run.out);
+    if long_tier() {
+        let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-barrier-lint"));
+        command.args(["--package", "barrier-lint", "--example", "signal_handler"]).args(records);
+        let output = command.current_dir(SUITE).output().expect("it starts");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), run.out);
+    }
 }
 
 #[test]
 fn another_effect_is_a_matter_of_two_names() {
-    let run = check("no_alloc", "release", &["--records", "no_alloc"], &[]);
+    let run = check("no_alloc", "lint", &["--records", "no_alloc"], &[]);
     assert_eq!(run.status, Some(1), "{}", run.err);
     assert!(run.out.contains("BAD no_alloc::collects") && run.out.contains("OK no_alloc::counts"), "{}", run.out);
 }

@@ -15,6 +15,7 @@ mod world;
 use loom::model::Builder;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Instant;
 
 /// One model: a property, and the fault that must break it.
@@ -162,6 +163,37 @@ fn outcome(model: &Model, fault: Option<&str>) -> Outcome {
     Outcome { held, why, seconds: begin.elapsed().as_secs_f64() }
 }
 
+/// A model, or its twin with this fault.
+type Job = (&'static Model, Option<&'static str>);
+
+/// The outcomes of all `jobs`, in their order; each processor explores one at a time.
+fn outcomes(jobs: &[Job], mut show: impl FnMut(Job, Outcome)) {
+    let next = AtomicUsize::new(0);
+    let (done, all) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, |n| n.get()) {
+            let (done, next) = (done.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&(model, fault)) = jobs.get(i) else { return };
+                    done.send((i, outcome(model, fault))).expect("somebody listens");
+                }
+            });
+        }
+        drop(done);
+        let mut early: Vec<Option<Outcome>> = jobs.iter().map(|_| None).collect();
+        let mut shown = 0;
+        for (i, outcome) in all {
+            early[i] = Some(outcome);
+            while let Some(outcome) = early.get_mut(shown).and_then(Option::take) {
+                show(jobs[shown], outcome);
+                shown += 1;
+            }
+        }
+    });
+}
+
 fn run(names: &[&str]) -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
     let mut verdict = |ok: bool| {
@@ -173,30 +205,34 @@ fn run(names: &[&str]) -> ExitCode {
         if ok { "ok" } else { "FAILED" }
     };
     println!("{:<34} {:>7} {:>9} {:>10} {:>8}  result", "model / twin", "threads", "bound", "executions", "seconds");
-    for model in MODELS.iter().filter(|m| names.is_empty() || names.contains(&m.name)) {
-        let bound = model.bound.map_or("none".into(), |b| b.to_string());
-        let proof = outcome(model, None);
-        let executions = proof.held.unwrap_or(0);
-        let ok = verdict(executions >= model.least);
-        let note = match proof.held {
-            None => format!(": {}", proof.why),
-            Some(n) if n < model.least => format!(": only {n} executions, at least {} expected", model.least),
-            Some(_) => String::new(),
-        };
-        println!(
-            "{:<34} {:>7} {bound:>9} {executions:>10} {:>8.1}  {ok}{note}",
-            model.name, model.threads, proof.seconds
-        );
-        for fault in model.twins {
-            let twin = outcome(model, Some(fault));
-            let ok = verdict(twin.held.is_none() && twin.why != "no message");
-            let what = if twin.held.is_some() { "the twin passes: the model proves nothing" } else { &twin.why };
+    let chosen = MODELS.iter().filter(|m| names.is_empty() || names.contains(&m.name));
+    let twins = |m: &'static Model| m.twins.iter().map(move |fault| (m, Some(*fault)));
+    let jobs: Vec<Job> = chosen.flat_map(|m| std::iter::once((m, None)).chain(twins(m))).collect();
+    outcomes(&jobs, |(model, fault), outcome| match fault {
+        None => {
+            let bound = model.bound.map_or("none".into(), |b| b.to_string());
+            let executions = outcome.held.unwrap_or(0);
+            let ok = verdict(executions >= model.least);
+            let note = match outcome.held {
+                None => format!(": {}", outcome.why),
+                Some(n) if n < model.least => format!(": only {n} executions, at least {} expected", model.least),
+                Some(_) => String::new(),
+            };
             println!(
-                "  twin {fault:<27} {:>7} {:>9} {:>10} {:>8.1}  {ok}: fails with: {what}",
-                "", "", "", twin.seconds
+                "{:<34} {:>7} {bound:>9} {executions:>10} {:>8.1}  {ok}{note}",
+                model.name, model.threads, outcome.seconds
             );
         }
-    }
+        Some(fault) => {
+            let ok = verdict(outcome.held.is_none() && outcome.why != "no message");
+            let passes = "the twin passes: the model proves nothing";
+            let what = if outcome.held.is_some() { passes } else { &outcome.why };
+            println!(
+                "  twin {fault:<27} {:>7} {:>9} {:>10} {:>8.1}  {ok}: fails with: {what}",
+                "", "", "", outcome.seconds
+            );
+        }
+    });
     println!("{passed} passed, {failed} failed, 0 skipped");
     ExitCode::from(u8::from(failed > 0))
 }

@@ -9,7 +9,8 @@ const LIMIT: f64 = 20.0;
 /// in circles, which tells nothing.
 const TRIES: u64 = 4;
 
-/// Faults that lose objects, with how many seeds each is run, and under which stress switches.
+/// Faults that lose objects, with how many seeds each is run in the long tier (one in the commit tier), and under which
+/// stress switches.
 const LOSING: [(&str, u64, &str); 14] = [
     ("no-deletion-barrier", 5, ""),
     ("no-insertion-barrier", 5, GREY_STACKS),
@@ -43,6 +44,7 @@ pub fn all(test: &str) {
     let cell = Cell { seed, ballast: 50_000, percent: 20, ..Cell::default() };
     println!("TRICOLOR_SEED={seed}");
     for (fault, seeds, stress) in LOSING {
+        let seeds = if cell::long_tier() { seeds } else { 1 };
         find(test, &Cell { stress: stress.to_owned(), ..cell.clone() }, fault, seeds);
     }
     // The heap is sound here: it is the verifier that must speak.
