@@ -22,6 +22,12 @@
 // No lock but the runtime's own (`clippy.toml`); an exception says why no suspended thread can hold it.
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "gc-core supports 64-bit targets only: a heap is one reservation of address space. (i686 is there for the generated \
+     assembly alone.)"
+);
+
 // The derive names the crate as a user would.
 extern crate self as gc_core;
 
