@@ -13,7 +13,7 @@
 //! The note `park` is cleared before the goroutine can be found by others (`keep`, `dropg`), not when the M goes to sleep:
 //! otherwise a wake-up that comes early would be lost.
 
-use super::newm::{acquirep, handoffp, releasep, stopm};
+use super::newm::{handoffp, releasep, sleep_for_p, stopm};
 use crate::g::{G, set_g_no_write_barrier};
 use crate::m::{Door, M, set_m_no_write_barrier};
 use crate::p::{P, set_p_no_write_barrier};
@@ -77,14 +77,7 @@ pub(crate) fn stoplockedm(sched: &'static Sched, m: &'static M) -> bool {
     m.at(Door::Idle);
     crate::deadlock::checkdead(sched, &mut global);
     unlock(global);
-    m.park.sleep();
-    if sched.exiting.load(Ordering::SeqCst) {
-        return false;
-    }
-    let p = m.nextp.get();
-    set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
-    // SAFETY: `startlockedm` set it before the wake-up, to a P, which `allps` keeps.
-    acquirep(sched, m, unsafe { &*p })
+    sleep_for_p(sched, m)
 }
 
 /// Gives an extra P back; what is in its queue goes to the global one.

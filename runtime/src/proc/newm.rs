@@ -154,10 +154,7 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     let altstack = crate::signal::install_altstack();
     m.altstack.store(altstack.expose_provenance(), Ordering::SeqCst);
     trace::event(sched, m, Kind::MStart, 0);
-    let p = m.nextp.get();
-    set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
-    // SAFETY: `startm` set it, to a P, which `allps` keeps.
-    if acquirep(sched, m, unsafe { &*p }) {
+    if acquire_nextp(sched, m) {
         mstart1(sched, m);
     }
     crate::suspend::end_thread();
@@ -193,6 +190,22 @@ pub(crate) fn acquirep(sched: &'static Sched, m: &'static M, p: &'static P) -> b
     }
     wirep(sched, m, p);
     true
+}
+
+/// Takes the P that this M was given. False: the world ends. May run without a P.
+#[nowritebarrierrec]
+fn acquire_nextp(sched: &'static Sched, m: &'static M) -> bool {
+    let p = m.nextp.get();
+    set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
+    // SAFETY: set before the M was started or woken, to a P, which `allps` keeps.
+    acquirep(sched, m, unsafe { &*p })
+}
+
+/// Sleeps until this M, which others can find by now, is given a P, and takes it. False: the world ends. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn sleep_for_p(sched: &'static Sched, m: &'static M) -> bool {
+    m.park.sleep();
+    !sched.exiting.load(Ordering::SeqCst) && acquire_nextp(sched, m)
 }
 
 /// Notes that `m` holds `p`, whose status is already `Running`. May run without a P.
@@ -252,14 +265,7 @@ pub(crate) fn stopm(sched: &'static Sched, m: &'static M) -> bool {
     sched.mput(&mut global, m);
     crate::deadlock::checkdead(sched, &mut global);
     unlock(global);
-    m.park.sleep();
-    if sched.exiting.load(Ordering::SeqCst) {
-        return false;
-    }
-    let p = m.nextp.get();
-    set_p_no_write_barrier(&m.nextp, core::ptr::null_mut());
-    // SAFETY: `startm` set it before the wake-up, to a P, which `allps` keeps.
-    acquirep(sched, m, unsafe { &*p })
+    sleep_for_p(sched, m)
 }
 
 /// Wakes an M for new work, if a P is idle and nobody is already looking. May run without a P.
