@@ -128,14 +128,6 @@ impl RawLock {
         self.wait();
     }
 
-    /// As [`lock`](RawLock::lock), by who holds another lock of the same rank and is the only one that ever does.
-    #[inline]
-    pub fn lock_another(&self) {
-        current::lock();
-        self.rank.check_another();
-        self.wait();
-    }
-
     #[cfg(loom)]
     fn wait(&self) {
         self.model.keep(self.model.mutex.lock().ok());

@@ -158,16 +158,7 @@ mod checked {
         /// This thread is about to wait for the lock.
         pub fn check(&self) {
             // It, and all that are inner to it.
-            self.refuse(self.bit().wrapping_neg());
-        }
-
-        /// As `check`, where a lock of the same rank is held.
-        pub fn check_another(&self) {
-            self.refuse((self.bit() << 1).wrapping_neg());
-        }
-
-        fn refuse(&self, ranks: u32) {
-            let wrong = held() & ranks;
+            let wrong = held() & self.bit().wrapping_neg();
             if wrong != 0 && !crate::fatal::under_way() {
                 self.out_of_order(Rank::ALL[wrong.trailing_zeros() as usize]);
             }
@@ -216,9 +207,6 @@ mod unchecked {
 
         #[inline(always)]
         pub fn check(&self) {}
-
-        #[inline(always)]
-        pub fn check_another(&self) {}
 
         #[inline(always)]
         pub fn taken(&self) {}
@@ -292,22 +280,6 @@ mod tests {
             assert_eq!(told(|| drop((pages.lock(), sched.try_lock().expect("free")))), None);
             let told = told(|| drop((pages.try_lock().expect("free"), sched.lock())));
             assert!(told.expect("refused").contains("allowed is first Sched, then Pages"));
-        }
-
-        #[test]
-        fn two_of_one_rank_only_where_that_is_said() {
-            let two = [RawLock::new(Rank::Timers), RawLock::new(Rank::Timers)];
-            let another = |inner: Rank| {
-                let inner = RawLock::new(inner);
-                told(|| {
-                    two[0].lock();
-                    let _back = Back(&two[0]);
-                    inner.lock_another();
-                    inner.unlock();
-                })
-            };
-            assert_eq!(another(Rank::Timers), None);
-            assert!(another(Rank::StopTurn).is_some(), "the order holds for it as well");
         }
 
         #[test]

@@ -142,26 +142,19 @@ impl Timer {
     /// Takes it out, if it has not fired; afterwards it neither fires nor is firing. By its own goroutine.
     pub(crate) fn stop(&self) {
         modelled("Timer::stop");
-        loop {
-            // Acquire: pairs with the Release in `run_due`: `fire` is done.
-            // SAFETY: null, or in a P, which lives for ever.
-            let Some(timers) = (unsafe { self.owner.load(Ordering::Acquire).as_ref() }) else { return };
-            timers.lock.lock();
-            // If not, it has fired, or `take_over` has moved it.
-            let here =
-                core::ptr::eq(self.owner.load(Ordering::Relaxed), timers) || faults::active(Fault::TimerStopUnchecked);
-            if here {
-                // SAFETY: under the lock.
-                let heap = unsafe { timers.heap() };
-                heap.remove(self.place.get());
-                timers.publish(heap);
-                self.owner.store(core::ptr::null_mut(), Ordering::Relaxed);
-            }
-            timers.lock.unlock();
-            if here {
-                return;
-            }
+        // Acquire: pairs with the Release in `run_due`: `fire` is done.
+        // SAFETY: null, or in a P, which lives for ever.
+        let Some(timers) = (unsafe { self.owner.load(Ordering::Acquire).as_ref() }) else { return };
+        timers.lock.lock();
+        // If not, it has fired.
+        if !self.owner.load(Ordering::Relaxed).is_null() || faults::active(Fault::TimerStopUnchecked) {
+            // SAFETY: under the lock.
+            let heap = unsafe { timers.heap() };
+            heap.remove(self.place.get());
+            timers.publish(heap);
+            self.owner.store(core::ptr::null_mut(), Ordering::Relaxed);
         }
+        timers.lock.unlock();
     }
 }
 
@@ -277,62 +270,5 @@ pub(crate) fn ensure_watched(sched: &'static Sched, p: &P) {
         && (sched.netpoll.any_waiters() || earliest(sched) != NEVER)
     {
         wakep(sched);
-    }
-}
-
-/// Moves all timers of `from`, which nobody will hold any more, to `to`. With the world stopped, or holding both.
-#[cfg_attr(not(test), expect(dead_code, reason = "for a P that goes away for good"))]
-pub(crate) fn take_over(from: &P, to: &P) {
-    let (from, to) = (&from.timers, &to.timers);
-    loop {
-        // Under both locks, so that `stop` finds it in one or the other. Nobody else ever holds two.
-        from.lock.lock();
-        // SAFETY: under the lock.
-        let heap = unsafe { from.heap() };
-        let Some(entry) = heap.first() else {
-            from.lock.unlock();
-            return;
-        };
-        to.lock.lock_another();
-        heap.remove(0);
-        from.publish(heap);
-        // SAFETY: it was in a heap, so it stays where it is; `to` is locked.
-        unsafe { to.insert(&*entry.timer, entry.when) };
-        to.lock.unlock();
-        from.lock.unlock();
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn nobody(_: &Timer) -> Option<&'static G> {
-        None
-    }
-
-    #[test]
-    fn timers_of_a_p_that_goes_away() {
-        let (from, to) = (P::new(0), P::new(1));
-        let timers: Vec<Timer> = (0..100).map(|_| Timer::new(nobody)).collect();
-        let arm = |p: &P, timer: &Timer, when| {
-            p.timers.lock.lock();
-            // SAFETY: locked; `timers` stays where it is.
-            unsafe { p.timers.insert(timer, when) };
-            p.timers.lock.unlock();
-        };
-        for (i, timer) in timers.iter().enumerate() {
-            // Even ones are at home already.
-            arm(if i % 2 == 0 { &to } else { &from }, timer, 1_000 - i as u64);
-        }
-        assert_eq!((from.timers.next(), to.timers.next()), (901, 902));
-        take_over(&from, &to);
-        assert_eq!((from.timers.next(), to.timers.next()), (NEVER, 901));
-        // Each is stopped where it is now.
-        for (i, timer) in timers.iter().enumerate().rev() {
-            assert_eq!(to.timers.next(), 1_000 - i as u64);
-            timer.stop();
-        }
-        assert_eq!(to.timers.next(), NEVER);
     }
 }
