@@ -215,9 +215,9 @@ fn overflow(sched: &Sched, addr: usize, context: &libc::ucontext_t) -> bool {
     unsafe { _exit(2) }
 }
 
-/// An alternate signal stack for this thread; null if there was no memory.
+/// An alternate signal stack for this thread, that of the M with number `id`.
 #[nowritebarrierrec]
-pub(crate) fn install_altstack() -> *mut libc::c_void {
+pub(crate) fn install_altstack(id: u32) -> *mut libc::c_void {
     // SAFETY: a fresh mapping, used by this thread only until `remove_altstack`.
     unsafe {
         let p = mmap(
@@ -228,11 +228,11 @@ pub(crate) fn install_altstack() -> *mut libc::c_void {
             -1,
             0,
         );
-        if p == libc::MAP_FAILED {
-            return core::ptr::null_mut();
-        }
         let stack = libc::stack_t { ss_sp: p, ss_flags: 0, ss_size: ALTSTACK };
-        sigaltstack(&raw const stack, core::ptr::null_mut());
+        if p == libc::MAP_FAILED || sigaltstack(&raw const stack, core::ptr::null_mut()) != 0 {
+            // Without one the handler, which may wait at the door, would run on a goroutine's stack.
+            gc_core::throw!("no memory for the signal stack of thread number {id} ({ALTSTACK} bytes)");
+        }
         p
     }
 }
@@ -240,9 +240,6 @@ pub(crate) fn install_altstack() -> *mut libc::c_void {
 /// Ends the use of an alternate stack of [`install_altstack`].
 #[nowritebarrierrec]
 pub(crate) fn remove_altstack(p: *mut libc::c_void) {
-    if p.is_null() {
-        return;
-    }
     // SAFETY: this thread's own alternate stack, and it is not running on it.
     unsafe {
         let off = libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };

@@ -1,7 +1,7 @@
 //! Threads come from one thread that never holds a P, so nobody waits for a malloc lock whose holder waits for him.
 //!
-//! This program has a `calloc` of its own, which `pthread_create` calls, and whose "lock" a goroutine can hold; and a
-//! `pthread_create` that notes its callers and can fail.
+//! This program has a `calloc` of its own, which `pthread_create` calls, and whose "lock" a goroutine can hold; a
+//! `pthread_create` that notes its callers and can fail; and an `mmap` that can fail.
 #![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 
 #[path = "common/checked.rs"]
@@ -23,6 +23,8 @@ static BEGUN: AtomicBool = AtomicBool::new(false);
 static WAITS: AtomicBool = AtomicBool::new(false);
 /// No more threads are to be had.
 static NO_MORE: AtomicBool = AtomicBool::new(false);
+/// New threads of the runtime get no memory.
+static NO_MEMORY: AtomicBool = AtomicBool::new(false);
 /// How often `pthread_create` was called: by the template thread, by another one of the runtime.
 static MADE: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 
@@ -65,6 +67,29 @@ pub unsafe extern "C" fn pthread_create(
         }
         let real = libc::dlsym(libc::RTLD_NEXT, c"pthread_create".as_ptr());
         std::mem::transmute::<*mut c_void, PthreadCreate>(real)(thread, attr, start, arg)
+    }
+}
+
+/// # Safety
+/// As POSIX's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mmap(
+    at: *mut c_void,
+    len: usize,
+    prot: c_int,
+    flags: c_int,
+    fd: c_int,
+    off: i64,
+) -> *mut c_void {
+    let mut name = [0_u8; 16];
+    // SAFETY: the kernel writes 16 bytes; the rest is the caller's contract.
+    unsafe {
+        libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
+        if NO_MEMORY.load(SeqCst) && name.starts_with(b"tricolor-m\0") {
+            return libc::MAP_FAILED;
+        }
+        let address = libc::syscall(libc::SYS_mmap, at, len, prot, flags, fd, off);
+        std::ptr::with_exposed_provenance_mut(address as usize)
     }
 }
 
@@ -216,6 +241,23 @@ fn none_are_left(test: &str, builder: tricolor::Builder) -> String {
         assert!(errors[0].contains(what), "no {what:?} in {err}");
     }
     errors[0].to_owned()
+}
+
+#[test]
+fn no_memory_for_a_signal_stack() {
+    if is_child("no_memory_for_a_signal_stack") {
+        return here(2, || {
+            NO_MEMORY.store(true, SeqCst);
+            let sleeper = || spawn(|| tricolor::blocking((), |()| std::thread::sleep(Duration::from_secs(50))));
+            let sleepers: Vec<_> = (0..12).map(|_| sleeper()).collect();
+            sleepers.into_iter().for_each(|one| one.join().expect("no panic"));
+        });
+    }
+    let (code, err) = child("no_memory_for_a_signal_stack", &[]);
+    assert_eq!(code, Some(2), "{err}");
+    let errors: Vec<_> = err.lines().filter(|line| line.starts_with("fatal error")).collect();
+    assert_eq!(errors.len(), 1, "{err}");
+    assert!(errors[0].starts_with("fatal error: no memory for the signal stack of thread number "), "{err}");
 }
 
 #[test]

@@ -151,7 +151,7 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     unsafe { prctl(libc::PR_SET_NAME, c"tricolor-m".as_ptr()) };
     // The C library's frames, and its own data, lie above.
     m.g0_hi.store((&raw const m).expose_provenance() + 256, Ordering::SeqCst);
-    let altstack = crate::signal::install_altstack();
+    let altstack = crate::signal::install_altstack(m.id.load(Ordering::Relaxed));
     m.altstack.store(altstack.expose_provenance(), Ordering::SeqCst);
     trace::event(sched, m, Kind::MStart, 0);
     if acquire_nextp(sched, m) {
