@@ -77,7 +77,7 @@ static pair *new_pair(int depth) {
 static long count_pairs(const pair *p) { return p ? 1 + count_pairs(p->left) + count_pairs(p->right) : 0; }
 
 static void tree_work(struct job *job) {
-	for (int d = 4; d <= job->depth; d += 2) {
+	for (int d = 4; d <= job->depth; d += 4) {
 		for (long i = job->number; i < 1L << (job->depth - d + 4); i += job->workers) {
 			check_tree(d, count_pairs(new_pair(d)));
 		}

@@ -97,7 +97,7 @@ public final class Contestant {
         checkTree(depth + 1, new Tree(depth + 1).count());
         Tree longLived = new Tree(depth);
         workers(workers, worker -> {
-            for (int d = 4; d <= depth; d += 2) {
+            for (int d = 4; d <= depth; d += 4) {
                 for (int i = worker; i < 1 << (depth - d + 4); i += workers) {
                     checkTree(d, new Tree(d).count());
                 }

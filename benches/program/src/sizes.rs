@@ -14,7 +14,7 @@ pub mod trees {
 
     /// Of the short-lived trees.
     pub fn depths(depth: u32) -> impl Iterator<Item = u32> {
-        (LEAST..=depth).step_by(2)
+        (LEAST..=depth).step_by(4)
     }
 
     /// How many there are of depth `d`.

@@ -50,7 +50,7 @@ func trees(workers int) {
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
-			for d := 4; d <= depth; d += 2 {
+			for d := 4; d <= depth; d += 4 {
 				for i := worker; i < 1<<(depth-d+4); i += workers {
 					checkTree(d, newPair(d).count())
 				}
