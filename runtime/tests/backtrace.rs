@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{run, with_procs};
+use common::{needs, run, with_procs};
 use std::backtrace::Backtrace;
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -88,6 +88,7 @@ fn trapped() {
 /// Step by step, from the first instruction of `async_preempt` into `async_preempt2`.
 #[test]
 fn a_backtrace_goes_through_async_preempt() {
+    needs!(Signals);
     // SAFETY: a handler that fits; on a thread of the runtime it runs in the loop below or in `async_preempt`, which hold
     // no lock.
     unsafe {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{run, with_procs};
+use common::{needs, run, with_procs};
 use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,6 +26,8 @@ fn resident() -> usize {
 /// stays within bounds.
 #[test]
 fn ten_thousand_loops() {
+    needs!(Signals);
+    needs!(Procs(1..=2));
     let loops = if std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long") { 10_000 } else { 1_000 };
     run(with_procs(2), move || {
         let stop = Arc::new(AtomicBool::new(false));

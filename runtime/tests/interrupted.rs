@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{run, with_procs};
+use common::{needs, run, with_procs};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
@@ -211,10 +211,12 @@ fn under_signals(call: fn(usize) -> u32) {
 
 #[test]
 fn calls_outside_blocking_end_in_time() {
+    needs!(Signals);
     under_signals(outside_blocking);
 }
 
 #[test]
 fn calls_inside_blocking_end_in_time() {
+    needs!(Signals);
     under_signals(inside_blocking);
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{run, turn, with_procs};
+use common::{needs, run, turn, with_procs};
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -93,6 +93,7 @@ fn once_for_all() {
 /// that was made there. The static is not scanned, so a `Root` keeps what it points to.
 #[test]
 fn once_for_a_pointer() {
+    needs!(Signals);
     for procs in PROCS {
         run(stormy(procs), move || {
             for round in 0..10 {
@@ -184,6 +185,8 @@ fn println_from_everywhere() {
 /// program's own among them: collections go on.
 #[test]
 fn loops_reads_and_signals_from_outside() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
     extern "C" fn plain(_: libc::c_int) {
         SEEN.fetch_add(1, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@
 mod checked;
 mod common;
 
-use common::{HOUR, LIFE, child, is_child, long_tier, ms, run, threads, with_procs};
+use common::{HOUR, LIFE, child, is_child, long_tier, ms, needs, run, threads, with_procs};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -464,6 +464,7 @@ fn too_many_open_files() {
 /// All Ps compute, so nobody is idle to look at sockets; and they are looked at nevertheless.
 #[test]
 fn sockets_of_a_busy_process() {
+    needs!(Signals);
     let stop = Arc::new(AtomicBool::new(false));
     let begin = Instant::now();
     let watchdog = std::thread::spawn({

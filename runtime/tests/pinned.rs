@@ -5,7 +5,7 @@
 mod checked;
 mod common;
 
-use common::{child, is_child, run, with_procs};
+use common::{child, is_child, needs, run, with_procs};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -109,6 +109,7 @@ fn counted_steps(id: u64, tx: &chan::Sender<u64>, rx: &chan::Receiver<u64>) {
 
 #[test]
 fn everyone_stays_on_its_thread() {
+    needs!(Signals);
     let descheduled = run(with_procs(2).pinned(true).verify(true), || {
         let here = thread();
         let (tx, rx) = chan::bounded(4);
@@ -192,6 +193,7 @@ fn a_thread_for_each_that_lives() {
 /// picks between two looks at the global queue: only those that begin a time slice count as picks.)
 #[test]
 fn loops_have_their_turns() {
+    needs!(Signals);
     const LOOPS: usize = 70;
     run(with_procs(1).pinned(true), || {
         let stop = Arc::new(AtomicBool::new(false));

@@ -8,7 +8,7 @@ mod common;
 #[path = "common/hidden.rs"]
 mod hidden;
 
-use common::{run, with_procs};
+use common::{needs, run, with_procs};
 use hidden::{in_a_vector_register, with_twin};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use tricolor::{gc, spawn, yield_now};
 /// On one P, a goroutine that never comes to a safepoint lets the others run.
 #[test]
 fn a_loop_without_calls_lets_others_run() {
+    needs!(Signals);
+    needs!(Procs(1..=1));
     run(with_procs(1), || {
         let stop = Arc::new(AtomicBool::new(false));
         let over = stop.clone();
@@ -68,6 +70,7 @@ fn kernels<R: PartialEq + Send + std::fmt::Debug + 'static>(n: usize, enough: u6
 
 #[test]
 fn floats_and_integers_come_back() {
+    needs!(Signals);
     kernels(6, 100, || {
         let (mut x, mut f) = (0x9E37_79B9_7F4A_7C15_u64, [1.0_f64, 0.5, 0.25, 0.125]);
         for i in 0..20_000_u64 {
@@ -80,6 +83,7 @@ fn floats_and_integers_come_back() {
 
 #[test]
 fn bytes_and_recursion_come_back() {
+    needs!(Signals);
     #[inline(never)]
     fn fib(n: u32) -> u64 {
         if n < 2 { u64::from(n) } else { fib(black_box(n - 1)) + fib(n - 2) }
@@ -97,6 +101,7 @@ fn bytes_and_recursion_come_back() {
 /// More loops than may be kept: nobody is lost, and the rest of the program goes on.
 #[test]
 fn more_than_can_be_kept() {
+    needs!(Signals);
     run(with_procs(2), || {
         let stop = Arc::new(AtomicBool::new(false));
         let spun = Arc::new(AtomicU64::new(0));
@@ -125,6 +130,8 @@ fn more_than_can_be_kept() {
 /// On one P, so the holder is descheduled whenever somebody else runs.
 #[test]
 fn a_pointer_in_a_saved_vector_register_survives() {
+    needs!(Signals);
+    needs!(Procs(1..=1));
     with_twin("a_pointer_in_a_saved_vector_register_survives", "xregs-unscanned", 1, || {
         in_a_vector_register(10, || {
             yield_now();

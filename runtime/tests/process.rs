@@ -4,7 +4,7 @@
 mod checked;
 mod common;
 
-use common::{child, is_child, with_procs};
+use common::{child, is_child, needs, with_procs};
 use std::time::{Duration, Instant};
 use tricolor::{chan, gc, gc_core, spawn, sync, yield_now};
 
@@ -147,6 +147,7 @@ fn a_panic_that_nobody_can_join() {
 
 #[test]
 fn who_holds_a_stop_up_is_named() {
+    needs!(Procs(2..=256));
     if is_child("who_holds_a_stop_up_is_named") {
         here(2, || {
             let h = spawn(|| {
@@ -256,6 +257,7 @@ fn malloc_inside_the_runtime() {
 #[test]
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn who_sleeps_in_the_kernel_with_its_p_is_named() {
+    needs!(Procs(1..=1));
     use std::io::{Read, Write};
     use std::sync::atomic::{AtomicUsize, Ordering};
     static READS: AtomicUsize = AtomicUsize::new(0);

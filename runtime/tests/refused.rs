@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{run, with_procs};
+use common::{needs, run, with_procs};
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -79,12 +79,16 @@ fn stop_during_a_handler(flags: libc::c_int) -> (bool, SuspendStats) {
 
 #[test]
 fn a_thread_in_a_handler_on_its_goroutines_stack_is_not_stopped() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
     let stats = stop_waits_for_a_handler(0);
     assert!(stats.in_handler > 0, "{stats:?}");
 }
 
 #[test]
 fn a_thread_in_a_handler_on_the_signal_stack_is_not_stopped() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
     let stats = stop_waits_for_a_handler(libc::SA_ONSTACK);
     assert!(stats.on_other_stack > 0, "{stats:?}");
 }
@@ -119,6 +123,7 @@ fn down(top: usize, bytes: usize) -> usize {
 
 #[test]
 fn near_the_end_of_the_stack() {
+    needs!(Signals);
     const STACK: usize = 128 << 10;
     // 32 KiB of it are the guard; of the rest too little is left.
     const DOWN: usize = STACK - (32 << 10) - (12 << 10);
@@ -133,6 +138,7 @@ fn near_the_end_of_the_stack() {
 
 #[test]
 fn while_a_panic_unwinds() {
+    needs!(Signals);
     struct Slow;
     impl Drop for Slow {
         fn drop(&mut self) {
@@ -152,6 +158,7 @@ fn while_a_panic_unwinds() {
 
 #[test]
 fn below_a_function_of_libc() {
+    needs!(Signals);
     static CALLED: AtomicBool = AtomicBool::new(false);
     extern "C" fn compare(_: *const libc::c_void, _: *const libc::c_void) -> libc::c_int {
         if !CALLED.swap(true, Ordering::SeqCst) {

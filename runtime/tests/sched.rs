@@ -4,7 +4,7 @@
 mod checked;
 mod common;
 
-use common::{run, with_procs};
+use common::{needs, run, with_procs};
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -233,6 +233,7 @@ fn a_wait_group_waits_for_all() {
 
 #[test]
 fn yield_is_fair() {
+    needs!(Procs(1..=1));
     let counts = run(with_procs(1), || {
         let stop = Arc::new(AtomicBool::new(false));
         let handles: Vec<_> = (0..10)
@@ -276,6 +277,7 @@ fn a_goroutine_that_polls_gives_way() {
 
 #[test]
 fn two_ps_run_at_the_same_time() {
+    needs!(Procs(2..=256));
     let met = run(with_procs(2), || {
         let inside = Arc::new(AtomicUsize::new(0));
         let go = |inside: Arc<AtomicUsize>| {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{run, with_procs};
+use common::{needs, run, with_procs};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,6 +31,7 @@ impl Shared {
 
 #[test]
 fn the_old_number_comes_back() {
+    needs!(Procs(3..=3));
     run(with_procs(3), || {
         assert_eq!(set_procs(3), 3);
         assert_eq!(set_procs(256), 3);
@@ -45,6 +46,7 @@ fn the_old_number_comes_back() {
 
 #[test]
 fn a_wrong_number_is_refused_by_name() {
+    needs!(Procs(1..=1));
     run(with_procs(1), || {
         for n in [0, 257] {
             let refused = spawn(move || set_procs(n)).join().expect_err("refused");
@@ -228,6 +230,7 @@ fn watched() -> tricolor::Builder {
 
 #[test]
 fn up_and_down_with_goroutines_of_all_kinds() {
+    needs!(Procs(2..=2));
     run(watched(), || up_and_down(250));
 }
 

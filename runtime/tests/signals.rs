@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{child, is_child, with_procs};
+use common::{child, is_child, needs, with_procs};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -114,6 +114,7 @@ fn stop_against(holds_up: fn()) {
 
 #[test]
 fn a_late_stop_says_where_the_goroutine_is() {
+    needs!(Procs(2..=256));
     if is_child("a_late_stop_says_where_the_goroutine_is") {
         not_for_ever();
         here(2, || stop_against(computes_without_a_call));
@@ -137,6 +138,8 @@ extern "C" fn handler_that_lasts(_: i32) {
 /// In a signal handler of its own a thread is not suspended, and says nevertheless where it is, if it takes signals.
 #[test]
 fn a_late_stop_looks_into_foreign_handlers() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
     fn in_a_handler() {
         // SAFETY: sends this thread a signal for which there is a handler.
         let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), libc::SIGUSR1) };
@@ -298,6 +301,8 @@ fn sigquit_after_the_runtime_kills() {
 /// Handlers of all kinds that were there before: they are called, on a signal stack, and errno stays what it was.
 #[test]
 fn handlers_of_the_program_are_called_on_signal_stacks() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
     static PLAIN: AtomicUsize = AtomicUsize::new(0);
     static WITH_INFO: AtomicUsize = AtomicUsize::new(0);
     static FAULTS: AtomicUsize = AtomicUsize::new(0);
@@ -385,6 +390,7 @@ fn handlers_of_the_program_are_called_on_signal_stacks() {
 
 #[test]
 fn schedtrace_prints_the_schedulers_state() {
+    needs!(Procs(3..=3));
     if is_child("schedtrace_prints_the_schedulers_state") {
         here(3, || {
             spawn(waits_for_a_value);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{child, is_child, run, with_procs};
+use common::{child, is_child, needs, run, with_procs};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -163,6 +163,8 @@ fn a_stack_has_a_limit() {
 /// A signal finds its way down all segments.
 #[test]
 fn a_loop_on_a_segment_lets_others_run() {
+    needs!(Signals);
+    needs!(Procs(1..=1));
     run(with_procs(1), || {
         let stop = Arc::new(AtomicBool::new(false));
         let over = stop.clone();

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{child, is_child, run, with_procs};
+use common::{child, is_child, needs, run, with_procs};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tricolor::{blocking, chan, gc, poll, set_procs, spawn, time, yield_now};
@@ -29,6 +29,7 @@ fn computes_until_found(times: u64, when: &str) {
 
 #[test]
 fn it_goes_on_however_the_thread_has_got_its_p() {
+    needs!(Signals);
     for procs in [1, 3] {
         run(stormy(procs), move || {
             computes_until_found(10, "at the start");
@@ -66,6 +67,7 @@ extern "C" fn hear(_signal: libc::c_int) {
 /// Its signals are nobody else's, also those that come while threads end.
 #[test]
 fn a_handler_of_the_program_does_not_hear_of_it() {
+    needs!(Signals);
     const NAME: &str = "a_handler_of_the_program_does_not_hear_of_it";
     if !is_child(NAME) {
         let (code, err) = child(NAME, &[]);

@@ -4,7 +4,7 @@
 mod checked;
 mod common;
 
-use common::{run, with_procs};
+use common::{needs, run, with_procs};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -105,6 +105,7 @@ fn nothing_moves_while_the_world_is_stopped() {
 
 #[test]
 fn many_stoppers_take_turns() {
+    needs!(Procs(4..=4));
     let stops = run(with_procs(4).gc_percent(None), || {
         let (stop, ticks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let handles = busy(&stop, &ticks);
@@ -145,6 +146,7 @@ fn many_stoppers_take_turns() {
 /// Eight requesters at once, while loops without calls, blocking calls, channels and allocation go on.
 #[test]
 fn stops_are_counted_by_reason() {
+    needs!(Signals);
     const ROUNDS: u64 = 25;
     let stops = run(with_procs(3), || {
         let (stop, ticks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -241,6 +243,7 @@ fn requesters_that_wait_leave_their_ps_to_others() {
 
 #[test]
 fn a_function_runs_once_for_every_p_also_for_idle_and_blocked_ones() {
+    needs!(Procs(8..=8));
     run(with_procs(8), || {
         let (rx, mut tx) = std::io::pipe().expect("a pipe");
         let blocked = spawn(move || {

@@ -8,7 +8,7 @@ mod common;
 #[path = "common/hidden.rs"]
 mod hidden;
 
-use common::{run, with_procs};
+use common::{needs, run, with_procs};
 use hidden::{in_a_vector_register, with_twin};
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -96,6 +96,8 @@ fn under_collections_until(
 
 #[test]
 fn a_loop_without_calls_holds_up_no_stop() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
     let stats = under_collections(watched(2), 100, || {
         for _ in 0..1_000_000 {
             spin_loop();
@@ -106,6 +108,7 @@ fn a_loop_without_calls_holds_up_no_stop() {
 
 #[test]
 fn with_suspending_off_it_does() {
+    needs!(Procs(2..=256));
     run(with_procs(2).async_preempt(false), || {
         let stop = Arc::new(AtomicBool::new(false));
         let over = stop.clone();
@@ -127,6 +130,7 @@ fn with_suspending_off_it_does() {
 
 #[test]
 fn barriered_stores_begin_again() {
+    needs!(Signals);
     let enough = |stats: &gc::SuspendStats| stats.suspended >= 100 && stats.restarted > 0;
     let stats = under_collections_until(watched(2), enough, || {
         let (a, b) = (node(1), node(2));
@@ -170,6 +174,7 @@ fn count_since_the_start(total: &AtomicU64, flag: &AtomicBool) -> u64 {
 
 #[test]
 fn who_is_suspended_in_a_restartable_sequence_goes_on_at_its_start() {
+    needs!(Signals);
     run(watched(2), || {
         let (total, flag) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, end) = (total.clone(), flag.clone());
@@ -249,6 +254,7 @@ fn the_runtime_is_left_as_often_as_it_is_entered() {
 /// by its own thread, on its way out.
 #[test]
 fn who_is_hardly_ever_outside_the_runtime_stops_on_its_way_out() {
+    needs!(Signals);
     let stops = 20;
     let stats = run(with_procs(2), move || {
         let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -282,6 +288,7 @@ fn who_is_hardly_ever_outside_the_runtime_stops_on_its_way_out() {
 
 #[test]
 fn allocation_and_channels_are_left_alone() {
+    needs!(Signals);
     let _storm = Storm::begin();
     let stats = under_collections(watched(2), 5, || {
         let (tx, rx) = tricolor::chan::bounded(2);
@@ -307,6 +314,7 @@ fn allocation_and_channels_are_left_alone() {
 /// Threads that are suspended inside malloc, or with a std lock held for which others wait, hold up nobody for good.
 #[test]
 fn locks_of_malloc_and_std_may_be_held() {
+    needs!(Signals);
     static LOCK: Mutex<u64> = Mutex::new(0);
     static ONCE: OnceLock<String> = OnceLock::new();
     let stats = run(watched(3), || {
@@ -340,6 +348,7 @@ fn locks_of_malloc_and_std_may_be_held() {
 
 #[test]
 fn panics_unwind_while_signals_come() {
+    needs!(Signals);
     struct Noisy<'a>(&'a AtomicU64);
     impl Drop for Noisy<'_> {
         fn drop(&mut self) {
@@ -364,6 +373,7 @@ fn panics_unwind_while_signals_come() {
 /// Float, integer and string kernels compute the same, however often they are interrupted.
 #[test]
 fn registers_come_back_as_they_were() {
+    needs!(Signals);
     fn kernel() -> (u64, u64) {
         let mut x = 0x9E37_79B9_7F4A_7C15_u64;
         let mut f = [1.0_f64, 0.5, 0.25, 0.125];
@@ -398,6 +408,8 @@ fn signals_from_outside_are_harmless() {
 
 #[test]
 fn a_pointer_in_a_vector_register_alone_survives() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
     with_twin("a_pointer_in_a_vector_register_alone_survives", "frame-unscanned", 2, || {
         in_a_vector_register(20, || {
             // The holder runs on the other P, in its loop, by then.

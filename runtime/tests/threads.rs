@@ -8,7 +8,7 @@
 mod checked;
 mod common;
 
-use common::{child, is_child, with_procs};
+use common::{child, is_child, needs, with_procs};
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -140,6 +140,7 @@ fn use_up_threads(n: usize) -> Vec<tricolor::JoinHandle<()>> {
 
 #[test]
 fn its_holder_is_descheduled() {
+    needs!(Signals);
     if is_child("its_holder_is_descheduled") {
         // On one P: whoever takes it from the holder needs a thread, which cannot be made before the holder runs again.
         here(1, || {
@@ -192,6 +193,8 @@ fn a_round_of_stops(threads: usize) -> bool {
 
 #[test]
 fn its_holder_is_suspended_for_stops() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
     if is_child("its_holder_is_suspended_for_stops") {
         here(4, || assert!((1..=100).any(|round| a_round_of_stops(8 + 4 * round)), "it has never been suspended"));
         return;

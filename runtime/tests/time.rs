@@ -4,7 +4,7 @@
 mod checked;
 mod common;
 
-use common::{HOUR, LIFE, child, is_child, long_tier, ms, run, threads, with_procs};
+use common::{HOUR, LIFE, child, is_child, long_tier, ms, needs, run, threads, with_procs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -225,6 +225,7 @@ fn a_limit_against_the_other_side() {
 /// Loops without calls on all Ps, and more of them than Ps.
 #[test]
 fn sleep_against_a_busy_process() {
+    needs!(Signals);
     let late = Arc::new(Histogram::default());
     let (stop, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (stop2, over2) = (stop.clone(), over.clone());

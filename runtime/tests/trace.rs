@@ -4,7 +4,7 @@
 mod checked;
 mod common;
 
-use common::{child, is_child, run, with_procs};
+use common::{child, is_child, needs, run, with_procs};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +25,7 @@ fn place(events: &[Event], what: &str, is: impl Fn(&Event) -> bool) -> usize {
 /// thread has no P there.
 #[test]
 fn the_slow_end_of_a_blocking_call_is_seen() {
+    needs!(Procs(1..=1));
     run(with_procs(1).verify(true).gc_percent(None).trace(true), || {
         let (rx, mut tx) = std::io::pipe().expect("a pipe");
         let blocked = spawn(move || tricolor::blocking(rx, |mut rx| rx.read_exact(&mut [0]).expect("a byte")));

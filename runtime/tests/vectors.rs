@@ -6,6 +6,7 @@ mod common;
 #[path = "common/hidden.rs"]
 mod hidden;
 
+use common::needs;
 use hidden::{hidden, id_at, wipe, with_twin};
 use std::arch::x86_64::{__m128i, __m256i, __m512i, _mm_pause};
 use std::sync::Arc;
@@ -101,6 +102,7 @@ fn swap_and_collect(collect: fn()) {
 
 #[test]
 fn swapped_while_suspended_in_place() {
+    needs!(Signals);
     with_twin("swapped_while_suspended_in_place", "frame-unscanned", 2, || {
         swap_and_collect(|| {
             // The other P is in the swaps by then.
@@ -113,6 +115,7 @@ fn swapped_while_suspended_in_place() {
 
 #[test]
 fn swapped_while_descheduled() {
+    needs!(Signals);
     with_twin("swapped_while_descheduled", "xregs-unscanned", 1, || {
         swap_and_collect(|| {
             yield_now();

@@ -72,6 +72,20 @@ fn the_index_equals_a_single_threaded_one() {
     }
 }
 
+/// Also with more Ps than cores, and where loops are interrupted at safepoints alone.
+#[test]
+fn the_index_is_the_same_on_any_number_of_ps_with_preemption_and_without() {
+    let tree = tree::part(2 * MB);
+    let expected = Reference::of(tree.path());
+    for procs in ["1", "2", "16"] {
+        for debug in ["asyncpreemptoff=0", "asyncpreemptoff=1"] {
+            let settings = [("TRICOLOR_PROCS", procs), ("TRICOLOR_DEBUG", debug), ("TRICOLOR_GC", "10")];
+            let gc = &check(tree.path(), &expected, &settings, &[])["gc"];
+            assert!(gc["cycles"].as_u64() >= Some(2), "{settings:?}: {gc}");
+        }
+    }
+}
+
 #[test]
 fn the_last_of_many_rounds_is_right_and_memory_stays_flat() {
     let tree = tree::part(if tree::long_tier() { 100 * MB } else { 10 * MB });

@@ -1,6 +1,8 @@
 //! One runtime at a time per process: the tests of a binary take turns.
-#![allow(dead_code)]
+#![allow(dead_code, unused_macros, unused_imports)]
 
+use std::io::Write;
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tricolor::{Builder, Runtime};
@@ -65,3 +67,47 @@ pub fn child(name: &str, env: &[(&str, &str)]) -> (Option<i32>, String) {
 pub fn is_child(name: &str) -> bool {
     std::env::var("TRICOLOR_CHILD").is_ok_and(|v| v == name)
 }
+
+/// What a test cannot do without. The environment may take it away, since it wins over the builder.
+pub enum Needs {
+    /// So many Ps, where `TRICOLOR_PROCS` is set.
+    Procs(RangeInclusive<usize>),
+    /// Signals that suspend and deschedule goroutines.
+    Signals,
+}
+
+impl Needs {
+    /// Why the environment does not give it; `None`: it does.
+    fn lacks(&self) -> Option<String> {
+        let says = |name| std::env::var(name).ok();
+        match self {
+            Needs::Procs(wanted) => says("TRICOLOR_PROCS")
+                .filter(|n| n.parse().is_ok_and(|n| !wanted.contains(&n)))
+                .map(|n| format!("TRICOLOR_PROCS is {n}, not {} to {}", wanted.start(), wanted.end())),
+            Needs::Signals => says("TRICOLOR_DEBUG")
+                .filter(|keys| keys.split(',').any(|key| key == "asyncpreemptoff=1"))
+                .map(|_| "asynchronous preemption is off".to_owned()),
+        }
+    }
+
+    /// Whether the environment gives it. Else says so where libtest does not hide it: `cargo verify` counts that.
+    pub fn are_met(&self) -> bool {
+        let Some(why) = self.lacks() else { return true };
+        let thread = std::thread::current();
+        let line = format!("SKIPPED: {}: {why}\n", thread.name().unwrap_or("a test"));
+        std::io::stderr().write_all(line.as_bytes()).expect("stderr can be written");
+        false
+    }
+}
+
+/// `needs!(Signals)`, `needs!(Procs(1..=1))`: ends the test that says so, as skipped, where the environment has taken that
+/// away.
+macro_rules! needs {
+    ($need:expr) => {{
+        use $crate::common::Needs::*;
+        if !$need.are_met() {
+            return;
+        }
+    }};
+}
+pub(crate) use needs;

@@ -57,12 +57,17 @@ impl fmt::Display for Counts {
 }
 
 /// Sums libtest's `test result:` lines. A test program that began (`running N tests`) and never came to its result has
-/// crashed: it counts as one failed test.
+/// crashed: it counts as one failed test. What a test says of itself past libtest, `SKIPPED: NAME: REASON`, is no pass.
 pub fn libtest(output: &str) -> Counts {
     let results: Vec<Counts> = output.lines().filter_map(libtest_result).collect();
     let begun = output.lines().filter(|line| is_libtest_start(line)).count();
     let crashed = begun.saturating_sub(results.len()) as u64;
-    results.into_iter().sum::<Counts>() + Counts { failed: crashed, ..Counts::default() }
+    let mut sum = results.into_iter().sum::<Counts>() + Counts { failed: crashed, ..Counts::default() };
+    // Not only at the start of a line: libtest may have begun one.
+    let skipped = output.lines().filter(|line| line.contains("SKIPPED: ")).count() as u64;
+    sum.passed = sum.passed.saturating_sub(skipped);
+    sum.skipped += skipped;
+    sum
 }
 
 /// `running 12 tests`
@@ -148,6 +153,13 @@ no newline heretest result: ok. 41 passed; 0 failed; 2 ignored; 0 measured; 7 fi
         let output = "running 2 tests\ntest a ... ok\nerror: test failed (signal: 11, SIGSEGV)\n\
                       running 1 test\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
         assert_eq!(libtest(output), counts(1, 1, 0));
+    }
+
+    #[test]
+    fn what_a_test_skips_by_itself_is_no_pass() {
+        let output = "running 3 tests\nSKIPPED: a: no signals\ntest a ... ok\ntest b ... SKIPPED: main: one P\nok\n\
+                      test c ... ok\ntest result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        assert_eq!(libtest(output), counts(1, 0, 2));
     }
 
     #[test]

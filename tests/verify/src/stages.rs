@@ -25,6 +25,7 @@ pub const STAGES: &[Stage] = &[
     stage("preempt-asm", "async_preempt keeps every register, on each architecture", Tier::Commit, preempt_asm),
     stage("gdb", "what gdb shows of goroutines that signals have stopped", Tier::Commit, gdb),
     stage("main-job", "word_index agrees with a single-threaded program", Tier::Commit, main_job),
+    stage("matrix", "one P, two, many; preemption on and off", Tier::Commit, matrix),
     stage("injection", "kernels compute the same, however often a signal stops them", Tier::Commit, injection),
     stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
     stage("parked", "a million parked goroutines take 5 KiB each at most", Tier::Long, parked),
@@ -173,6 +174,29 @@ fn main_job(workspace: &Workspace) -> Plan {
     Ok(vec![workspace.tests_named(&["word_index"])?])
 }
 
+/// What the runtime's tests are run with besides its own choice: `TRICOLOR_PROCS`, and `TRICOLOR_DEBUG` where preemption is
+/// off. (`word_index` runs with all of them in a test of its own.) The first two are each other's opposite: for the commit
+/// tier, with the tests that it matters most to.
+const MATRIX: [(&str, Option<&str>); 6] = [("1", OFF), ("16", None), ("1", None), ("16", OFF), ("2", None), ("2", OFF)];
+
+const OFF: Option<&str> = Some("asyncpreemptoff=1");
+
+fn matrix(workspace: &Workspace) -> Plan {
+    let tests = || match workspace.tier {
+        Tier::Commit => workspace.tests_named(&["sched", "preempt", "suspend"]),
+        Tier::Long => workspace.runtime_tests_except(CLAIMED),
+    };
+    let corners = if workspace.tier == Tier::Commit { &MATRIX[..2] } else { &MATRIX };
+    let step = |(procs, debug): &(&str, Option<&str>)| {
+        let step = tests()?.env("TRICOLOR_PROCS", procs);
+        Ok(match debug {
+            Some(debug) => step.env("TRICOLOR_DEBUG", debug),
+            None => step,
+        })
+    };
+    corners.iter().map(step).collect()
+}
+
 fn injection(workspace: &Workspace) -> Plan {
     let storm = workspace.cargo(&["run", "--quiet", "--package", "tricolor-tests", "--bin", "injection"]);
     Ok(vec![Step::new(storm, Expect::Summary), workspace.tests_named(&["injection"])?])
@@ -297,7 +321,7 @@ mod tests {
     fn claimed_tests_are_missed_by_their_stage_and_not_by_integration() {
         let workspace = workspace(&["stops"]);
         assert!(integration(&workspace).is_ok());
-        for plan in [compile_fail, preempt_asm, main_job, injection, oracle] {
+        for plan in [compile_fail, preempt_asm, main_job, matrix, injection, oracle] {
             assert!(matches!(plan(&workspace), Err(Obstacle::Project(_))));
         }
     }

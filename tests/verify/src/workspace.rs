@@ -19,6 +19,8 @@ pub struct Workspace {
     pub tier: Tier,
     /// The names of all integration tests (`tests/NAME.rs` of any package).
     tests: BTreeSet<String>,
+    /// Those of the runtime.
+    runtime_tests: BTreeSet<String>,
 }
 
 /// Flags from outside would replace those of the workspace (frame pointers, `--cfg loom`), and what `cargo run` says
@@ -35,6 +37,7 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Package {
+    name: String,
     targets: Vec<Target>,
 }
 
@@ -61,13 +64,17 @@ impl Workspace {
     }
 
     fn from_metadata(metadata: Metadata, tier: Tier) -> Workspace {
-        let targets = metadata.packages.into_iter().flat_map(|package| package.targets);
-        let tests = targets.filter(|target| target.kind.iter().any(|kind| kind == "test"));
+        let names = |of: fn(&Package) -> bool| {
+            let targets = metadata.packages.iter().filter(|package| of(package)).flat_map(|package| &package.targets);
+            let tests = targets.filter(|target| target.kind.iter().any(|kind| kind == "test"));
+            tests.map(|target| target.name.clone()).collect()
+        };
         Workspace {
+            tests: names(|_| true),
+            runtime_tests: names(|package| package.name == "tricolor"),
             root: metadata.workspace_root,
             target: metadata.target_directory,
             tier,
-            tests: tests.map(|target| target.name).collect(),
         }
     }
 
@@ -91,6 +98,12 @@ impl Workspace {
     pub fn tests_except(&self, claimed: &[&str]) -> Result<Step, Obstacle> {
         let names: Vec<&str> = self.tests.iter().map(String::as_str).filter(|name| !claimed.contains(name)).collect();
         self.tests_named(&names)
+    }
+
+    /// The same of the runtime alone.
+    pub fn runtime_tests_except(&self, claimed: &[&str]) -> Result<Step, Obstacle> {
+        let names = self.runtime_tests.iter().map(String::as_str).filter(|name| !claimed.contains(name));
+        self.tests_named(&names.collect::<Vec<_>>())
     }
 
     /// The integration tests of these names, in all packages that have them.
@@ -134,6 +147,7 @@ pub mod tests {
             target: env::temp_dir(),
             tier: Tier::Commit,
             tests: tests.iter().map(|name| (*name).to_owned()).collect(),
+            runtime_tests: BTreeSet::new(),
         }
     }
 
@@ -144,10 +158,12 @@ pub mod tests {
     #[test]
     fn only_integration_tests_are_taken_from_the_metadata() {
         let json = r#"{"workspace_root": "/w", "target_directory": "/t", "extra": 1, "packages": [
-            {"targets": [{"name": "a", "kind": ["lib"]}, {"name": "stops", "kind": ["test"]}]},
-            {"targets": [{"name": "stops", "kind": ["test"]}, {"name": "b", "kind": ["bin"]}]}]}"#;
+            {"name": "a", "targets": [{"name": "a", "kind": ["lib"]}, {"name": "stops", "kind": ["test"]}]},
+            {"name": "tricolor", "targets": [{"name": "starts", "kind": ["test"]}, {"name": "b", "kind": ["bin"]}]}]}"#;
         let workspace = Workspace::from_metadata(serde_json::from_str(json).unwrap(), Tier::Long);
-        assert_eq!(workspace.tests.into_iter().collect::<Vec<_>>(), ["stops"]);
+        let of_the_runtime = workspace.runtime_tests_except(&[]).unwrap();
+        assert_eq!(arguments(&of_the_runtime), "test --workspace --no-fail-fast --test starts");
+        assert_eq!(workspace.tests.into_iter().collect::<Vec<_>>(), ["starts", "stops"]);
         assert_eq!((workspace.root, workspace.target), ("/w".into(), "/t".into()));
     }
 
