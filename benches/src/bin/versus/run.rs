@@ -5,7 +5,10 @@ use crate::load;
 use crate::workloads::Workload;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What came of a turn.
 pub enum Turn {
@@ -22,17 +25,35 @@ struct Ended {
     peak_mib: f64,
 }
 
-/// Waits for a program, which must have its output piped. What it still says is in `text`.
-fn wait(mut child: Child) -> io::Result<Ended> {
-    let mut text = String::new();
-    child.stdout.take().expect("a pipe").read_to_string(&mut text)?;
-    use std::os::unix::process::ExitStatusExt;
-    let mut status = 0;
+/// A turn takes some seconds; a program that takes so long will not end.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Waits for a program, which must have its output piped, and ends it at the limit. What it still says is in `text`.
+fn wait(mut child: Child, limit: Duration) -> io::Result<Ended> {
+    let mut output = child.stdout.take().expect("a pipe");
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        output.read_to_string(&mut text).map(|_| text)
+    });
+    let begin = Instant::now();
+    let (mut status, mut late) = (0, false);
     let mut usage = core::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: our child, which nobody has waited for; both pointers are to memory of our own.
-    if unsafe { libc::wait4(child.id() as i32, &mut status, 0, usage.as_mut_ptr()) } < 0 {
-        return Err(io::Error::last_os_error());
+    loop {
+        // SAFETY: our child, which nobody else waits for; both pointers are to memory of our own.
+        match unsafe { libc::wait4(child.id() as i32, &mut status, libc::WNOHANG, usage.as_mut_ptr()) } {
+            0 if !late && begin.elapsed() > limit => {
+                late = true;
+                child.kill()?;
+            }
+            0 => thread::sleep(Duration::from_millis(10)),
+            ..0 => return Err(io::Error::last_os_error()),
+            _ => break,
+        }
     }
+    if late {
+        return Err(io::Error::other(format!("has not ended after {limit:?}")));
+    }
+    let text = reader.join().expect("a thread that only reads")?;
     // SAFETY: written by the kernel; all zeros would do as well.
     let usage = unsafe { usage.assume_init() };
     let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
@@ -63,7 +84,11 @@ pub fn turn(contestant: &Contestant, workload: &Workload, scale: u32) -> Result<
     if workload.is_server() {
         return serve(command, scale).map(Turn::Metrics);
     }
-    let ended = command.stdin(Stdio::null()).spawn().and_then(wait).map_err(|e| format!("{command:?}: {e}"))?;
+    let ended = command
+        .stdin(Stdio::null())
+        .spawn()
+        .and_then(|child| wait(child, LIMIT))
+        .map_err(|e| format!("{command:?}: {e}"))?;
     if !ended.status.success() {
         return Err(format!("{command:?}: {}", ended.status));
     }
@@ -110,7 +135,7 @@ fn serve(mut command: Command, scale: u32) -> Result<BTreeMap<String, f64>, Stri
     // Now it ends, whatever came of the load.
     drop(child.stdin.take());
     child.stdout = Some(output.into_inner());
-    let ended = wait(child).map_err(|e| format!("{command:?}: {e}"))?;
+    let ended = wait(child, LIMIT).map_err(|e| format!("{command:?}: {e}"))?;
     let load = loaded.map_err(|e| format!("{command:?}: {e} ({})", ended.status))?;
     if !ended.status.success() {
         return Err(format!("{command:?}: {}", ended.status));
@@ -136,5 +161,17 @@ mod tests {
         for wrong in ["memory", "memory much", "memory NaN", "memory -1", "rate 5", "panicked at"] {
             assert!(told(wrong, parked).is_err_and(|e| e.contains(wrong)), "{wrong}");
         }
+    }
+    #[test]
+    fn a_program_that_does_not_end_is_ended() {
+        let run = |program: &str, limit| {
+            let child = Command::new("sh").args(["-c", program]).stdout(Stdio::piped()).spawn().unwrap();
+            wait(child, limit)
+        };
+        let ended = run("echo time 5; exit 3", LIMIT).unwrap();
+        assert_eq!((ended.text.as_str(), ended.status.code()), ("time 5\n", Some(3)));
+        assert!(ended.peak_mib > 0.0);
+        let late = run("exec sleep 1000", Duration::from_millis(50));
+        assert!(late.is_err_and(|e| e.to_string().contains("has not ended after 50ms")));
     }
 }

@@ -5,8 +5,7 @@ use may::sync::{Mutex, mpsc};
 use may::{coroutine, go};
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::Instant;
-use tricolor_bench_program::{Ask, none, tell, tell_address, tell_time, wait_for_end_of_input};
+use tricolor_bench_program::{Ask, none, tell_address, tell_time, wait_for_end_of_input};
 
 fn main() {
     let ask = Ask::from_args();
@@ -29,8 +28,7 @@ fn workload(ask: &Ask) {
         "buffered" => none("its channels have no bounds"),
         "select" => none("its `select!` makes a coroutine for each channel each time"),
         "mutex" => mutex(ask),
-        "skynet" => skynet(ask),
-        "parked" => none("each stack is a mapping with a guard, of which Linux allows a process 65,530"),
+        "skynet" | "parked" => none("each stack is a mapping with a guard, of which Linux allows a process 65,530"),
         "read-byte" => none("a call that blocks, blocks its thread"),
         _ => ask.unknown(),
     }
@@ -94,25 +92,4 @@ fn mutex(ask: &Ask) {
         all.into_iter().for_each(|c| c.join().unwrap());
         assert_eq!(*count.lock().unwrap(), 8 * each);
     });
-}
-
-/// Its channels have no bounds: nobody waits for room.
-fn skynet(ask: &Ask) {
-    fn node(up: &mpsc::Sender<u64>, first: u64, leaves: u64) {
-        if leaves == 1 {
-            return up.send(first).unwrap();
-        }
-        let (tx, rx) = mpsc::channel();
-        for i in 0..10 {
-            let tx = tx.clone();
-            go!(move || node(&tx, first + i * leaves / 10, leaves / 10));
-        }
-        up.send((0..10).map(|_| rx.recv().unwrap()).sum()).unwrap();
-    }
-    let leaves = 10_u64.pow(6 - ask.scale.ilog10().min(5));
-    let begin = Instant::now();
-    let (tx, rx) = mpsc::channel();
-    go!(move || node(&tx, 0, leaves));
-    assert_eq!(rx.recv().unwrap(), leaves * (leaves - 1) / 2);
-    tell("wall", begin.elapsed().as_secs_f64() * 1e3);
 }
