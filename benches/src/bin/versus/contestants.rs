@@ -91,13 +91,20 @@ fn peers(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(folder)
 }
 
+const HELP: &str = "benches/peers/README.md says where to get it";
+
 /// Runs a command that must succeed; what it printed.
 fn succeed(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     match command.output() {
         Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Ok(output) => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
-        Err(e) => Err(format!("{program}: {e} (benches/peers/README.md says where to get it)")),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            eprintln!("{command:?}:\n{text}");
+            let line = text.lines().find(|line| line.contains("error")).or(text.lines().next());
+            Err(format!("{program}: {} ({HELP})", line.unwrap_or("failed").trim()))
+        }
+        Err(e) => Err(format!("{program}: {e} ({HELP})")),
     }
 }
 
@@ -142,7 +149,7 @@ fn rust(name: &str) -> Result<Had, String> {
 /// A JDK: `java` and `javac` on the search path. The collector is G1, with as much memory as it may have by then.
 fn java(_: &str) -> Result<Had, String> {
     let version = Command::new("java").arg("-version").output();
-    let version = version.map_err(|e| format!("java: {e} (benches/peers/README.md says where to get it)"))?;
+    let version = version.map_err(|e| format!("java: {e} ({HELP})"))?;
     let version = String::from_utf8_lossy(&version.stderr).split('"').nth(1).unwrap_or("?").to_owned();
     let classes = beside("peers").join("java");
     succeed(Command::new("javac").arg("-d").arg(&classes).arg(peers("java").join("Contestant.java")))?;

@@ -33,7 +33,11 @@ pub fn print(rows: &[Row]) {
         };
         print!("{workload:<14} {metric:<22} {:<9}", row.contestant);
         let Some(median) = row.median else {
-            println!(" {}", row.without.as_deref().unwrap_or("?"));
+            let why = row.without.as_deref().unwrap_or("?");
+            // In full once: for its first metric, or below for all workloads.
+            let first = !rows[..i].iter().any(|r| (r.workload, r.contestant) == (row.workload, row.contestant));
+            let (word, _) = why.split_once(':').unwrap_or((why, ""));
+            println!(" {}", if first && word != "missing" { why } else { word });
             continue;
         };
         let (least, most) = (row.turns[0], row.turns[row.turns.len() - 1]);
@@ -42,10 +46,11 @@ pub fn print(rows: &[Row]) {
     }
     println!();
     let mut seen = Vec::new();
-    for row in rows.iter().filter(|r| !r.version.is_empty()) {
+    for row in rows {
         if !seen.contains(&row.contestant) {
             seen.push(row.contestant);
-            println!("{} {}", row.contestant, row.version);
+            let missing = row.without.as_deref().filter(|why| why.starts_with("missing"));
+            println!("{} {}", row.contestant, missing.unwrap_or(&row.version));
         }
     }
 }
