@@ -131,6 +131,7 @@ fn with_suspending_off_it_does() {
 #[test]
 fn barriered_stores_begin_again() {
     needs!(Signals);
+    needs!(Procs(2..=256));
     let enough = |stats: &gc::SuspendStats| stats.suspended >= 100 && stats.restarted > 0;
     let stats = under_collections_until(watched(2), enough, || {
         let (a, b) = (node(1), node(2));
@@ -175,6 +176,7 @@ fn count_since_the_start(total: &AtomicU64, flag: &AtomicBool) -> u64 {
 #[test]
 fn who_is_suspended_in_a_restartable_sequence_goes_on_at_its_start() {
     needs!(Signals);
+    needs!(Procs(2..=256));
     run(watched(2), || {
         let (total, flag) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, end) = (total.clone(), flag.clone());
@@ -255,6 +257,7 @@ fn the_runtime_is_left_as_often_as_it_is_entered() {
 #[test]
 fn who_is_hardly_ever_outside_the_runtime_stops_on_its_way_out() {
     needs!(Signals);
+    needs!(Procs(2..=256));
     let stops = 20;
     let stats = run(with_procs(2), move || {
         let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -315,6 +318,7 @@ fn allocation_and_channels_are_left_alone() {
 #[test]
 fn locks_of_malloc_and_std_may_be_held() {
     needs!(Signals);
+    needs!(Procs(2..=256));
     static LOCK: Mutex<u64> = Mutex::new(0);
     static ONCE: OnceLock<String> = OnceLock::new();
     let stats = run(watched(3), || {
@@ -349,6 +353,7 @@ fn locks_of_malloc_and_std_may_be_held() {
 #[test]
 fn panics_unwind_while_signals_come() {
     needs!(Signals);
+    needs!(Procs(2..=256));
     struct Noisy<'a>(&'a AtomicU64);
     impl Drop for Noisy<'_> {
         fn drop(&mut self) {
@@ -374,6 +379,7 @@ fn panics_unwind_while_signals_come() {
 #[test]
 fn registers_come_back_as_they_were() {
     needs!(Signals);
+    needs!(Procs(2..=256));
     fn kernel() -> (u64, u64) {
         let mut x = 0x9E37_79B9_7F4A_7C15_u64;
         let mut f = [1.0_f64, 0.5, 0.25, 0.125];

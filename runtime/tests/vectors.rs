@@ -103,6 +103,7 @@ fn swap_and_collect(collect: fn()) {
 #[test]
 fn swapped_while_suspended_in_place() {
     needs!(Signals);
+    needs!(Procs(2..=256));
     with_twin("swapped_while_suspended_in_place", "frame-unscanned", 2, || {
         swap_and_collect(|| {
             // The other P is in the swaps by then.
