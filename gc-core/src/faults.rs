@@ -139,6 +139,10 @@ faults! {
     XRegsFreedEarly = "xregs-freed-early",
     /// The status of a goroutine changes while its stack is scanned.
     StatusIgnoresScan = "status-ignores-scan",
+    /// Who leaves the runtime looks for a refused signal before it says that it has left.
+    RefusalSoughtEarly = "refusal-sought-early",
+    /// A signal that was refused does not come again.
+    RefusalForgotten = "refusal-forgotten",
 }
 
 #[cfg(any(feature = "faults", loom))]

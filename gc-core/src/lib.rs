@@ -78,7 +78,8 @@ pub use mark::{Scanner, WorkKind};
 #[doc(hidden)]
 pub mod model {
     pub use crate::mark::BufferList;
-    pub use crate::sync::{endless_limits, entered, set_clock};
+    pub use crate::sync::current::Signals;
+    pub use crate::sync::{entered, limits_that_pass, set_clock};
 }
 pub use offheap::Pile;
 pub use p::GcP;

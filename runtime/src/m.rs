@@ -88,6 +88,9 @@ pub(crate) struct M {
     pub(crate) sigmask: AtomicU64,
     /// A signal to this thread is under way: it is not sent twice.
     pub(crate) signal_pending: AtomicBool,
+    /// What the kernel knows of that, in models: it has a signal for this thread.
+    #[cfg(loom)]
+    pub(crate) kernel: Note,
     /// When it was last asked for something ([`nanotime`](crate::time::nanotime)).
     pub(crate) asked_at: AtomicU64,
     pub(crate) door: AtomicU8,
@@ -123,6 +126,8 @@ impl M {
             storm: Storm::new(),
             sigmask: AtomicU64::new(0),
             signal_pending: AtomicBool::new(false),
+            #[cfg(loom)]
+            kernel: Note::new(),
             asked_at: AtomicU64::new(0),
             door: AtomicU8::new(0),
             door_at: AtomicU64::new(0),

@@ -39,7 +39,7 @@ use crate::trace::{self, Kind};
 use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use gc_core::Scanner;
 use gc_core::sync::current::{self, Region};
-use gc_core::sync::{AtomicU64, Ordering};
+use gc_core::sync::{AtomicU64, Ordering, modelled};
 
 /// The signal, as in Go: nothing is lost if it comes without reason, and debuggers pass it.
 pub(crate) const SIGNAL: libc::c_int = libc::SIGURG;
@@ -48,7 +48,7 @@ pub(crate) const SIGNAL: libc::c_int = libc::SIGURG;
 const PATIENCE: u64 = 100_000;
 
 /// Bytes below the stack pointer that leaf functions use.
-pub(crate) const RED_ZONE: usize = 128;
+pub(crate) const RED_ZONE: usize = if cfg!(loom) { 0 } else { 128 };
 
 /// What came of signals.
 pub(crate) struct Counters {
@@ -151,7 +151,11 @@ pub(crate) fn signal(sched: &Sched, p: &P) {
     {
         return;
     }
+    modelled("suspend::signal");
     count(&sched.suspensions.sent);
+    #[cfg(loom)]
+    m.kernel.wakeup();
+    #[cfg(not(loom))]
     if !current::send(m.tid.load(Ordering::SeqCst), SIGNAL as u32) {
         // The thread has ended.
         m.signal_pending.store(false, Ordering::SeqCst);
@@ -197,6 +201,7 @@ pub(crate) unsafe fn asked(m: &'static M, info: &libc::siginfo_t, context: &mut 
 #[nowritebarrierrec]
 unsafe fn interrupted(sched: &'static Sched, m: &'static M, context: &mut libc::ucontext_t) {
     let counters = &sched.suspensions;
+    modelled("suspend::interrupted");
     // If it is inside the runtime, whoever leaves that last sends the signal again.
     current::set_refused(if current::locks() != 0 { SIGNAL as u32 } else { 0 });
     let Some((p, gp)) = crate::preempt::can_preempt_m(m) else { return count(&counters.refused[0]) };
@@ -239,6 +244,7 @@ unsafe fn interrupted(sched: &'static Sched, m: &'static M, context: &mut libc::
 /// lie from `frame` on. `interrupted` has seen that it holds `p`, and is inside nothing.
 #[yeswritebarrierrec]
 fn suspend(sched: &'static Sched, m: &'static M, p: &'static P, gp: &'static G, sp: usize, frame: usize) {
+    modelled("suspend::suspend");
     gp.sp.store((sp - RED_ZONE) & !7, Ordering::SeqCst);
     let top = m.altstack.load(Ordering::Relaxed) + crate::signal::ALTSTACK;
     gp.frame[0].store(frame & !7, Ordering::SeqCst);

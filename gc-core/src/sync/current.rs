@@ -440,9 +440,28 @@ mod imp {
     }
 }
 
+/// The signals of a model's thread.
+#[cfg(loom)]
+#[derive(Clone, Copy)]
+pub struct Signals {
+    /// Called between two instructions: runs the handler if a signal is under way.
+    pub between: fn(),
+    /// The thread sends itself a signal, whose handler runs at once.
+    pub raise: fn(),
+}
+
+#[cfg(loom)]
+impl Signals {
+    /// From now on this thread takes signals, or none; what was before.
+    pub fn set(signals: Option<Signals>) -> Option<Signals> {
+        imp::set_signals(signals)
+    }
+}
+
 /// The twin for models: loom's threads share one OS thread, so each model thread has a leaked block of its own.
 #[cfg(loom)]
 mod imp {
+    use crate::faults::{self, Fault};
     use barrier_lint::nowritebarrierrec;
     use core::cell::Cell;
 
@@ -450,6 +469,8 @@ mod imp {
         state: super::AtomicU32,
         locks: Cell<u32>,
         slots: [Cell<*mut ()>; 4],
+        refused: Cell<u32>,
+        signals: Cell<Option<super::Signals>>,
     }
 
     loom::thread_local! {
@@ -457,6 +478,8 @@ mod imp {
             state: super::AtomicU32::new(super::NO_P),
             locks: Cell::new(0),
             slots: [const { Cell::new(core::ptr::null_mut()) }; 4],
+            refused: Cell::new(0),
+            signals: Cell::new(None),
         }));
     }
 
@@ -480,25 +503,55 @@ mod imp {
         CURRENT.with(|c| c.locks.set(n));
     }
 
-    #[nowritebarrierrec]
-    pub fn set_refused(_: u32) {}
-
-    #[nowritebarrierrec]
-    pub fn refused() -> u32 {
-        0
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
+    pub fn set_refused(signal: u32) {
+        CURRENT.with(|c| c.refused.set(signal));
     }
 
-    #[nowritebarrierrec]
-    pub fn come_again() {}
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
+    pub fn refused() -> u32 {
+        CURRENT.with(|c| c.refused.get())
+    }
+
+    pub fn set_signals(signals: Option<super::Signals>) -> Option<super::Signals> {
+        CURRENT.with(|c| c.signals.replace(signals))
+    }
+
+    /// Between two instructions.
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
+    fn between() {
+        if let Some(signals) = CURRENT.with(|c| c.signals.get()) {
+            (signals.between)();
+        }
+    }
+
+    #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
+    pub fn come_again() {
+        if let Some(signals) = CURRENT.with(|c| c.signals.get())
+            && !faults::active(Fault::RefusalForgotten)
+        {
+            (signals.raise)();
+        }
+    }
 
     #[nowritebarrierrec]
     pub fn lock() {
         set_locks(locks().wrapping_add(1));
+        between();
     }
 
     #[nowritebarrierrec]
     pub fn unlock() {
+        between();
+        let early = faults::active(Fault::RefusalSoughtEarly).then(refused);
+        if early.is_some() {
+            between();
+        }
         set_locks(locks().wrapping_sub(1));
+        between();
+        if locks() == 0 && early.unwrap_or_else(refused) != 0 {
+            come_again();
+        }
     }
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]

@@ -37,7 +37,7 @@ pub use drive::modelled;
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
 #[cfg(loom)]
-pub use note::endless_limits;
+pub use note::limits_that_pass;
 pub use rank::Rank;
 pub use table::{MapError, Table, Zeroed};
 #[cfg(not(any(loom, miri)))]

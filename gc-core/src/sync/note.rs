@@ -16,15 +16,15 @@ barrier_lint::certify! {
 
 #[cfg(loom)]
 std::thread_local! {
-    /// Limits do not pass. All model threads share the OS thread.
-    static ENDLESS: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
+    /// How many limits pass yet. All model threads share the OS thread.
+    static PASS: core::cell::Cell<u32> = const { core::cell::Cell::new(u32::MAX) };
 }
 
-/// Says that who sleeps with a limit sleeps until he is woken: for models of what must come about without a second try.
-/// Before the threads of a model start.
+/// Says how many limits pass in an execution; afterwards who sleeps with one sleeps until he is woken. For models of what
+/// must come about without another try. Before the threads of a model start.
 #[cfg(loom)]
-pub fn endless_limits() {
-    ENDLESS.set(true);
+pub fn limits_that_pass(n: u32) {
+    PASS.set(n);
 }
 
 /// A one-shot event between a sleeper and a waker.
@@ -109,8 +109,10 @@ impl Note {
         #[cfg(loom)]
         {
             let _ = limit;
-            if ENDLESS.get() {
+            if PASS.get() == 0 {
                 self.sleep();
+            } else if PASS.get() < u32::MAX {
+                PASS.set(PASS.get() - 1);
             } else if !self.is_set() {
                 // The limit passes whenever nobody else can run.
                 super::yield_now();

@@ -67,8 +67,9 @@ pub(crate) fn keeps_frame_pointers<T>() -> bool {
 }
 
 #[nowritebarrierrec]
-pub(crate) fn interrupted_at(_: &libc::ucontext_t) -> (usize, usize, usize) {
-    (0, 0, 0)
+pub(crate) fn interrupted_at(context: &libc::ucontext_t) -> (usize, usize, usize) {
+    // In models: where the goroutine's stack is.
+    (0, if cfg!(loom) { context.uc_stack.ss_sp.addr() } else { 0 }, 0)
 }
 
 #[nowritebarrierrec]

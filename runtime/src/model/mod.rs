@@ -9,11 +9,12 @@
 //! - **The loop.** Where a goroutine has left its M that is not locked to it, that looks for it in all queues, comes by the door each time,
 //!   and runs nothing else.
 //! - **Time.** [`set_clock`] says what it is, for the whole execution. Whoever sleeps with a limit wakes up for no reason
-//!   whenever nobody else can run, unless [`endless_limits`] says that limits do not pass.
+//!   whenever nobody else can run, unless [`limits_that_pass`] says otherwise.
 
 mod cycle;
 pub mod netpoll;
 mod runq;
+mod signal;
 mod stop;
 pub mod timer;
 mod xregs;
@@ -31,7 +32,7 @@ use core::sync::atomic::Ordering;
 use gc_core::sync::{current, yield_now};
 use gc_core::{Config, Heap, PAGE_SIZE};
 
-pub use gc_core::model::{endless_limits, set_clock};
+pub use gc_core::model::{limits_that_pass, set_clock};
 
 /// How often a thread that waits looks before the model fails: all others have run as far as they can by then.
 const PATIENCE: u32 = 200;

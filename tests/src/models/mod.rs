@@ -9,6 +9,7 @@ mod preempt;
 mod runq;
 mod spans;
 mod stop;
+mod suspend;
 mod timers;
 mod world;
 
@@ -75,6 +76,7 @@ const MODELS: &[Model] = &[
     stop::RETAKE,
     stop::TWO,
     stop::HANDSHAKE,
+    suspend::REFUSED,
     preempt::XREGS,
     preempt::SCAN,
 ];

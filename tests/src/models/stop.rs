@@ -7,7 +7,7 @@ use super::Model;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::thread;
 use std::sync::Arc;
-use tricolor::model::{World, endless_limits};
+use tricolor::model::{World, limits_that_pass};
 
 pub const DOOR: Model = Model {
     name: "stop-door",
@@ -179,7 +179,7 @@ fn stop(world: World, alone: &Alone) {
 }
 
 fn request() {
-    endless_limits();
+    limits_that_pass(0);
     let world = World::start(2);
     let alone = Alone::new();
     let stops = Arc::new(AtomicUsize::new(0));
