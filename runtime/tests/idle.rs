@@ -6,7 +6,7 @@
 mod checked;
 mod common;
 
-use common::{child, is_child, run, with_procs};
+use common::{child, is_child, needs, run, with_procs};
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -110,6 +110,7 @@ fn others_have_their_turns() {
 
 #[test]
 fn sysmon_is_back_when_somebody_runs() {
+    needs!(Signals);
     run(with_procs(1), || {
         for millis in [100, 1, 9, 10, 11, 20] {
             time::sleep(Duration::from_millis(millis));
@@ -123,6 +124,7 @@ fn sysmon_is_back_when_somebody_runs() {
 
 #[test]
 fn sysmon_is_back_after_a_stop() {
+    needs!(Signals);
     // The world stands for up to so long, so that sysmon comes to sleep meanwhile.
     let stress = gc::Stress::default().delay(gc::Window::PhaseFlips, 100_000);
     run(with_procs(1).stress(stress), || {

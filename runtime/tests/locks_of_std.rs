@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{needs, run, turn, with_procs};
+use common::{child, is_child, needs, run, turn, with_procs};
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -251,10 +251,55 @@ fn loops_reads_and_signals_from_outside() {
     sender.wait().expect("it ends");
 }
 
+/// Goroutines that were descheduled on their way to a lock are lent Ps, one after the other, and wait with them, before the
+/// turn comes to the one that holds it.
+#[test]
+fn many_on_their_way_to_a_lock() {
+    needs!(Signals);
+    const MANY: u64 = 7;
+    static LOCK: Mutex<()> = Mutex::new(());
+    static BEGUN: AtomicU64 = AtomicU64::new(0);
+    static HELD: AtomicBool = AtomicBool::new(false);
+    let name = "many_on_their_way_to_a_lock";
+    if is_child(name) {
+        // SAFETY: a signal that ends the process, if it hangs.
+        unsafe { libc::alarm(60) };
+        return run(with_procs(1), || {
+            let many: Vec<_> = (0..MANY)
+                .map(|_| {
+                    spawn(|| {
+                        BEGUN.fetch_add(1, Ordering::SeqCst);
+                        while !HELD.load(Ordering::SeqCst) {
+                            std::hint::spin_loop();
+                        }
+                        drop(LOCK.lock().expect("nobody panics"));
+                    })
+                })
+                .collect();
+            let holder = spawn(|| {
+                let _guard = LOCK.lock().expect("nobody panics");
+                while BEGUN.load(Ordering::SeqCst) < MANY {
+                    std::hint::spin_loop();
+                }
+                HELD.store(true, Ordering::SeqCst);
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_millis(200) {
+                    black_box(0);
+                }
+            });
+            many.into_iter().for_each(|one| one.join().expect("no panic"));
+            holder.join().expect("no panic");
+        });
+    }
+    let (code, err) = child(name, &[]);
+    assert_eq!(code, Some(0), "{err}");
+}
+
 /// A goroutine that computes, without a safepoint, and sleeps now and then for a moment is not stuck: whoever waits for its
 /// P goes on waiting.
 #[test]
 fn who_sleeps_for_a_moment_is_not_stuck() {
+    needs!(Procs(1..=1));
     run(with_procs(1).async_preempt(false), || {
         let ran = Arc::new(AtomicBool::new(false));
         let other = spawn({

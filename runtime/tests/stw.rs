@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use tricolor::gc::{StopReason, StopRow};
 use tricolor::{Gc, chan, gc, poll, spawn, yield_now};
 
-/// Four Ps, and the four spare ones.
-const ALL_OF_4: u32 = 0xff;
-/// Eight Ps, and the four spare ones.
-const ALL_OF_8: u32 = 0xfff;
+/// Four Ps, and the eight spare ones.
+const ALL_OF_4: u32 = 0xfff;
+/// Eight Ps, and the eight spare ones.
+const ALL_OF_8: u32 = 0xffff;
 
 fn row(stops: &[StopRow], reason: StopReason) -> &StopRow {
     stops.iter().find(|row| row.reason == reason).expect("a row for each reason")
