@@ -91,6 +91,10 @@ faults! {
     AllmsUnscanned = "allms-unscanned",
     /// The marker does not scan the host's own table of Ps (the verifier does).
     AllpsUnscanned = "allps-unscanned",
+    /// Who has no P makes an M all the same, instead of borrowing the P that is meant for it.
+    AllocmUnborrowed = "allocm-unborrowed",
+    /// Threads are made by whoever wants one, not by the template thread.
+    NewmDirect = "newm-direct",
     /// A goroutine that was descheduled continues with the vector registers of whoever was last.
     XRegsOfAnother = "xregs-of-another",
     /// The context of a call that asks for more stack is stored in the G without the barrier.

@@ -220,6 +220,38 @@ fn one_thread_makes_all_others() {
     assert_eq!(code, Some(0), "{err}");
 }
 
+/// How a child ends in which this fault is planted and goroutines need threads, while sysmon takes their Ps.
+#[cfg(feature = "faults")]
+fn with_fault(test: &str, fault: &str) -> (Option<i32>, String) {
+    if is_child(test) {
+        gc_core::faults::choose(Some(fault)).expect("a fault of that name");
+        here(1, || {
+            let sleepers: Vec<_> = (0..12)
+                .map(|_| spawn(|| tricolor::blocking((), |()| std::thread::sleep(Duration::from_millis(100)))))
+                .collect();
+            sleepers.into_iter().for_each(|s| s.join().expect("no panic"));
+        });
+        assert_eq!(MADE[1].load(SeqCst), 0, "threads were made by others");
+        std::process::exit(0);
+    }
+    child(test, &[])
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn who_has_no_p_borrows_one_to_make_an_m() {
+    let (code, err) = with_fault("who_has_no_p_borrows_one_to_make_an_m", "allocm-unborrowed");
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("by a thread that holds no P"), "{err}");
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn threads_made_by_others_are_noticed() {
+    let (code, err) = with_fault("threads_made_by_others_are_noticed", "newm-direct");
+    assert!(code == Some(101) && err.contains("threads were made by others"), "{code:?}: {err}");
+}
+
 /// What a runtime says that is to make more threads than there are.
 fn none_are_left(test: &str, builder: tricolor::Builder) -> String {
     if is_child(test) {

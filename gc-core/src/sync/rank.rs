@@ -3,7 +3,8 @@
 //! Every lock has a [`Rank`]. A thread that holds one takes only locks of later ranks, and no second one of the same:
 //! so no circle of waiting threads can close. A bit set of each thread says which ranks it holds; a lock that waits is
 //! checked *before* it waits, so an order that could deadlock is reported also when it does not. `try_lock` waits for
-//! nobody and is only recorded. In other builds, in models and under Miri there is neither set nor rank.
+//! nobody and is only recorded, also as the second one of its rank. Of two of a rank the first that is given back ends the
+//! record of both: what is taken between the two ends is checked for less. In other builds, in models and under Miri there is neither set nor rank.
 //!
 //! What would break the record: a lock that is given back by another thread than took it. `park` gives one back after a
 //! switch to g0, which is on the same thread.
@@ -280,6 +281,9 @@ mod tests {
             assert_eq!(told(|| drop((pages.lock(), sched.try_lock().expect("free")))), None);
             let told = told(|| drop((pages.try_lock().expect("free"), sched.lock())));
             assert!(told.expect("refused").contains("allowed is first Sched, then Pages"));
+            // The second of a rank, too: two threads that try cannot wait for each other.
+            let others = [Lock::new(Rank::Pages, ()), Lock::new(Rank::Pages, ())];
+            assert_eq!(super::checked::told(|| drop((others[0].lock(), others[1].try_lock().expect("free")))), None);
         }
 
         #[test]

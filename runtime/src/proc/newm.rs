@@ -93,7 +93,7 @@ pub(crate) fn start_first(sched: &'static Sched, m: &'static M, p: &'static P) {
 #[yeswritebarrierrec]
 fn allocm(sched: &'static Sched, pp: &'static P, id: usize) -> Option<&'static M> {
     modelled("allocm");
-    let borrowed = current::p().is_null();
+    let borrowed = current::p().is_null() && !faults::active(Fault::AllocmUnborrowed);
     if borrowed && !borrow(sched, pp) {
         return None;
     }

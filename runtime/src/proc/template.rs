@@ -22,6 +22,7 @@
 use crate::m::{M, set_m_no_write_barrier};
 use crate::sched::Sched;
 use barrier_lint::{certify, nowritebarrierrec};
+use gc_core::faults::{self, Fault};
 use gc_core::sync::{AtomicPtr, AtomicU64, Note, Ordering, current};
 
 certify! {
@@ -81,6 +82,11 @@ impl Template {
 /// Has the thread of `m` made, whose `nextp` is set. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn newm(sched: &'static Sched, m: &'static M) {
+    if faults::active(Fault::NewmDirect) {
+        // SAFETY: `mstart` takes an M of `allms`.
+        unsafe { make_thread(super::newm::mstart, core::ptr::from_ref(m).cast_mut().cast()) };
+        return;
+    }
     let template = &sched.template;
     let me = core::ptr::from_ref(m).cast_mut();
     loop {
