@@ -300,6 +300,7 @@ fn many_on_their_way_to_a_lock() {
 #[test]
 fn who_sleeps_for_a_moment_is_not_stuck() {
     needs!(Procs(1..=1));
+    needs!(Procs(1..=1));
     run(with_procs(1).async_preempt(false), || {
         let ran = Arc::new(AtomicBool::new(false));
         let other = spawn({

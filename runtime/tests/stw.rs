@@ -194,6 +194,7 @@ fn stops_are_counted_by_reason() {
 /// Who waits for a turn to stop the world gives its P away.
 #[test]
 fn requesters_that_wait_leave_their_ps_to_others() {
+    needs!(Procs(4..=256));
     run(with_procs(4), || {
         let (go, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (asking, ticks) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
