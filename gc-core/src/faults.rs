@@ -101,6 +101,26 @@ faults! {
     CtxtUnbarriered = "ctxt-unbarriered",
     /// Stacks are guarded as on a kernel that marks no guard pages.
     NoGuardMarks = "no-guard-marks",
+    /// A thread that gives its P up goes on with the state word that it had.
+    WordKept = "word-kept",
+    /// Who takes a P goes on with the phase in which it gave the last one up.
+    StalePhase = "stale-phase",
+    /// Marking begins without a stop: the barrier goes on P by P, while objects are scanned.
+    BarrierLate = "barrier-late",
+    /// A P is given up with pointers in its barrier buffer, and who takes it next starts with an empty one.
+    BufferLost = "buffer-lost",
+    /// A stop fits between a store's test of the state word and the store.
+    StopBeforeStore = "stop-before-store",
+    /// Marking ends when no list has work and no root is left to scan, whatever the Ps have to themselves.
+    MarkedByCount = "marked-by-count",
+    /// Marks are set by a load and a store.
+    MarkByStore = "mark-by-store",
+    /// A stop fits between an allocation's look at the phase and its claim of a slot.
+    StopInAllocation = "stop-in-allocation",
+    /// Dropping a root clears its slot at once.
+    RootCleared = "root-cleared",
+    /// The marker does not scan the table of roots (the verifier does).
+    RootsUnscanned = "roots-unscanned",
     /// An object is published before its value is written.
     PublishEarly = "publish-early",
     /// A goroutine that parks in a word goes in there whatever has come into it meanwhile.
@@ -182,9 +202,11 @@ mod on {
         if let Some(heap) = heap
             && heap.marking()
         {
+            crate::sync::step("shades without a P", new);
             let mut gcw = GcWork::new(&heap.config.stress);
             heap.shade(&mut gcw, new);
             gcw.dispose(heap);
+            crate::sync::step("handed out", new);
         }
     }
 

@@ -77,9 +77,9 @@ pub use mark::{Scanner, WorkKind};
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model {
-    pub use crate::mark::BufferList;
+    pub use crate::mark::{BufferList, MarkWord};
     pub use crate::sync::current::Signals;
-    pub use crate::sync::{entered, limits_that_pass, set_clock};
+    pub use crate::sync::{entered, limits_that_pass, listen, set_clock};
 }
 pub use offheap::Pile;
 pub use p::GcP;

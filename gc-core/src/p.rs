@@ -125,6 +125,7 @@ impl GcP {
     /// The caller holds this P, or acts for an idle one.
     #[nowritebarrierrec]
     pub(crate) unsafe fn flush(&self) -> bool {
+        crate::sync::modelled("GcP::flush");
         // SAFETY: the caller's contract; the borrows do not overlap with others.
         unsafe {
             if faults::active(Fault::ShadeAfterTermination) && self.heap.marking() {
@@ -148,8 +149,8 @@ impl GcP {
 
     /// Writes the state word of the thread that holds this P, if any. The world is stopped.
     pub(crate) fn write_state(&self, bits: u32) {
-        // Relaxed: the stop orders it against the holder.
-        let word = self.state_word.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of `acquire_p`, for the word itself; what is in it is ordered by the stop.
+        let word = self.state_word.load(Ordering::Acquire);
         // SAFETY: null, or the word of a thread that holds this P and therefore has not ended.
         if let Some(word) = unsafe { word.as_ref() } {
             word.store(bits, Ordering::Relaxed);
@@ -162,15 +163,22 @@ impl Heap {
     /// running. The inverse of [`Heap::release_p`].
     #[yeswritebarrierrec]
     pub fn acquire_p(&self, p: &'static GcP) {
+        crate::sync::modelled("Heap::acquire_p");
         debug_assert!(current::p().is_null(), "acquire_p by a thread that holds a P");
         current::set_p(core::ptr::from_ref(p).cast_mut().cast());
-        p.state_word.store(core::ptr::from_ref(current::state_word()).cast_mut(), Ordering::Relaxed);
+        // Release: pairs with the Acquire of `write_state`.
+        p.state_word.store(core::ptr::from_ref(current::state_word()).cast_mut(), Ordering::Release);
         if self.limiter.on() {
             p.held_since.store(nanos(), Ordering::Relaxed);
         }
         // SAFETY: this thread holds `p` from now on.
         unsafe { p.cache() }.flush_if_stale(self);
-        current::set_state(self.state_bits(p));
+        let had = current::state() & !current::NO_P;
+        current::set_state(if faults::active(Fault::StalePhase) { had } else { self.state_bits(p) });
+        if faults::active(Fault::BufferLost) {
+            // SAFETY: as above.
+            unsafe { p.wb().forget() };
+        }
         if faults::active(Fault::ShadeAfterTermination) && !self.marking() {
             // SAFETY: as above.
             unsafe { p.flush() };
@@ -194,8 +202,9 @@ impl Heap {
     /// This thread is about to give `p` up: flushes barrier buffer and work, and makes barriers fatal here.
     #[nowritebarrierrec]
     pub fn release_p(&self, p: &'static GcP) {
+        crate::sync::modelled("Heap::release_p");
         debug_assert!(core::ptr::eq(GcP::current(), p), "release_p of a P that this thread does not hold");
-        if current::state() & current::BARRIER != 0 {
+        if current::state() & current::BARRIER != 0 && !faults::active(Fault::BufferLost) {
             // SAFETY: this thread still holds `p`.
             unsafe { p.flush() };
         }
@@ -206,7 +215,10 @@ impl Heap {
             p.held_since.store(0, Ordering::Relaxed);
         }
         // Before the P is given up: from here on a pointer store of this thread is fatal.
-        current::set_state(current::NO_P);
+        let kept = if faults::active(Fault::StalePhase) { current::state() & current::BARRIER } else { 0 };
+        if !faults::active(Fault::WordKept) {
+            current::set_state(current::NO_P | kept);
+        }
         current::set_p(core::ptr::null_mut());
         p.state_word.store(core::ptr::null_mut(), Ordering::Relaxed);
     }

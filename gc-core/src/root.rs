@@ -7,6 +7,7 @@
 //! safepoint). What would break: a drop while marking that cleared the slot would hide an object whose `Gc` was
 //! copied to a stack that is black already.
 
+use crate::faults::{self, Fault};
 use crate::gc::Gc;
 use crate::heap::Heap;
 use crate::mark::Scanner;
@@ -70,6 +71,10 @@ impl RootTable {
     }
 
     pub fn scan_piece(&self, piece: usize, scanner: &mut Scanner<'_>) {
+        crate::sync::modelled("RootTable::scan_piece");
+        if faults::active(Fault::RootsUnscanned) && !scanner.verifying() {
+            return;
+        }
         let end = ((piece + 1) * PIECE).min(self.top.load(Ordering::Acquire));
         for i in piece * PIECE..end {
             // Acquire: pairs with the Release in `add`: what the object holds is seen.
@@ -149,6 +154,11 @@ impl RootTable {
     /// Gives a slot back, to be cleared later. May run without a P.
     #[nowritebarrierrec]
     fn defer(&self, index: u32) {
+        crate::sync::modelled("RootTable::defer");
+        if faults::active(Fault::RootCleared) {
+            // A swap, since loom would not show the marker's read between the owner's load and a store.
+            self.slots[index as usize].object.swap(0, Ordering::Relaxed);
+        }
         let mut head = self.deferred.load(Ordering::Relaxed);
         loop {
             self.slots[index as usize].next.store(head as u32, Ordering::Relaxed);

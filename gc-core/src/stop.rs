@@ -22,7 +22,8 @@ impl Heap {
         self.world.stop_the_world(why);
         // Relaxed, here and below: the host's stop and start order it.
         self.stopper.store(core::ptr::from_ref(GcP::current()).cast_mut(), Ordering::Relaxed);
-        self.ps().for_each(|q| q.write_state(self.state_bits(q)));
+        self.write_states();
+        crate::sync::step("stopped", 0);
         self.window(Window::PhaseFlips);
     }
 
@@ -30,8 +31,15 @@ impl Heap {
     pub fn start_the_world(&self) {
         self.window(Window::PhaseFlips);
         self.stopper.store(core::ptr::null_mut(), Ordering::Relaxed);
-        self.ps().for_each(|q| q.write_state(self.state_bits(q)));
+        crate::sync::step("started", 0);
+        self.write_states();
         self.world.start_the_world();
+    }
+
+    /// Tells every thread that holds a P what it may do. The world is stopped.
+    pub(crate) fn write_states(&self) {
+        crate::sync::modelled("Heap::write_states");
+        self.ps().for_each(|q| q.write_state(self.state_bits(q)));
     }
 
     /// The state word of a thread that holds `p`.

@@ -140,14 +140,19 @@ fn alloc_slow<T: Trace>(desc: &'static TypeDesc, value: T) -> Result<NonNull<T>,
     }
     loop {
         let _region = Region::enter();
+        let state = current::state();
+        #[cfg(loom)]
+        if faults::active(Fault::StopInAllocation) {
+            GcP::current().heap().world.at_safepoint(&mut || {});
+        }
         let p = GcP::current();
         // SAFETY: this thread holds `p`, and no other borrow of its cache is alive.
         let slots = want::<T>(desc).slots(p.heap(), unsafe { p.cache() });
         // SAFETY: this P's slots, which live for ever.
         let slots = unsafe { &mut *slots };
         if slots.next != slots.end {
-            // SAFETY: there is a free slot.
-            return Ok(unsafe { place(slots, size_of::<T>(), current::state(), fill(slots.slot, value)) });
+            // SAFETY: there is a free slot, and `state` is that of this region.
+            return Ok(unsafe { place(slots, size_of::<T>(), state, fill(slots.slot, value)) });
         }
         make_room(want::<T>(desc), size_of::<T>())?;
     }

@@ -40,6 +40,11 @@ impl WbBuf {
         }
     }
 
+    /// Throws away what was recorded (a fault's work only).
+    pub fn forget(&mut self) {
+        self.len = 0;
+    }
+
     /// Shades all that was recorded.
     pub fn flush(&mut self, heap: &Heap, gcw: &mut GcWork) {
         crate::sync::modelled("WbBuf::flush");

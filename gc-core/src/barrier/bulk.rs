@@ -15,6 +15,7 @@ impl Heap {
     /// `n` readable words, which nobody writes meanwhile.
     #[writebarrier]
     pub unsafe fn shade_words(&self, words: *const usize, n: usize) {
+        crate::sync::modelled("Heap::shade_words");
         let state = current::state();
         if state == 0 || faults::active(Fault::SkipBulkBarrier) {
             return;

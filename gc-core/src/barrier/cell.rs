@@ -125,6 +125,7 @@ impl<V: CellValue> GcCell<V> {
     /// Stores `new` and returns what was there.
     #[writebarrier]
     pub fn swap(&self, new: V) -> V {
+        crate::sync::modelled("GcCell::swap");
         // SAFETY: the cell's own word.
         let slot = unsafe { word::at(self.slot()) };
         let new = new.into_word();

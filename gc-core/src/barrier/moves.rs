@@ -15,7 +15,7 @@ use super::{CellValue, GcCell};
 use crate::gc::Gc;
 use crate::p::GcP;
 use crate::sync::current::Region;
-use crate::sync::{Ordering, word};
+use crate::sync::{Ordering, overwrite, word};
 use barrier_lint::writebarrier;
 use core::ops::{Bound, Range, RangeBounds};
 
@@ -143,12 +143,13 @@ fn each_chunk(n: usize, backwards: bool, mut chunk: impl FnMut(usize, usize)) {
 /// # Safety
 /// As `fill_words`, for each `value(i)`.
 unsafe fn store_words(dst: usize, n: usize, value: impl Fn(usize) -> usize) {
+    crate::sync::modelled("store_words");
     let _region = Region::enter();
     // SAFETY: the caller's contract.
     unsafe { before_stores(dst, n, &value) };
     for i in 0..n {
         // Release: pairs with the Acquire of `GcCell::get` and of the marker.
         // SAFETY: the caller's contract.
-        unsafe { word::at(dst + i * WORD) }.store(value(i), Ordering::Release);
+        overwrite(unsafe { word::at(dst + i * WORD) }, value(i), Ordering::Release);
     }
 }

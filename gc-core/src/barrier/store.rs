@@ -4,7 +4,7 @@ use crate::faults::{self, Fault};
 use crate::p::{GcP, forbidden};
 use crate::stress::Window;
 use crate::sync::current::{self, Region};
-use crate::sync::{Ordering, word};
+use crate::sync::{Ordering, overwrite, word};
 use barrier_lint::writebarrier;
 
 /// `*slot = new`, with the barrier.
@@ -49,9 +49,13 @@ pub(super) unsafe fn store(slot: usize, new: usize) {
 #[allow(dead_code)] // one of the two is used by each build; a test compares them
 pub(super) unsafe fn store_twin(slot: usize, new: usize) {
     if current::state() == 0 {
+        #[cfg(loom)]
+        if faults::active(Fault::StopBeforeStore) {
+            GcP::current().heap().world.at_safepoint(&mut || {});
+        }
         // Release: pairs with the Acquire of `get` and of the marker.
         // SAFETY: the caller's contract.
-        unsafe { word::at(slot) }.store(new, Ordering::Release);
+        overwrite(unsafe { word::at(slot) }, new, Ordering::Release);
     } else {
         // SAFETY: the caller's contract.
         unsafe { gc_write_barrier(slot, new) };
@@ -72,7 +76,7 @@ pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
     let _region = Region::enter();
     before_store(slot, || slot_word.load(Ordering::Relaxed), new);
     // Release: as in `store`.
-    slot_word.store(new, Ordering::Release);
+    overwrite(slot_word, new, Ordering::Release);
 }
 
 /// The barrier of one store that the caller does next, in the same [`Region`].

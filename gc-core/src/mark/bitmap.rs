@@ -4,6 +4,7 @@
 //! cycle before left alive (the *alloc map*). When marking ends, the fresh marks become the alloc map, and the
 //! sweeper clears the old one span by span, so it is clear when the next cycle needs it for marks.
 
+use crate::faults::{self, Fault};
 use crate::heap::PAGE_SIZE;
 use crate::layout::GRANULE;
 use crate::sync::{AtomicUsize, MapError, Ordering, Table, observe};
@@ -47,7 +48,7 @@ impl MarkMap {
             return false;
         }
         // Relaxed: see `is_marked`; uniqueness needs only atomicity.
-        word.fetch_or(bit, Ordering::Relaxed) & bit == 0
+        fetch_or(word, bit) & bit == 0
     }
 
     /// Sets these bits of a word and returns those that were clear: each goes to exactly one of all that try.
@@ -60,7 +61,7 @@ impl MarkMap {
         if clear == 0 {
             return 0;
         }
-        clear & !word.fetch_or(clear, Ordering::Relaxed)
+        clear & !fetch_or(word, clear)
     }
 
     /// Sets the bit.
@@ -98,6 +99,20 @@ impl MarkMap {
     }
 }
 
+/// Sets bits of a word and returns what it held.
+#[nowritebarrierrec]
+#[inline(always)]
+fn fetch_or(word: &AtomicUsize, bits: usize) -> usize {
+    crate::sync::modelled("MarkMap::mark");
+    if faults::active(Fault::MarkByStore) {
+        let old = observe(word, Ordering::Relaxed);
+        word.store(old | bits, Ordering::Relaxed);
+        return old;
+    }
+    // Relaxed: see `is_marked`.
+    word.fetch_or(bits, Ordering::Relaxed)
+}
+
 /// Calls `f(word index, mask)` for the words that hold bits `[first, first + n)`.
 fn for_words(first: usize, n: usize, mut f: impl FnMut(usize, usize)) {
     let mut at = first;
@@ -107,6 +122,30 @@ fn for_words(first: usize, n: usize, mut f: impl FnMut(usize, usize)) {
         let mask = if take == usize::BITS as usize { usize::MAX } else { ((1 << take) - 1) << low };
         f(at / BITS, mask);
         at += take;
+    }
+}
+
+/// A word of marks by itself, for its model.
+#[cfg(loom)]
+pub struct MarkWord(MarkMap);
+
+#[cfg(loom)]
+#[allow(missing_docs, clippy::new_without_default)]
+impl MarkWord {
+    pub fn new() -> MarkWord {
+        MarkWord(MarkMap::new(BITS).expect("a small table"))
+    }
+
+    pub fn try_mark(&self, bit: usize) -> bool {
+        self.0.try_mark(bit)
+    }
+
+    pub fn mark(&self, bits: usize) -> usize {
+        self.0.mark(0, bits)
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.count(0, BITS)
     }
 }
 

@@ -156,14 +156,19 @@ impl Heap {
         self.finish_sweep();
         self.roots.reclaim_dropped();
         let t0 = nanos();
-        self.stop_the_world(StopReason::GcStart);
+        let stop = !faults::active(Fault::BarrierLate);
+        if stop {
+            self.stop_the_world(StopReason::GcStart);
+        }
         let t1 = nanos();
         // The stop may have waited for another one, in which a cycle started and even ended.
         let mine = !self.marking() && self.cycle() == before;
         if mine {
             self.begin_mark();
         }
-        self.start_the_world();
+        if stop {
+            self.start_the_world();
+        }
         self.stopped(StopReason::GcStart, t1 - t0, nanos() - t1);
         self.limiter.took(t0 - begin);
         self.cycle.starting.store(false, Ordering::Release);
@@ -199,8 +204,9 @@ impl Heap {
         c.phase.store(Phase::Mark as u32, Ordering::Relaxed);
         for q in self.ps() {
             q.worked.store(0, Ordering::Relaxed);
-            q.write_state(self.state_bits(q));
         }
+        self.write_states();
+        crate::sync::step("marking begins", 0);
     }
 
     /// Marks for at most a millisecond. The caller holds `p`, on a stack that is no root and with no goroutine. May
@@ -278,12 +284,15 @@ impl Heap {
         }
         let number = self.cycle();
         let found = AtomicBool::new(false);
-        self.world.for_each_p(&|q| {
-            // SAFETY: the host runs this where nobody else uses that P (`World::for_each_p`).
-            if unsafe { q.flush() } {
-                found.store(true, Ordering::Relaxed);
-            }
-        });
+        crate::sync::modelled("Heap::terminate");
+        if !faults::active(Fault::MarkedByCount) {
+            self.world.for_each_p(&|q| {
+                // SAFETY: the host runs this where nobody else uses that P (`World::for_each_p`).
+                if unsafe { q.flush() } {
+                    found.store(true, Ordering::Relaxed);
+                }
+            });
+        }
         self.window(Window::RaggedBarrierToStop);
         if self.marking() && self.cycle() == number && !found.load(Ordering::Relaxed) && may_be_done() {
             self.finish_mark(p, number);
@@ -300,12 +309,15 @@ impl Heap {
         let t1 = nanos();
         let (mut found, mut ended) = (false, None);
         if self.marking() && self.cycle() == number {
-            for q in self.ps() {
-                // SAFETY: the world is stopped: the stopper acts for every P.
-                found |= unsafe { q.flush() };
+            let skip = faults::active(Fault::MarkedByCount);
+            if !skip {
+                for q in self.ps() {
+                    // SAFETY: the world is stopped: the stopper acts for every P.
+                    found |= unsafe { q.flush() };
+                }
             }
             let done = !found && self.work.jobs.done() && !self.work.any_full();
-            if done || faults::active(Fault::NoSecondLook) {
+            if done || skip || faults::active(Fault::NoSecondLook) {
                 ended = Some(self.end_mark(p));
             }
         }
@@ -337,9 +349,8 @@ impl Heap {
         let (marked, objects) = c.marked();
         self.pacer.end(self, mark_ns);
         self.counters.marked(marked, objects);
-        for q in self.ps() {
-            q.write_state(self.state_bits(q));
-        }
+        self.write_states();
+        crate::sync::step("marking ends", 0);
         // Release: pairs with the Acquire in `completed`.
         c.completed.store(c.number.load(Ordering::Relaxed), Ordering::Release);
         let (at_start, at_end) = self.pacer.last();

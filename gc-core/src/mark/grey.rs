@@ -30,8 +30,10 @@ impl Heap {
     pub(crate) fn greyobject(&self, gcw: &mut GcWork, base: usize) {
         crate::sync::modelled("Heap::greyobject");
         if !self.mark_map().try_mark(self.granule_of(base)) {
+            crate::sync::step("already marked", base);
             return;
         }
+        crate::sync::step("marked", base);
         // Here the object is marked and on no list: the gap.
         self.window(Window::AfterMark);
         let class = self.class_of_object(base);
@@ -39,6 +41,7 @@ impl Heap {
             gcw.marked(self.size_of_object(class, base), 1);
         } else {
             gcw.put(self, Grey::object(base));
+            crate::sync::step("enqueued", base);
         }
     }
 

@@ -13,6 +13,8 @@ mod scan;
 mod work;
 
 pub(crate) use bitmap::MarkMap;
+#[cfg(loom)]
+pub use bitmap::MarkWord;
 pub(crate) use cycle::Cycle;
 pub use cycle::WorkKind;
 pub(crate) use drain::Marker;

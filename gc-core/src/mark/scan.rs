@@ -29,6 +29,7 @@ impl Marker<'_> {
     pub fn scan(&mut self, grey: Grey) {
         let class = self.heap.class_of_object(grey.address());
         let slot = class.slot();
+        crate::sync::step("scanned", grey.address());
         if slot <= SMALL_MAX {
             self.gcw.marked(slot, 1);
             self.scan_small(class, grey.address());

@@ -32,8 +32,8 @@ pub use clock::{cpu_nanos, nanos};
 #[cfg(loom)]
 pub use drive::AsPtr;
 #[cfg(loom)]
-pub use drive::entered;
-pub use drive::modelled;
+pub use drive::{entered, listen};
+pub use drive::{modelled, step};
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
 #[cfg(loom)]
@@ -62,6 +62,21 @@ pub fn yield_now() {
     loom::thread::yield_now();
     #[cfg(not(loom))]
     os_yield();
+}
+
+/// Writes a word that its writers load before they store, and that others only load: a plain store in production, a
+/// read-modify-write under loom. As [`observe`], from the other side; a word that is written so is not observed, since a
+/// read-modify-write of loom's that meets plain stores may bring an old value back.
+#[nowritebarrierrec]
+#[inline(always)]
+pub fn overwrite(word: &AtomicUsize, value: usize, order: Ordering) {
+    #[cfg(loom)]
+    {
+        let _ = order;
+        word.swap(value, Ordering::AcqRel);
+    }
+    #[cfg(not(loom))]
+    word.store(value, order);
 }
 
 /// Reads a word that its writers load before they store: a plain load in production, a read-modify-write under

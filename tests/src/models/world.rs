@@ -16,8 +16,17 @@ unsafe impl Sync for Syscalls {}
 impl Syscalls {
     /// A heap whose cycles are verified, and this thread as the holder of its P.
     pub fn start() -> &'static Heap {
+        Self::start_with(Config { verify: true, ..Config::default() })
+    }
+
+    /// As `start`, without the verifier, which would find what is lost before it is freed.
+    pub fn start_unverified() -> &'static Heap {
+        Self::start_with(Config::default())
+    }
+
+    fn start_with(config: Config) -> &'static Heap {
         let world: &'static Syscalls = Box::leak(Box::new(Syscalls { heap: Cell::new(None) }));
-        let heap = Heap::new(Config { verify: true, ..Config::default() }, world).expect("a heap");
+        let heap = Heap::new(config, world).expect("a heap");
         world.heap.set(Some(heap));
         heap.acquire_p(heap.new_p());
         heap

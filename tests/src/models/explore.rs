@@ -1,0 +1,51 @@
+//! One model in this process: loom goes through its executions.
+
+use super::{Model, trace};
+use loom::model::Builder;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How a model is explored.
+#[derive(Clone, Copy, Default)]
+pub struct Plan {
+    /// Preemptions per execution, instead of the model's own bound.
+    pub bound: Option<usize>,
+    /// One more than the model's own bound.
+    pub nightly: bool,
+}
+
+impl Plan {
+    /// Preemptions per execution; `None`: all.
+    pub fn bound(&self, model: &Model) -> Option<usize> {
+        let own = model.bound.map(|b| b + usize::from(self.nightly));
+        self.bound.or(own)
+    }
+}
+
+/// Explores `model` and returns the number of executions. Panics, or ends the process, where it does not hold.
+pub fn explore(model: &'static Model, plan: &Plan, traced: bool) -> usize {
+    static EXECUTIONS: AtomicUsize = AtomicUsize::new(0);
+    let mut builder = Builder::new();
+    builder.preemption_bound = plan.bound(model);
+    builder.max_branches = 100_000;
+    if traced {
+        trace::listen();
+        // What fails is said at the end, once.
+        std::panic::set_hook(Box::new(|_| {}));
+    }
+    let explored = catch_unwind(AssertUnwindSafe(|| {
+        builder.check(move || {
+            EXECUTIONS.fetch_add(1, Ordering::Relaxed);
+            trace::begin();
+            (model.run)();
+        });
+    }));
+    if let Err(panic) = explored {
+        trace::print(EXECUTIONS.load(Ordering::Relaxed));
+        resume_unwind(panic);
+    }
+    if let Some(missing) = model.drives.iter().find(|name| !gc_core::model::entered(name)) {
+        panic!("the model drives `{missing}`, and has never entered it");
+    }
+    EXECUTIONS.load(Ordering::Relaxed)
+}

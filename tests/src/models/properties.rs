@@ -1,0 +1,44 @@
+//! What is to be proved, and by which models: a property whose models are not in the list fails the suite.
+
+use super::find;
+
+/// Number, short name, models.
+const PROPERTIES: &[(u32, &str, &[&str])] = &[
+    (1, "greyobject against a stopped world", &["greyobject", "syscall-exit", "barrier-without-p"]),
+    (2, "no-barrier fields", &["no-barrier-field"]),
+    (3, "hybrid barrier without rescan", &["hybrid-deletion", "hybrid-insertion", "birth"]),
+    (4, "copies between grey and black stacks", &["channel", "spawn", "bulk-move"]),
+    (5, "two writers of one slot", &["two-writers"]),
+    (6, "barrier buffer", &["barrier-buffer"]),
+    (7, "the barrier goes on before the first scan", &["barrier-on"]),
+    (8, "termination with the ragged barrier", &["termination"]),
+    (9, "the look under the stop", &["weak", "hybrid-insertion"]),
+    (10, "work-buffer hand-off", &["buffers"]),
+    (11, "the mark map", &["mark-word"]),
+    (12, "syscall exit against stop and retake", &["stop-syscall", "retake"]),
+    (13, "P hand-off against a stop", &["stop-handoff", "stop-door", "stop-request", "two-stoppers", "handshake"]),
+    (14, "park and ready, lost wake-ups", &["wake-local", "wake-global", "netpoll-ready", "timer-sleep"]),
+    (17, "sweep against allocation", &["sweep"]),
+    (18, "weak upgrade at termination", &["weak"]),
+    (19, "vector registers", &["xregs"]),
+    (21, "mutable access", &["mutable-inside", "mutable-enter", "mutable-leave"]),
+    (22, "claim, stale word, publication, cycle", &["claim", "publish"]),
+    (23, "root copied and dropped", &["root-dropped"]),
+    (26, "each P counted once", &["stop-count"]),
+    (27, "cached spans across a flip", &["cached-spans"]),
+    (28, "the store's word", &["store-word"]),
+];
+
+/// # Errors
+/// The first property that lacks a model.
+pub fn check() -> Result<(), String> {
+    for (number, what, models) in PROPERTIES {
+        if let Some(missing) = models.iter().find(|m| find(m).is_none()) {
+            return Err(format!("property {number} ({what}) has no model: there is no `{missing}`"));
+        }
+        if models.is_empty() {
+            return Err(format!("property {number} ({what}) has no model"));
+        }
+    }
+    Ok(())
+}
