@@ -24,6 +24,7 @@ const PROPERTIES: &[(u32, &str, &[&str])] = &[
     (21, "mutable access", &["mutable-inside", "mutable-enter", "mutable-leave"]),
     (22, "claim, stale word, publication, cycle", &["claim", "publish"]),
     (23, "root copied and dropped", &["root-dropped"]),
+    (24, "suspending in place against entering and leaving the runtime", &["suspend-refused"]),
     (26, "each P counted once", &["stop-count"]),
     (27, "cached spans across a flip", &["cached-spans"]),
     (28, "the store's word", &["store-word"]),
