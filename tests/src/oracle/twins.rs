@@ -7,7 +7,7 @@ use std::time::Duration;
 const LIMIT: f64 = 20.0;
 /// So many such runs in a row, with different seeds, and the test fails. A run whose heap is damaged may also go round
 /// in circles, which tells nothing.
-const TRIES: u64 = 4;
+const TRIES: u64 = 8;
 
 /// Faults that lose objects, with how many seeds each is run in the long tier (one in the commit tier), and under which
 /// stress switches.
