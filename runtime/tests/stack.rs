@@ -79,6 +79,7 @@ fn recursive_functions_and_methods() {
 /// What lies on older segments is alive, whether the goroutine waits or is suspended where it is.
 #[test]
 fn all_segments_are_scanned() {
+    needs!(Signals);
     fn deep(n: u64, stop: &AtomicBool) -> u64 {
         let here = node(n);
         let below = ensure(32 << 10, || {
@@ -339,6 +340,8 @@ fn the_context_is_the_only_reference() {
 #[cfg(feature = "faults")]
 #[test]
 fn the_context_is_kept_by_the_goroutine() {
+    // One loops, without signals, until another one goes on.
+    needs!(Procs(2..=256));
     let name = "the_context_is_kept_by_the_goroutine";
     if is_child(name) {
         gc_core::faults::choose(Some("ctxt-unbarriered")).expect("a fault of that name");

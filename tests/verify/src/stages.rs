@@ -188,7 +188,8 @@ fn matrix(workspace: &Workspace) -> Plan {
     };
     let corners = if workspace.tier == Tier::Commit { &MATRIX[..2] } else { &MATRIX };
     let step = |(procs, debug): &(&str, Option<&str>)| {
-        let step = tests()?.env("TRICOLOR_PROCS", procs);
+        // Six times with long durations would be an hour; those are for the stage `integration`.
+        let step = tests()?.env("TRICOLOR_PROCS", procs).env("TRICOLOR_TIER", Tier::Commit.name());
         Ok(match debug {
             Some(debug) => step.env("TRICOLOR_DEBUG", debug),
             None => step,
