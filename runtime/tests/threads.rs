@@ -194,7 +194,7 @@ fn a_round_of_stops(threads: usize) -> bool {
 #[test]
 fn its_holder_is_suspended_for_stops() {
     needs!(Signals);
-    needs!(Procs(2..=256));
+    needs!(Procs(4..=256));
     if is_child("its_holder_is_suspended_for_stops") {
         here(4, || assert!((1..=100).any(|round| a_round_of_stops(8 + 4 * round)), "it has never been suspended"));
         return;
