@@ -75,7 +75,7 @@ const PLACES: [Place; 5] = [
     Place {
         file: "runtime/src/suspend.rs",
         function: "interrupted",
-        root: "tricolor::suspend::handler",
+        root: "tricolor::signal::handler",
         other_crate: "gc_core",
     },
 ];
