@@ -62,7 +62,7 @@ pub(crate) fn look_at(m: &M, limit: Duration) -> Option<Seen> {
         return None;
     }
     // At worst the thread has ended.
-    gc_core::sync::current::send(m.tid.load(Ordering::SeqCst), libc::SIGURG as u32);
+    gc_core::sync::signal::send(m.tid.load(Ordering::SeqCst), libc::SIGURG as u32);
     let pause = Note::new();
     let mut waited = Duration::ZERO;
     while m.sight.state.load(Ordering::SeqCst) != NOTED {

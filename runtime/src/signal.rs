@@ -3,7 +3,7 @@
 //! | signal | what the runtime does with it | otherwise |
 //! |---|---|---|
 //! | SIGSEGV, SIGBUS | in the guard of a goroutine's stack: says whose stack it was, ends the process with status 2 | on |
-//! | SIGURG | marked as sent by the runtime (`current::is_marked`): suspends (`suspend`), or notes where the thread is (`sight`) | on |
+//! | SIGURG | marked as sent by the runtime (`sync::signal::is_marked`): suspends (`suspend`), or notes where the thread is (`sight`) | on |
 //! | SIGQUIT | while a runtime runs: prints all goroutines (`quit`); with nothing to go on to, ends with status 2 | on |
 //!
 //! `take_over` keeps the action that was there; `pass_on` calls it as it was installed: plain or with SA_SIGINFO. The

@@ -20,7 +20,7 @@ use crate::suspend::{SIGNAL, count};
 use crate::time::nanotime;
 use barrier_lint::{certify, nowritebarrierrec};
 use core::time::Duration;
-use gc_core::sync::{AtomicU32, Ordering, current};
+use gc_core::sync::{AtomicU32, Ordering, current, signal};
 
 /// The smallest interval.
 pub(crate) const LEAST: Duration = Duration::from_micros(10);
@@ -57,7 +57,7 @@ pub(crate) fn start_thread(sched: &Sched, m: &M) {
         event.sigev_notify = libc::SIGEV_THREAD_ID;
         event.sigev_notify_thread_id = gettid();
         event.sigev_signo = SIGNAL;
-        event.sigev_value = current::mark();
+        event.sigev_value = signal::mark();
         let mut timer: libc::c_int = 0;
         // Not by libc, whose numbers of timers are others.
         if syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) != 0 {
@@ -103,7 +103,7 @@ pub(crate) fn arm(sched: &Sched, m: &M) {
     };
 }
 
-/// Whether this signal, which is [marked](current::is_marked), is that of the timer. In the signal handler.
+/// Whether this signal, which is [marked](signal::is_marked), is that of the timer. In the signal handler.
 #[nowritebarrierrec]
 pub(crate) fn has_sent(info: &libc::siginfo_t) -> bool {
     info.si_code == libc::SI_TIMER

@@ -156,7 +156,7 @@ pub(crate) fn signal(sched: &Sched, p: &P) {
     #[cfg(loom)]
     m.kernel.wakeup();
     #[cfg(not(loom))]
-    if !current::send(m.tid.load(Ordering::SeqCst), SIGNAL as u32) {
+    if !gc_core::sync::signal::send(m.tid.load(Ordering::SeqCst), SIGNAL as u32) {
         // The thread has ended.
         m.signal_pending.store(false, Ordering::SeqCst);
     }
@@ -175,7 +175,7 @@ barrier_lint::certify! {
 pub(crate) unsafe fn asked(m: &'static M, info: &libc::siginfo_t, context: &mut libc::ucontext_t) -> bool {
     // SAFETY: an M's scheduler lives for ever.
     let sched = unsafe { &*m.sched.load(Ordering::Relaxed) };
-    let ours = current::is_marked(info);
+    let ours = gc_core::sync::signal::is_marked(info);
     let storm = ours && crate::storm::has_sent(info);
     // Also where this signal is another one: it stands for the one that was sent, which the kernel may have dropped.
     m.signal_pending.store(false, Ordering::SeqCst);

@@ -21,6 +21,7 @@ mod note;
 mod rank;
 #[cfg(loom)]
 mod seq_cst;
+pub mod signal;
 mod table;
 pub mod word;
 
