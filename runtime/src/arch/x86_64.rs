@@ -38,6 +38,35 @@ pub(crate) struct Handed {
     pub(crate) ctxt: usize,
 }
 
+/// Puts a register on the stack.
+macro_rules! save {
+    ($register:literal) => {
+        concat!("push ", $register, "\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset ", $register, ", 0")
+    };
+}
+
+/// Takes it off again.
+macro_rules! restore {
+    ($register:literal) => {
+        concat!("pop ", $register, "\n.cfi_adjust_cfa_offset -8\n.cfi_restore ", $register, "\n")
+    };
+}
+
+/// Continues the context whose registers sp points to.
+macro_rules! go_on {
+    () => {
+        concat!(
+            restore!("r15"),
+            restore!("r14"),
+            restore!("r13"),
+            restore!("r12"),
+            restore!("rbx"),
+            restore!("rbp"),
+            "pop rcx\n.cfi_adjust_cfa_offset -8\n.cfi_register rip, rcx\njmp rcx",
+        )
+    };
+}
+
 /// Stores the context of the caller in `*save` and continues the one suspended at `to`, where the `switch` that
 /// suspended it returns `value`. Returns what the next switch to the stored context passes.
 ///
@@ -47,52 +76,19 @@ pub(crate) struct Handed {
 pub(crate) unsafe extern "C" fn switch(save: *mut usize, to: usize, value: usize, ctxt: usize) -> Handed {
     naked_asm!(
         ".cfi_startproc",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset rbp, 0",
+        save!("rbp"),
         "mov rbp, rsp",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset rbx, 0",
-        "push r12",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset r12, 0",
-        "push r13",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset r13, 0",
-        "push r14",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset r14, 0",
-        "push r15",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset r15, 0",
+        save!("rbx"),
+        save!("r12"),
+        save!("r13"),
+        save!("r14"),
+        save!("r15"),
         "mov [rdi], rsp",
         // Both contexts have the same frame here, so the unwind rules hold on either side of this instruction.
         "mov rsp, rsi",
         "mov rax, rdx",
         "mov rdx, rcx",
-        "pop r15",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore r15",
-        "pop r14",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore r14",
-        "pop r13",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore r13",
-        "pop r12",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore r12",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbx",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbp",
-        "pop rcx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_register rip, rcx",
-        "jmp rcx",
+        go_on!(),
         ".cfi_endproc",
     )
 }
@@ -144,28 +140,7 @@ unsafe extern "C" fn segment_start() {
         "mov rsp, r12",
         ".cfi_def_cfa rsp, 56",
         "mov eax, 1",
-        "pop r15",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore r15",
-        "pop r14",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore r14",
-        "pop r13",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore r13",
-        "pop r12",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore r12",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbx",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbp",
-        "pop rcx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_register rip, rcx",
-        "jmp rcx",
+        go_on!(),
         ".cfi_endproc",
     )
 }
@@ -245,9 +220,7 @@ unsafe fn put(top: usize, words: [usize; INITIAL_WORDS]) -> usize {
 pub(crate) unsafe extern "C" fn spill_and_call(arg: *mut (), f: unsafe extern "C" fn(arg: *mut (), sp: usize)) {
     naked_asm!(
         ".cfi_startproc",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset rbp, 0",
+        save!("rbp"),
         "mov rbp, rsp",
         ".cfi_def_cfa_register rbp",
         "push rbx",
@@ -338,9 +311,7 @@ pub(crate) fn spilled_frame_pointer(sp: usize) -> usize {
 pub(crate) unsafe extern "C" fn call_on(top: usize, arg: *mut (), f: unsafe extern "C" fn(*mut ())) {
     naked_asm!(
         ".cfi_startproc",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset rbp, 0",
+        save!("rbp"),
         "mov rbp, rsp",
         ".cfi_def_cfa_register rbp",
         "mov rsp, rdi",
