@@ -1,31 +1,17 @@
 //! Gs, Ms and Ps are objects of the collected heap, which only `allgs`, `allms` and `allps` keep.
 
 mod common;
+#[path = "common/list.rs"]
+mod list;
 
-use common::{child, is_child, run, with_procs};
+use common::{child, is_child, run};
+use list::{Node, node, watched};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
-use tricolor::gc_core::{GcP, Stress};
-use tricolor::{Builder, Gc, GcCell, Root, Trace, blocking, gc, spawn, yield_now};
-
-#[derive(Trace)]
-struct Node {
-    id: u64,
-    next: GcCell<Option<Gc<Node>>>,
-}
-
-fn node(id: u64) -> Gc<Node> {
-    Gc::new(Node { id, next: GcCell::new(None) })
-}
-
-/// Every collection is verified, and what is freed is overwritten.
-fn watched(procs: usize) -> Builder {
-    let mut stress = Stress::default();
-    stress.poison = true;
-    with_procs(procs).verify(true).stress(stress)
-}
+use tricolor::gc_core::GcP;
+use tricolor::{Gc, GcCell, Root, blocking, gc, spawn, yield_now};
 
 /// So many calls that block until all of them do, each on a thread of its own: those that are lacking are made, also by
 /// sysmon, which has neither a P nor an M. Returns the threads.

@@ -4,21 +4,18 @@
 #[path = "common/checked.rs"]
 mod checked;
 mod common;
+#[path = "common/list.rs"]
+mod list;
 
 use common::{child, is_child, needs, run, with_procs};
+use list::Node;
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tricolor::net::UnixStream;
-use tricolor::{Gc, GcCell, Trace, blocking, chan, gc, lock_os_thread, spawn, unlock_os_thread, yield_now};
-
-#[derive(Trace)]
-struct Node {
-    id: u64,
-    next: GcCell<Option<Gc<Node>>>,
-}
+use tricolor::{Gc, GcCell, blocking, chan, gc, lock_os_thread, spawn, unlock_os_thread, yield_now};
 
 /// How long something may take that would otherwise never be.
 const LIFE: Duration = Duration::from_secs(60);

@@ -1,20 +1,16 @@
 //! The number of Ps changes while the program runs.
 
 mod common;
+#[path = "common/list.rs"]
+mod list;
 
 use common::{needs, run, with_procs};
+use list::{Node, watched};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tricolor::gc_core::Stress;
-use tricolor::{Gc, GcCell, JoinHandle, Trace, blocking, chan, gc, poll, set_procs, spawn, sync, yield_now};
-
-#[derive(Trace)]
-struct Node {
-    id: u64,
-    next: GcCell<Option<Gc<Node>>>,
-}
+use tricolor::{Gc, GcCell, JoinHandle, blocking, chan, gc, poll, set_procs, spawn, sync, yield_now};
 
 /// What the goroutines of a test share.
 #[derive(Clone, Default)]
@@ -222,22 +218,16 @@ fn up_and_down(changes: u64) {
     received();
 }
 
-fn watched() -> tricolor::Builder {
-    let mut stress = Stress::default();
-    stress.poison = true;
-    with_procs(2).verify(true).stress(stress)
-}
-
 #[test]
 fn up_and_down_with_goroutines_of_all_kinds() {
     needs!(Procs(2..=2));
-    run(watched(), || up_and_down(250));
+    run(watched(2), || up_and_down(250));
 }
 
 /// Several at once: the last one wins, and nobody waits for ever.
 #[test]
 fn several_change_it_at_once() {
-    run(watched(), || {
+    run(watched(2), || {
         let shared = Shared::default();
         let handles = all_kinds(&shared);
         let setters: Vec<_> = (0..4)

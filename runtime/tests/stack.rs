@@ -2,30 +2,17 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod common;
+#[path = "common/list.rs"]
+mod list;
 
 use common::{child, is_child, needs, run, with_procs};
+use list::{Node, node, watched};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tricolor::gc::{self, Stress};
+use tricolor::gc::{self};
 use tricolor::stack::{ensure, on_system_stack};
-use tricolor::{Gc, GcCell, Trace, spawn, yield_now};
-
-#[derive(Trace)]
-struct Node {
-    id: u64,
-    next: GcCell<Option<Gc<Node>>>,
-}
-
-fn node(id: u64) -> Gc<Node> {
-    Gc::new(Node { id, next: GcCell::new(None) })
-}
-
-fn watched(procs: usize) -> tricolor::Builder {
-    let mut stress = Stress::default();
-    stress.poison = true;
-    with_procs(procs).stress(stress).verify(true)
-}
+use tricolor::{Gc, spawn, yield_now};
 
 /// Calls itself `n` times, with a little on the stack each time, and `f` at the end.
 fn down(n: u64, f: &dyn Fn()) -> u64 {

@@ -7,32 +7,18 @@ mod checked;
 mod common;
 #[path = "common/hidden.rs"]
 mod hidden;
+#[path = "common/list.rs"]
+mod list;
 
 use common::{needs, run, with_procs};
 use hidden::{in_a_vector_register, with_twin};
+use list::{node, watched};
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
-use tricolor::gc::{self, Stress};
-use tricolor::{Gc, GcCell, Root, Trace, spawn, yield_now};
-
-#[derive(Trace)]
-struct Node {
-    id: u64,
-    next: GcCell<Option<Gc<Node>>>,
-}
-
-fn node(id: u64) -> Gc<Node> {
-    Gc::new(Node { id, next: GcCell::new(None) })
-}
-
-/// Poisoned slots and the verifier: what is lost is noticed at once.
-fn watched(procs: usize) -> tricolor::Builder {
-    let mut stress = Stress::default();
-    stress.poison = true;
-    with_procs(procs).stress(stress).verify(true)
-}
+use tricolor::gc::{self};
+use tricolor::{Root, spawn, yield_now};
 
 /// Signals to all threads of this process, at a high rate and without reason, until it is dropped.
 struct Storm(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
