@@ -113,6 +113,8 @@ faults! {
     StopBeforeStore = "stop-before-store",
     /// Marking ends when no list has work and no root is left to scan, whatever the Ps have to themselves.
     MarkedByCount = "marked-by-count",
+    /// That a P has handed out work in the ragged barrier is forgotten when another one has taken it.
+    HandOutForgotten = "hand-out-forgotten",
     /// Marks are set by a load and a store.
     MarkByStore = "mark-by-store",
     /// A stop fits between an allocation's look at the phase and its claim of a slot.

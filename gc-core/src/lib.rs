@@ -80,6 +80,11 @@ pub mod model {
     pub use crate::mark::{BufferList, MarkWord};
     pub use crate::sync::current::Signals;
     pub use crate::sync::{entered, limits_that_pass, listen, set_clock};
+
+    /// Starts a cycle, for models of what happens in the middle of one. The caller holds a P, on a stack that is no root.
+    pub fn start_cycle(heap: &crate::Heap) {
+        assert!(heap.start_cycle(), "no cycle runs");
+    }
 }
 pub use offheap::Pile;
 pub use p::GcP;

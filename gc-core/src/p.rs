@@ -118,13 +118,13 @@ impl GcP {
         unsafe { &mut *self.cache.get() }
     }
 
-    /// Empties the barrier buffer and hands all local work to everyone. Says whether there was any: what the buffer
-    /// held counts only if it was white, else marking would go on for as long as anybody stores.
+    /// Empties the barrier buffer and hands all local work to everyone. What the buffer held is work only if it was white,
+    /// else marking would go on for as long as anybody stores.
     ///
     /// # Safety
     /// The caller holds this P, or acts for an idle one.
     #[nowritebarrierrec]
-    pub(crate) unsafe fn flush(&self) -> bool {
+    pub(crate) unsafe fn flush(&self) {
         crate::sync::modelled("GcP::flush");
         // SAFETY: the caller's contract; the borrows do not overlap with others.
         unsafe {
@@ -132,7 +132,7 @@ impl GcP {
                 return self.gcw().dispose(self.heap);
             }
             self.wb().flush(self.heap, self.gcw());
-            self.gcw().dispose(self.heap)
+            self.gcw().dispose(self.heap);
         }
     }
 

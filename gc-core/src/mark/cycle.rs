@@ -8,13 +8,14 @@
 //! 2. **Mark**, concurrently, in slices of at most a millisecond: by workers (a quarter of the Ps' time), by idle Ps,
 //!    and by mutators that allocate fast (assists).
 //! 3. **Terminate** (by a marker that finds no work): a ragged barrier makes every P hand out its barrier buffer and
-//!    its work. If that brought anything to light, marking goes on; else the world is stopped, and everything is
-//!    looked at once more, since a P may have recorded a pointer after its turn. If nothing is left, marking is done:
-//!    barrier off, maps swapped, everything unswept.
+//!    its work. If anybody has handed out work or taken some meanwhile, marking goes on; else the world is stopped, and
+//!    everything is looked at once more, since a P may have recorded a pointer after its turn. If nothing is left, marking
+//!    is done: barrier off, maps swapped, everything unswept.
 //!
 //! Both flips happen with every P stopped, so a store, an allocation or a scan sees one phase only. What would break
 //! without the second look: a store between a P's turn in the ragged barrier and the stop shades an object that
-//! nobody scans.
+//! nobody scans. What would break if the ragged barrier only looked whether there is work on the list in the end: a marker
+//! has taken what another one handed out, and the world is stopped in vain.
 
 use super::MarkMap;
 use crate::events::Event;
@@ -22,7 +23,7 @@ use crate::faults::{self, Fault};
 use crate::heap::{Heap, Phase};
 use crate::p::GcP;
 use crate::stress::Window;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, cpu_nanos, nanos};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, cpu_nanos, lower, nanos};
 use crate::world::StopReason;
 use barrier_lint::nowritebarrierrec;
 
@@ -171,7 +172,7 @@ impl Heap {
         }
         self.stopped(StopReason::GcStart, t1 - t0, nanos() - t1);
         self.limiter.took(t0 - begin);
-        self.cycle.starting.store(false, Ordering::Release);
+        lower(&self.cycle.starting, Ordering::Release);
         if mine {
             let (live, goal, _) = self.pacer.figures();
             self.emit(&Event::CycleStart { cycle: before.wrapping_add(1), live, goal });
@@ -283,21 +284,20 @@ impl Heap {
             return false;
         }
         let number = self.cycle();
-        let found = AtomicBool::new(false);
+        let handed_out = self.work.handed_out();
         crate::sync::modelled("Heap::terminate");
         if !faults::active(Fault::MarkedByCount) {
             self.world.for_each_p(&|q| {
                 // SAFETY: the host runs this where nobody else uses that P (`World::for_each_p`).
-                if unsafe { q.flush() } {
-                    found.store(true, Ordering::Relaxed);
-                }
+                unsafe { q.flush() };
             });
         }
         self.window(Window::RaggedBarrierToStop);
-        if self.marking() && self.cycle() == number && !found.load(Ordering::Relaxed) && may_be_done() {
+        let quiet = handed_out == self.work.handed_out() || faults::active(Fault::HandOutForgotten);
+        if self.marking() && self.cycle() == number && quiet && may_be_done() {
             self.finish_mark(p, number);
         }
-        self.cycle.terminating.store(false, Ordering::Release);
+        lower(&self.cycle.terminating, Ordering::Release);
         true
     }
 
@@ -307,16 +307,16 @@ impl Heap {
         let t0 = nanos();
         self.stop_the_world(StopReason::MarkTermination);
         let t1 = nanos();
-        let (mut found, mut ended) = (false, None);
+        let mut ended = None;
         if self.marking() && self.cycle() == number {
             let skip = faults::active(Fault::MarkedByCount);
             if !skip {
                 for q in self.ps() {
                     // SAFETY: the world is stopped: the stopper acts for every P.
-                    found |= unsafe { q.flush() };
+                    unsafe { q.flush() };
                 }
             }
-            let done = !found && self.work.jobs.done() && !self.work.any_full();
+            let done = self.work.jobs.done() && !self.work.any_full();
             if done || skip || faults::active(Fault::NoSecondLook) {
                 ended = Some(self.end_mark(p));
             }
@@ -373,7 +373,7 @@ impl Heap {
             }
         }
         self.world.at_safepoint(work);
-        self.cycle.starting.store(false, Ordering::Release);
+        lower(&self.cycle.starting, Ordering::Release);
     }
 
     /// Runs a whole cycle, sweep included, that starts after the call. A safepoint; needs a P.

@@ -168,6 +168,12 @@ impl Work {
         !self.full.is_empty()
     }
 
+    /// Another value whenever somebody has handed out work, or taken some, since.
+    pub fn handed_out(&self) -> u32 {
+        // Acquire: pairs with the Release of `push`, as in `pop`.
+        (self.full.head.load(Ordering::Acquire) >> 32) as u32
+    }
+
     /// Bytes of all buffers that were ever used.
     pub fn table_bytes(&self) -> usize {
         self.made.load(Ordering::Relaxed).min(self.buffers.len()) * size_of::<Buffer>()
@@ -271,10 +277,11 @@ impl GcWork {
         unsafe { *work.buffers[self.now as usize - 1].len.get() }
     }
 
-    /// Hands all work to everyone. Says whether there was any.
-    pub fn dispose(&mut self, heap: &Heap) -> bool {
+    /// Hands all work to everyone.
+    pub fn dispose(&mut self, heap: &Heap) {
         let work = &heap.work;
-        let any = Self::hand_out(work, self.now) | Self::hand_out(work, self.spare);
+        Self::hand_out(work, self.now);
+        Self::hand_out(work, self.spare);
         self.now = 0;
         self.spare = 0;
         if self.marked_bytes > 0 {
@@ -284,19 +291,17 @@ impl GcWork {
             self.marked_objects = 0;
             self.largest_piece = 0;
         }
-        any
     }
 
-    /// Gives up a buffer of this P's. Says whether there was work in it.
-    fn hand_out(work: &Work, id: u32) -> bool {
+    /// Gives up a buffer of this P's.
+    fn hand_out(work: &Work, id: u32) {
         if id == 0 {
-            return false;
+            return;
         }
         // SAFETY: one of this P's own buffers.
         let any = unsafe { *work.buffers[id as usize - 1].len.get() } > 0;
         let list = if any { &work.full } else { &work.empty };
         list.push(&work.buffers, id);
-        any
     }
 
     /// Counts `n` objects that were marked and scanned (or need no scan). Of a large one: with its first piece.
@@ -420,7 +425,7 @@ mod tests {
                         prop_assert!(waiting.remove(&grey.address()), "{:?} came out twice", grey);
                     },
                     Step::Share => marker.share(heap),
-                    Step::Dispose => _ = marker.dispose(heap),
+                    Step::Dispose => marker.dispose(heap),
                 }
             }
             prop_assert!(waiting.is_empty(), "{} are lost", waiting.len());

@@ -80,6 +80,20 @@ pub fn overwrite(word: &AtomicUsize, value: usize, order: Ordering) {
     word.store(value, order);
 }
 
+/// Takes back a flag that others raise by a swap, which tells them whether it was up: a plain store in production, a
+/// read-modify-write under loom, whose swap may miss a plain store that came before it, and put the old value back for ever.
+#[nowritebarrierrec]
+#[inline(always)]
+pub fn lower(flag: &AtomicBool, order: Ordering) {
+    #[cfg(loom)]
+    {
+        let _ = order;
+        flag.swap(false, Ordering::AcqRel);
+    }
+    #[cfg(not(loom))]
+    flag.store(false, order);
+}
+
 /// Reads a word that its writers load before they store: a plain load in production, a read-modify-write under
 /// loom, so that the models see the interleavings which a plain load would hide.
 #[nowritebarrierrec]

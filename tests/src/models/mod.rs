@@ -6,6 +6,7 @@ mod explore;
 mod flips;
 mod greyobject;
 mod hybrid;
+mod markers;
 mod mutable;
 mod mutators;
 mod netpoll;
@@ -52,6 +53,7 @@ const MODELS: &[Model] = &[
     flips::BARRIER_ON,
     flips::BUFFER,
     flips::TERMINATION,
+    markers::RAGGED,
     flips::MARKS,
     transit::CHANNEL,
     transit::SPAWN,

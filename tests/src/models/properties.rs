@@ -11,7 +11,7 @@ const PROPERTIES: &[(u32, &str, &[&str])] = &[
     (5, "two writers of one slot", &["two-writers"]),
     (6, "barrier buffer", &["barrier-buffer"]),
     (7, "the barrier goes on before the first scan", &["barrier-on"]),
-    (8, "termination with the ragged barrier", &["termination"]),
+    (8, "termination with the ragged barrier", &["termination", "ragged-barrier"]),
     (9, "the look under the stop", &["weak", "hybrid-insertion"]),
     (10, "work-buffer hand-off", &["buffers"]),
     (11, "the mark map", &["mark-word"]),
