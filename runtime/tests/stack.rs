@@ -10,7 +10,7 @@ use list::{Node, node, watched};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tricolor::gc::{self};
+use tricolor::gc;
 use tricolor::stack::{ensure, on_system_stack};
 use tricolor::{Gc, spawn, yield_now};
 
@@ -333,7 +333,7 @@ fn the_context_is_kept_by_the_goroutine() {
     if is_child(name) {
         gc_core::faults::choose(Some("ctxt-unbarriered")).expect("a fault of that name");
     }
-    let mut stress = Stress::default().delay(gc::Window::BeforeStackScan, 2000);
+    let mut stress = gc::Stress::default().delay(gc::Window::BeforeStackScan, 2000);
     stress.poison = true;
     run(with_procs(2).stress(stress).async_preempt(false), the_context_is_the_only_reference);
     if !is_child(name) {
