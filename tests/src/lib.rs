@@ -6,3 +6,5 @@ pub mod injection;
 pub mod models;
 #[cfg(not(loom))]
 pub mod oracle;
+#[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
+pub mod stress;

@@ -9,6 +9,7 @@
 mod heap;
 mod registers;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -105,40 +106,79 @@ fn enter<R: Send>(builder: Builder, f: impl FnOnce() -> R + Send) -> R {
     unsafe { builder.run(f) }
 }
 
-/// The answers of all kernels to all questions, undisturbed.
-fn answers(kernels: &[Kernel], seed: u64) -> Vec<[u64; QUESTIONS]> {
-    let kernels = kernels.to_vec();
-    enter(Runtime::builder().procs(1).async_preempt(false), move || {
-        let of = |(k, kernel): (usize, &Kernel)| std::array::from_fn(|i| (kernel.run)(question(seed, k, i)));
-        kernels.iter().enumerate().map(of).collect()
-    })
+/// All kernels that this processor can run, with their answers to all questions.
+pub struct Exam {
+    seed: u64,
+    kernels: Vec<Kernel>,
+    answers: Vec<[u64; QUESTIONS]>,
+    missing: Vec<&'static str>,
+}
+
+/// A wrong answer.
+#[derive(Debug)]
+pub struct Wrong {
+    pub kernel: &'static str,
+    pub answer: u64,
+    pub expected: u64,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#018x}, not {:#018x}", self.answer, self.expected)
+    }
+}
+
+impl Exam {
+    /// Asks each kernel each question, undisturbed: in a runtime that sends no signals.
+    pub fn new(seed: u64) -> Exam {
+        let (kernels, missing): (Vec<&Kernel>, Vec<&Kernel>) = KERNELS.iter().partition(|k| (k.here)());
+        let kernels: Vec<Kernel> = kernels.into_iter().copied().collect();
+        let asked = kernels.clone();
+        let answers = enter(Runtime::builder().procs(1).async_preempt(false), move || {
+            let of = |(k, kernel): (usize, &Kernel)| std::array::from_fn(|i| (kernel.run)(question(seed, k, i)));
+            asked.iter().enumerate().map(of).collect()
+        });
+        Exam { seed, kernels, answers, missing: missing.iter().map(|k| k.name).collect() }
+    }
+
+    /// How many kernels there are.
+    #[expect(clippy::len_without_is_empty, reason = "there always are some")]
+    pub fn len(&self) -> usize {
+        self.kernels.len()
+    }
+
+    /// Asks kernel `k` the question of this round.
+    ///
+    /// # Errors
+    /// A wrong answer.
+    pub fn ask(&self, k: usize, round: usize) -> Result<(), Wrong> {
+        let (kernel, i) = (self.kernels[k], round % QUESTIONS);
+        let (answer, expected) = ((kernel.run)(question(self.seed, k, i)), self.answers[k][i]);
+        if answer == expected { Ok(()) } else { Err(Wrong { kernel: kernel.name, answer, expected }) }
+    }
 }
 
 /// Runs all kernels under a storm. A wrong answer ends the process with [`WRONG`], too few signals with [`TOO_FEW`].
 pub fn run(plan: Plan) -> Report {
-    let (kernels, missing): (Vec<&Kernel>, Vec<&Kernel>) = KERNELS.iter().partition(|k| (k.here)());
-    let kernels: Vec<Kernel> = kernels.into_iter().copied().collect();
-    let expected = Arc::new(answers(&kernels, plan.seed));
+    let exam = Arc::new(Exam::new(plan.seed));
     let mut stress = Stress::default();
     stress.poison = true;
     let builder = Runtime::builder().procs(plan.procs).stress(stress).preempt_storm(plan.interval);
     let over = Arc::new(AtomicBool::new(false));
-    let rounds: Arc<Vec<AtomicU64>> = Arc::new(kernels.iter().map(|_| AtomicU64::new(0)).collect());
+    let rounds: Arc<Vec<AtomicU64>> = Arc::new((0..exam.len()).map(|_| AtomicU64::new(0)).collect());
     let watchdog = watch(rounds.clone(), over.clone());
     let begin = Instant::now();
-    let (names, counted, end) = (kernels.clone(), rounds.clone(), over.clone());
+    let (asked, counted, end) = (exam.clone(), rounds.clone(), over.clone());
     let (stats, stops, cycles) = enter(builder, move || {
         let all = |(k, kernel): (usize, &Kernel)| (0..kernel.copies).map(move |copy| (k, copy));
-        let workers: Vec<_> = (kernels.iter().enumerate().flat_map(all).enumerate())
+        let workers: Vec<_> = (asked.kernels.iter().enumerate().flat_map(all).enumerate())
             .map(|(n, (k, copy))| {
-                let (kernel, expected, rounds, over) = (kernels[k], expected.clone(), counted.clone(), end.clone());
+                let (exam, rounds, over) = (asked.clone(), counted.clone(), end.clone());
                 spawn(move || {
                     let mut round = copy;
                     while !over.load(Ordering::Relaxed) {
-                        let i = round % QUESTIONS;
-                        let answer = (kernel.run)(question(plan.seed, k, i));
-                        if answer != expected[k][i] {
-                            wrong(plan, kernel, round, n, answer, expected[k][i]);
+                        if let Err(why) = exam.ask(k, round) {
+                            wrong(plan, why, round, n);
                         }
                         rounds[k].fetch_add(1, Ordering::Relaxed);
                         round += 1;
@@ -164,8 +204,8 @@ pub fn run(plan: Plan) -> Report {
     watchdog.join().expect("it does not panic");
     let count = |(kernel, n): (&Kernel, &AtomicU64)| (kernel.name, n.load(Ordering::Relaxed));
     Report {
-        kernels: names.iter().zip(rounds.iter()).map(count).collect(),
-        skipped: missing.iter().map(|k| k.name).collect(),
+        kernels: exam.kernels.iter().zip(rounds.iter()).map(count).collect(),
+        skipped: exam.missing.clone(),
         stats,
         stops,
         cycles,
@@ -173,12 +213,9 @@ pub fn run(plan: Plan) -> Report {
     }
 }
 
-fn wrong(plan: Plan, kernel: Kernel, round: usize, goroutine: usize, answer: u64, expected: u64) -> ! {
-    eprintln!(
-        "injection: wrong answer: seed {}, kernel {}, round {round}, goroutine {goroutine}: {answer:#018x}, not \
-         {expected:#018x}",
-        plan.seed, kernel.name
-    );
+fn wrong(plan: Plan, why: Wrong, round: usize, goroutine: usize) -> ! {
+    let (seed, kernel) = (plan.seed, why.kernel);
+    eprintln!("injection: wrong answer: seed {seed}, kernel {kernel}, round {round}, goroutine {goroutine}: {why}");
     std::process::exit(WRONG)
 }
 

@@ -34,6 +34,8 @@ pub struct Cell {
     pub percent: u32,
     pub verify: bool,
     pub gc_every: u32,
+    /// Whether the heap is the mutators' alone.
+    pub alone: bool,
     /// Stress switches, as in `TRICOLOR_DEBUG`.
     pub stress: String,
     /// A planted fault, or nothing.
@@ -54,6 +56,7 @@ impl Default for Cell {
             percent: 100,
             verify: false,
             gc_every: 0,
+            alone: true,
             stress: String::new(),
             fault: String::new(),
         }
@@ -63,11 +66,12 @@ impl Default for Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Cell { seed, seconds, round_ms, mutators, procs, objects, ballast, .. } = self;
-        let Cell { large, percent, verify, gc_every, stress, fault, .. } = self;
+        let Cell { large, percent, verify, gc_every, alone, stress, fault, .. } = self;
         write!(
             f,
             "seed={seed} seconds={seconds} round_ms={round_ms} mutators={mutators} procs={procs} objects={objects} \
-             ballast={ballast} large={large} percent={percent} verify={verify} gc_every={gc_every}"
+             ballast={ballast} large={large} percent={percent} verify={verify} gc_every={gc_every} \
+             alone={alone}"
         )?;
         if !stress.is_empty() {
             write!(f, " stress={stress}")?;
@@ -96,6 +100,7 @@ impl FromStr for Cell {
                 "objects" => put(&mut cell.objects, word, value)?,
                 "ballast" => put(&mut cell.ballast, word, value)?,
                 "large" => put(&mut cell.large, word, value)?,
+                "alone" => put(&mut cell.alone, word, value)?,
                 "percent" => put(&mut cell.percent, word, value)?,
                 "verify" => put(&mut cell.verify, word, value)?,
                 "gc_every" => put(&mut cell.gc_every, word, value)?,

@@ -17,6 +17,7 @@
 pub mod ballast;
 mod build;
 pub mod cell;
+pub mod goroutines;
 pub mod graph;
 pub mod mortal;
 pub mod mutator;
@@ -30,6 +31,7 @@ pub mod stress;
 pub mod twins;
 
 use cell::Cell;
+use gc_core::Heap;
 use gc_core::sync::{Lock, Rank};
 use mutator::Mutator;
 use region::Region;
@@ -108,42 +110,76 @@ pub fn fail(what: fmt::Arguments<'_>) -> ! {
     std::process::exit(cell::FOUND)
 }
 
-/// Runs a cell on `host`. Called by a mutator, which does nothing else.
-pub fn run<H: Host>(host: H, cell: &Cell) {
-    started();
-    let heap = gc_core::GcP::current().heap();
-    let shared: &'static Shared = Box::leak(Box::new(Shared::new(16)));
-    let mut regions: Vec<Region> = (0..cell.mutators).map(|_| Region::new(shared, 40, cell.ballast)).collect();
-    let mut seeds = Rng::new(cell.seed);
-    let mut total = quiet::Report::default();
-    let end = Instant::now() + Duration::from_secs_f64(cell.seconds);
-    let round = Duration::from_millis(cell.round_ms);
-    let back: &'static Lock<Vec<(usize, Region)>> = Box::leak(Box::new(Lock::new(Rank::Unranked, Vec::new())));
-    while Instant::now() < end {
-        let until = Instant::now() + round;
-        let jobs = regions.drain(..).enumerate().map(|(i, mut region)| {
-            let (seed, cell) = (seeds.draw(), cell.clone());
+/// A run, which goes on round by round.
+pub struct Oracle {
+    heap: &'static Heap,
+    shared: &'static Shared,
+    regions: Vec<Region>,
+    /// Where the mutators of a round put their regions.
+    back: &'static Lock<Vec<(usize, Region)>>,
+    seeds: Rng,
+    cell: Cell,
+    total: quiet::Report,
+}
+
+impl Oracle {
+    /// Makes the regions. Called by a mutator, as [`round`](Oracle::round).
+    pub fn new(cell: &Cell) -> Oracle {
+        started();
+        let shared: &'static Shared = Box::leak(Box::new(Shared::new(16)));
+        Oracle {
+            heap: gc_core::GcP::current().heap(),
+            shared,
+            regions: (0..cell.mutators).map(|_| Region::new(shared, 40, cell.ballast)).collect(),
+            back: Box::leak(Box::new(Lock::new(Rank::Unranked, Vec::new()))),
+            seeds: Rng::new(cell.seed),
+            cell: cell.clone(),
+            total: quiet::Report::default(),
+        }
+    }
+
+    /// All mutators work for a while, and then everything is compared. The caller does nothing else meanwhile.
+    pub fn round<H: Host>(&mut self, host: H) {
+        let until = Instant::now() + Duration::from_millis(self.cell.round_ms);
+        let (shared, back) = (self.shared, self.back);
+        let jobs = self.regions.drain(..).enumerate().map(|(i, mut region)| {
+            let (seed, cell) = (self.seeds.draw(), self.cell.clone());
             Box::new(move || {
                 Mutator::new(host, shared, &mut region, &cell, seed, until).run();
                 back.lock().push((i, region));
             }) as Job
         });
         // Room for all: who has the lock is inside the runtime, where there is no malloc.
-        let mut all = Vec::with_capacity(cell.mutators);
+        let mut all = Vec::with_capacity(self.cell.mutators);
         std::mem::swap(&mut *back.lock(), &mut all);
         host.run_all(jobs.collect());
         std::mem::swap(&mut *back.lock(), &mut all);
         all.sort_by_key(|(i, _)| *i);
-        regions.extend(all.into_iter().map(|(_, region)| region));
-        if regions.len() != cell.mutators {
+        self.regions.extend(all.into_iter().map(|(_, region)| region));
+        if self.regions.len() != self.cell.mutators {
             fail(format_args!("a mutator did not come to its end"));
         }
-        total.quiet_point(host, heap, shared, &mut regions);
+        self.total.quiet_point(host, self.heap, shared, &mut self.regions, self.cell.alone);
     }
-    for region in &regions {
-        total.counts += region.counts;
+
+    /// What was done and seen so far.
+    pub fn report(&self) -> quiet::Report {
+        let mut total = self.total;
+        for region in &self.regions {
+            total.counts += region.counts;
+        }
+        total.cycles = self.heap.stats().cycles;
+        total.verified = self.heap.stats().verified_objects;
+        total
     }
-    total.cycles = heap.stats().cycles;
-    total.verified = heap.stats().verified_objects;
-    println!("{total}");
+}
+
+/// Runs a cell on `host`. Called by a mutator, which does nothing else.
+pub fn run<H: Host>(host: H, cell: &Cell) {
+    let end = Instant::now() + Duration::from_secs_f64(cell.seconds);
+    let mut oracle = Oracle::new(cell);
+    while Instant::now() < end {
+        oracle.round(host);
+    }
+    println!("{}", oracle.report());
 }

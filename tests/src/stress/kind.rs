@@ -1,0 +1,86 @@
+//! The kinds of workers.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What a worker does, and compares.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[repr(u32)]
+        pub enum Kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Kind {
+            /// All of them, by name, in their order.
+            pub const ALL: &[(&str, Kind)] = &[$(($text, Kind::$name)),*];
+
+            /// Those that do wrong on purpose, so that the watcher can be seen at work.
+            pub const PLANTED: &[Kind] = &[Kind::Hang, Kind::Crash, Kind::Wrong, Kind::Panic, Kind::Exit];
+
+            /// A name of one word.
+            pub fn name(self) -> &'static str {
+                Kind::ALL[self as usize].0
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The goroutine that begins and ends phases.
+    Main = "main",
+    /// Computes without a call. The answer is known.
+    Loop = "loop",
+    /// Kernels of `injection`: much of a thread's state is alive at any instruction. Their answers are known.
+    Kernel = "kernel",
+    /// Reads the clock, and notes when that took long.
+    Hiccup = "hiccup",
+    /// Keeps lists in the heap, and turns them round. Each word is known.
+    Alloc = "alloc",
+    /// Large arrays of pointers, moved in bulk.
+    Arrays = "arrays",
+    /// A sender and a receiver. Number, order and content of the values are known.
+    Channel = "channel",
+    /// Two goroutines of which one waits at any time.
+    PingPong = "pingpong",
+    /// Several senders, several receivers. Number and sum of the values are known.
+    Crowd = "crowd",
+    /// A mutex around two numbers that should be equal; a wait group.
+    Locks = "locks",
+    /// Blocking calls, short and long. Their results are known.
+    Block = "block",
+    /// Reads of a pipe, in blocking calls. The bytes are known.
+    Pipe = "pipe",
+    /// Threads are made in blocking calls.
+    Threads = "threads",
+    /// Goroutines that are locked to their threads: these stay the same.
+    Locked = "locked",
+    /// Bytes over a socket and back; a read with a time limit ends no earlier.
+    Net = "net",
+    /// No timer fires early.
+    Timer = "timer",
+    /// Goroutines are born, go deep, panic, and are joined. Their results are known.
+    Churn = "churn",
+    /// Weak pointers, cleanups, roots that are set. What they hold is known.
+    Afterlife = "afterlife",
+    /// Stops the world: nobody runs meanwhile.
+    Stopper = "stopper",
+    /// A function for every P: runs once on each.
+    EachP = "each-p",
+    /// Changes the number of Ps.
+    Procs = "procs",
+    /// Collects, counts objects, reads statistics.
+    Collect = "collect",
+    /// Random heaps against an oracle.
+    Oracle = "oracle",
+    /// Planted: waits for ever.
+    Hang = "hang",
+    /// Planted: reads where nothing is mapped.
+    Crash = "crash",
+    /// Planted: finds a wrong answer.
+    Wrong = "wrong",
+    /// Planted: panics.
+    Panic = "panic",
+    /// Planted: ends the process with status 0.
+    Exit = "exit",
+}

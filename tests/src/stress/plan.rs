@@ -1,0 +1,313 @@
+//! What a run is to do, drawn from its seed: the same options with the same seed are the same plan.
+//!
+//! A run is a sequence of *legs*, each in a process of its own with settings of its own: number of Ps, growth of the heap,
+//! storm of signals, stress switches. A leg is a sequence of *phases*, in each of which other workers meet. Leg `k` of a
+//! run has the seed `seed + k`, and is what a run of its own with that seed begins with.
+
+use super::kind::Kind;
+use crate::oracle::cell::Cell;
+use crate::oracle::rng::Rng;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// The longest leg, in seconds.
+pub const LEG: f64 = 10.0;
+/// How long nothing may move if nobody says otherwise, in seconds.
+pub const PATIENCE: f64 = 20.0;
+/// About how long a phase is.
+const PHASE: f64 = 2.0;
+
+/// What is put under stress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Stops of the world.
+    Stw,
+    /// The heap.
+    Heap,
+    /// Preemption and suspension.
+    Preempt,
+    /// Blocking calls.
+    Syscall,
+    /// All of it.
+    Soak,
+}
+
+impl Mode {
+    /// The subcommand's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Stw => "stw",
+            Mode::Heap => "heap",
+            Mode::Preempt => "preempt",
+            Mode::Syscall => "syscall",
+            Mode::Soak => "soak",
+        }
+    }
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wanted {
+    pub mode: Mode,
+    pub seed: u64,
+    pub seconds: f64,
+    /// `None`: each leg draws its own.
+    pub procs: Option<usize>,
+    /// Workers of a phase; some have partners.
+    pub goroutines: usize,
+    /// Bytes that workers keep alive, about.
+    pub heap: u64,
+    /// A planted fault.
+    pub fault: Option<String>,
+    /// A worker more, which does wrong on purpose.
+    pub plant: Option<Kind>,
+    /// `TRICOLOR_DEBUG`.
+    pub debug: Option<String>,
+    /// How long nothing may move, in seconds.
+    pub patience: f64,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leg {
+    pub wanted: Wanted,
+    pub procs: usize,
+    /// As `TRICOLOR_GC`.
+    pub percent: u32,
+    /// Microseconds from one signal without reason to the next; 0: none.
+    pub storm: u64,
+    /// Stress switches, as in `TRICOLOR_DEBUG`.
+    pub stress: String,
+    /// The collector's own verifier.
+    pub verify: bool,
+    /// The oracle's settings ([`Cell`]).
+    pub oracle: String,
+    pub phases: Vec<Phase>,
+}
+
+/// Who works at the same time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    pub name: String,
+    pub seconds: f64,
+    /// Few workers, none of which waits for a timer: if all threads sleep for long, somebody was not woken.
+    pub quiet: bool,
+    /// Signals come from elsewhere.
+    pub signals: bool,
+    pub crew: Vec<(Kind, usize)>,
+}
+
+/// Who asks for stops and the like.
+const REQUESTERS: &[(Kind, usize)] =
+    &[(Kind::Stopper, 2), (Kind::EachP, 1), (Kind::Collect, 1), (Kind::Procs, 1), (Kind::Hiccup, 1)];
+/// Who is stopped.
+const TRAFFIC: &[Kind] = &[
+    Kind::Loop,
+    Kind::Alloc,
+    Kind::Arrays,
+    Kind::Channel,
+    Kind::PingPong,
+    Kind::Crowd,
+    Kind::Locks,
+    Kind::Block,
+    Kind::Pipe,
+    Kind::Threads,
+    Kind::Locked,
+    Kind::Net,
+    Kind::Timer,
+    Kind::Churn,
+    Kind::Afterlife,
+];
+/// What goes into the kernel and comes back.
+const BLOCKING: &[Kind] = &[Kind::Block, Kind::Pipe, Kind::Threads, Kind::Locked, Kind::Loop, Kind::Alloc];
+/// Who waits for others and never for the clock.
+const WAITING: &[Kind] = &[Kind::PingPong, Kind::Channel, Kind::Crowd, Kind::Locks, Kind::Net, Kind::Pipe];
+
+impl Wanted {
+    /// Leg `k`.
+    pub fn leg(&self, k: u64) -> Leg {
+        let begun = k as f64 * LEG;
+        let wanted =
+            Wanted { seed: self.seed.wrapping_add(k), seconds: (self.seconds - begun).min(LEG), ..self.clone() };
+        Leg::draw(wanted)
+    }
+
+    /// How many legs there are.
+    pub fn legs(&self) -> u64 {
+        (self.seconds / LEG).ceil().max(1.0) as u64
+    }
+}
+
+impl Leg {
+    fn draw(wanted: Wanted) -> Leg {
+        // What the user may fix has a stream of its own, so that fixing it changes nothing else.
+        let drawn = [2, 4, 4, 16][Rng::new(wanted.seed ^ 0x5a5a).below(4)];
+        let procs = wanted.procs.unwrap_or(drawn);
+        let mut rng = Rng::new(wanted.seed);
+        let mode = wanted.mode;
+        let percent = [10, 30, 100][rng.below(3)];
+        let storm = match mode {
+            Mode::Preempt => 20,
+            Mode::Heap => [0, 100][rng.below(2)],
+            _ => [0, 0, 200, 50][rng.below(4)],
+        };
+        let stress = match rng.below(8) {
+            _ if mode == Mode::Preempt => "poison=1",
+            0 => "poison=1,delay=before-stack-scan:300",
+            1 => "poison=1,smallbuf=1",
+            2 => "poison=1,delay=before-drop:300",
+            3 => "poison=1,delay=phase-flips:200,delay=ragged-barrier-to-stop:500",
+            4 => "poison=1,delay=between-flag-check-and-store:50,delay=after-mark-before-enqueue:50",
+            _ => "poison=1",
+        };
+        let verify = rng.one_in(4) && mode != Mode::Preempt;
+        let live = (wanted.heap / 128).clamp(1000, 400_000) as usize;
+        let oracle = Cell {
+            seed: wanted.seed,
+            mutators: [2, 2, 3, 4][rng.below(4)],
+            objects: (live / 8).clamp(300, 5000),
+            ballast: if rng.one_in(2) { live / 4 } else { 0 },
+            large: rng.one_in(2),
+            round_ms: 200,
+            alone: mode == Mode::Heap,
+            ..Cell::default()
+        };
+        let mut left = wanted.seconds;
+        let mut phases = Vec::new();
+        while left > 0.05 {
+            // Not a rest that is no phase.
+            let seconds = if left < PHASE * 1.5 { left } else { PHASE };
+            phases.push(phase(&wanted, seconds, phases.is_empty(), &mut rng));
+            left -= seconds;
+        }
+        Leg { wanted, procs, percent, storm, stress: stress.into(), verify, oracle: oracle.to_string(), phases }
+    }
+
+    /// The command that runs this leg, and nothing else.
+    pub fn repeat(&self) -> String {
+        let Wanted { mode, seed, seconds, goroutines, heap, fault, plant, debug, patience, .. } = &self.wanted;
+        let plant = plant.map(|kind| kind.name().to_owned());
+        let option =
+            |name: &str, value: &Option<String>| value.as_ref().map_or(String::new(), |v| format!(" --{name} {v}"));
+        format!(
+            "cargo stress {} --seed {seed} --seconds {seconds} --procs {} --goroutines {goroutines} --heap {heap}{}{}{}{}",
+            mode.name(),
+            self.procs,
+            option("break", fault),
+            option("plant", &plant),
+            option("debug", debug),
+            if *patience == PATIENCE { String::new() } else { format!(" --patience {patience}") }
+        )
+    }
+}
+
+fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
+    let mode = match wanted.mode {
+        Mode::Soak => [Mode::Stw, Mode::Stw, Mode::Heap, Mode::Preempt, Mode::Syscall][rng.below(5)],
+        mode => mode,
+    };
+    let quiet = match mode {
+        Mode::Stw | Mode::Syscall => rng.one_in(4) && seconds >= PHASE && !first,
+        _ => false,
+    };
+    let mut name = mode.name().to_owned();
+    let mut crew: Vec<(Kind, usize)> = Vec::new();
+    if quiet {
+        name += ", quiet";
+        for _ in 0..1 + rng.below(3) {
+            add(&mut crew, WAITING[rng.below(WAITING.len())], 1);
+        }
+        return Phase { name, seconds, quiet, signals: false, crew };
+    }
+    let traffic: &[Kind] = match mode {
+        Mode::Stw | Mode::Soak => {
+            REQUESTERS.iter().for_each(|(kind, n)| add(&mut crew, *kind, *n));
+            TRAFFIC
+        }
+        Mode::Syscall => {
+            [Kind::Stopper, Kind::Collect, Kind::Block].into_iter().for_each(|kind| add(&mut crew, kind, 1));
+            BLOCKING
+        }
+        Mode::Preempt => {
+            [Kind::Stopper, Kind::Collect, Kind::Hiccup].into_iter().for_each(|kind| add(&mut crew, kind, 1));
+            &[Kind::Kernel]
+        }
+        Mode::Heap => {
+            add(&mut crew, Kind::Oracle, 1);
+            &[]
+        }
+    };
+    if wanted.mode == Mode::Soak && mode != Mode::Heap && rng.one_in(3) {
+        name += ", oracle";
+        add(&mut crew, Kind::Oracle, 1);
+    }
+    if wanted.mode == Mode::Soak && mode == Mode::Heap {
+        [Kind::Stopper, Kind::Afterlife, Kind::Arrays].into_iter().for_each(|kind| add(&mut crew, kind, 1));
+    }
+    // A part of the kinds at a time, so that their mixture changes; each kind that is there at least once.
+    let mut here: Vec<Kind> = traffic.iter().copied().filter(|_| traffic.len() == 1 || !rng.one_in(3)).collect();
+    wanted.plant.into_iter().for_each(|kind| add(&mut crew, kind, 1));
+    (1..here.len()).for_each(|i| here.swap(i, rng.below(i + 1)));
+    let fixed: usize = crew.iter().map(|(_, n)| n).sum();
+    let rest = wanted.goroutines.saturating_sub(fixed).max(1);
+    for i in 0..if here.is_empty() { 0 } else { rest } {
+        let kind = if i < here.len() { here[i] } else { here[rng.below(here.len())] };
+        // Those that never wait take whole time slices.
+        let hot = matches!(kind, Kind::Loop) && crew.iter().any(|(k, n)| *k == kind && *n >= 4);
+        add(&mut crew, if hot { Kind::Channel } else { kind }, 1);
+    }
+    Phase { name, seconds, quiet, signals: mode != Mode::Heap, crew }
+}
+
+fn add(crew: &mut Vec<(Kind, usize)>, kind: Kind, n: usize) {
+    match crew.iter_mut().find(|(k, _)| *k == kind) {
+        Some((_, all)) => *all += n,
+        None => crew.push((kind, n)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(seed: u64) -> Wanted {
+        Wanted {
+            mode: Mode::Soak,
+            seed,
+            seconds: 25.0,
+            procs: None,
+            goroutines: 20,
+            heap: 1 << 25,
+            fault: None,
+            plant: None,
+            debug: None,
+            patience: 20.0,
+        }
+    }
+
+    #[test]
+    fn a_leg_is_what_a_run_with_its_seed_begins_with() {
+        for seed in 0..50 {
+            let whole = wanted(seed);
+            assert_eq!(whole.legs(), 3);
+            for k in 0..3 {
+                let leg = whole.leg(k);
+                let alone = Wanted { procs: Some(leg.procs), ..leg.wanted.clone() }.leg(0);
+                assert_eq!(Leg { wanted: leg.wanted.clone(), ..alone }, leg);
+            }
+        }
+    }
+
+    #[test]
+    fn phases_fill_the_time_and_have_somebody_in_them() {
+        for seed in 0..200 {
+            let leg = wanted(seed).leg(0);
+            let seconds: f64 = leg.phases.iter().map(|p| p.seconds).sum();
+            assert!((seconds - LEG).abs() < 1e-6, "{seed}: {seconds}");
+            for phase in &leg.phases {
+                assert!(!phase.crew.is_empty() && phase.crew.iter().all(|(_, n)| *n > 0), "{phase:?}");
+            }
+        }
+    }
+}

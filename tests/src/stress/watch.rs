@@ -1,0 +1,342 @@
+//! The watcher: starts the process that runs a leg, follows it, and judges.
+//!
+//! It shares nothing with the runtime but the page, so its verdict does not depend on what is under suspicion:
+//!
+//! | what it sees | verdict |
+//! |---|---|
+//! | exit status 0, and the last line on its output | clean |
+//! | another status, or a signal | what the process said last: a wrong answer, the oracle's word, a fatal error |
+//! | a worker's count has not moved for [`patience`], or a phase does not end | a hang |
+//! | in a quiet phase: for two seconds all threads sleep, use no time, and no count moves | a lost wake-up |
+//!
+//! A process that hangs is asked (SIGQUIT) to print every goroutine, thread and P; what the kernel knows of its threads is
+//! added, in case it cannot; then it is killed. Patience is counted in looks, not by the clock: when this process is not
+//! let run, nor is the other one.
+
+use super::crash;
+use super::page::{Count, Mapped, Page, WORKS};
+use super::plan::Leg;
+use super::samples::{Line, Sample, Snapshot};
+use serde::Serialize;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// From one look to the next.
+const LOOK: Duration = Duration::from_millis(100);
+/// Looks at which everybody sleeps.
+const ASLEEP: u32 = 20;
+/// How long a process may take to print where everybody is.
+const LAST_WORDS: Duration = Duration::from_secs(20);
+/// Bytes of what a process has said that are kept, from its beginning and from its end.
+const KEPT: usize = 512 << 10;
+
+/// What broke.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Failure {
+    /// Which check has found it: `oracle`, `hang`, `lost wake-up`, the kind of a worker, `fatal error`, a signal's name.
+    pub check: String,
+    /// In a line.
+    pub what: String,
+    /// Number and name.
+    pub phase: String,
+    pub seed: u64,
+    /// Seconds after the leg began.
+    pub after: f64,
+    /// The command that does it again.
+    pub repeat: String,
+    /// Everything that the process has printed, and what is known of its threads.
+    pub output: String,
+}
+
+/// What became of a leg.
+pub struct Ended {
+    pub failure: Option<Failure>,
+    /// The process refused its settings: nothing has run. What it said.
+    pub refused: Option<String>,
+    pub samples: Vec<Sample>,
+    pub last: Option<Snapshot>,
+    pub seconds: f64,
+}
+
+/// How long a worker may stand still: longer where there are many.
+pub fn patience(leg: &Leg) -> Duration {
+    Duration::from_secs_f64(leg.wanted.patience + leg.wanted.goroutines as f64 * 0.04)
+}
+
+/// Runs a leg. `look` is called several times a second.
+///
+/// # Errors
+/// If there is no process, or no memory for the page.
+pub fn run(leg: &Leg, look: &mut dyn FnMut(&Page)) -> io::Result<Ended> {
+    let page = Mapped::new()?;
+    let began = Instant::now();
+    let debug = [leg.wanted.debug.as_deref(), Some("trace=1")].into_iter().flatten().collect::<Vec<_>>().join(",");
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["child", "--page", &page.fd().to_string(), "--leg"])
+        .arg(serde_json::to_string(leg)?)
+        .env("TRICOLOR_DEBUG", debug)
+        .env_remove("TRICOLOR_PROCS")
+        .env_remove("TRICOLOR_GC")
+        .env_remove("TRICOLOR_MEMLIMIT")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let lines = follow(child.stdout.take());
+    let said = Said::of(child.stderr.take());
+    let mut watch =
+        Watch { leg, page: &page, samples: Vec::new(), last: None, clean: false, moved: Vec::new(), asleep: 0 };
+    let stuck = loop {
+        match lines.recv_timeout(LOOK) {
+            Ok(line) => {
+                watch.take(line);
+                continue;
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break None,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        look(&page);
+        if let Some(stuck) = watch.look(child.id()) {
+            break Some(stuck);
+        }
+    };
+    let mut known = String::new();
+    if stuck.is_some() {
+        known = threads_text(child.id());
+        // SAFETY: a signal to a process of ours, which has not been waited for.
+        unsafe { libc::kill(child.id() as i32, libc::SIGQUIT) };
+    }
+    let status = end(&mut child, &mut known)?;
+    lines.iter().for_each(|line| watch.take(line));
+    // What was counted to the end, whatever that was.
+    let counted = Count::ALL.iter().map(|(name, count)| ((*name).to_owned(), page.counted(*count)));
+    watch.take(Line::Snapshot(Snapshot { numbers: counted.filter(|(_, n)| *n > 0).collect(), ..Snapshot::default() }));
+    let output = said.all();
+    let seconds = began.elapsed().as_secs_f64();
+    let refused = status.code() == Some(2) && !output.contains("fatal error:") && page.phases.load(Relaxed) == 0;
+    let failure = if refused { None } else { watch.judge(stuck, status, &output, &known, seconds) };
+    Ok(Ended { failure, refused: refused.then_some(output), samples: watch.samples, last: watch.last, seconds })
+}
+
+/// The lines of a process's output, as they come.
+fn follow(out: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Line> {
+    let (tx, rx) = mpsc::channel();
+    thread::spawn(move || {
+        for line in out.map(BufReader::new).into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
+            // What else a process writes there (a test's allocator, say) is none of ours.
+            if let Ok(line) = serde_json::from_str(&line)
+                && tx.send(line).is_err()
+            {
+                break;
+            }
+        }
+    });
+    rx
+}
+
+/// What a process says on standard error.
+struct Said {
+    text: Arc<Mutex<(Vec<u8>, Vec<u8>)>>,
+    reader: thread::JoinHandle<()>,
+}
+
+impl Said {
+    fn of(err: Option<impl Read + Send + 'static>) -> Said {
+        let text: Arc<Mutex<(Vec<u8>, Vec<u8>)>> = Arc::default();
+        let to = text.clone();
+        let reader = thread::spawn(move || {
+            let (Some(mut err), mut buf) = (err, [0; 16 << 10]) else { return };
+            while let Ok(n @ 1..) = err.read(&mut buf) {
+                let Ok(mut text) = to.lock() else { return };
+                let room = KEPT.saturating_sub(text.0.len()).min(n);
+                text.0.extend_from_slice(&buf[..room]);
+                text.1.extend_from_slice(&buf[room..n]);
+                let extra = text.1.len().saturating_sub(KEPT);
+                text.1.drain(..extra);
+            }
+        });
+        Said { text, reader }
+    }
+
+    /// Everything; its writer has ended.
+    fn all(self) -> String {
+        let _ = self.reader.join();
+        let text = self.text.lock().map(|text| [&text.0[..], &text.1].concat()).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+/// Waits for the end of a process that has closed its output, or was asked to; kills it if that lasts.
+fn end(child: &mut Child, known: &mut String) -> io::Result<ExitStatus> {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if begin.elapsed() > LAST_WORDS {
+            *known += "(it has not ended by itself, and was killed)\n";
+            child.kill()?;
+            return child.wait();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A thread, as the kernel tells it: number, state, processor time in ticks, where in the kernel it waits.
+struct Thread {
+    tid: u32,
+    state: char,
+    ticks: u64,
+    wchan: String,
+}
+
+fn threads(process: u32) -> Vec<Thread> {
+    let entries = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let one = |entry: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name, in parentheses, may hold anything.
+        let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
+        let number = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok());
+        let wchan = std::fs::read_to_string(entry.path().join("wchan")).unwrap_or_default();
+        Some(Thread {
+            tid: entry.file_name().to_str()?.parse().ok()?,
+            state: fields.first()?.chars().next()?,
+            ticks: number(11)? + number(12)?,
+            wchan,
+        })
+    };
+    entries.filter_map(one).collect()
+}
+
+fn threads_text(process: u32) -> String {
+    let mut text = format!("threads of process {process}, as the kernel knows them:\n");
+    for t in threads(process) {
+        text += &format!(
+            "\tthread {}: state {}, {} ticks of processor time, waits in {:?}\n",
+            t.tid, t.state, t.ticks, t.wchan
+        );
+    }
+    text
+}
+
+struct Watch<'a> {
+    leg: &'a Leg,
+    page: &'a Page,
+    samples: Vec<Sample>,
+    last: Option<Snapshot>,
+    clean: bool,
+    /// Of each slot: its count when it last moved, and looks since then.
+    moved: Vec<(u64, u32)>,
+    /// Looks since all fell asleep, and who had moved how far and used how much then.
+    asleep: u32,
+}
+
+/// What stands still.
+struct Stuck {
+    check: &'static str,
+    what: String,
+}
+
+impl Watch<'_> {
+    fn take(&mut self, line: Line) {
+        match line {
+            Line::Sample(sample) => self.samples.push(sample),
+            Line::Snapshot(snapshot) => self.last.get_or_insert_default().update(snapshot),
+            Line::Clean => self.clean = true,
+        }
+    }
+
+    fn phase(&self) -> Option<(usize, &super::plan::Phase)> {
+        let n = (self.page.phases.load(Relaxed) as usize).checked_sub(1)?;
+        Some((n, self.leg.phases.get(n)?))
+    }
+
+    /// One look. What stands still, if it has for long.
+    fn look(&mut self, process: u32) -> Option<Stuck> {
+        let looks = (patience(self.leg).as_secs_f64() / LOOK.as_secs_f64()) as u32;
+        let crashed = self.page.crashed.load(Relaxed);
+        if crashed != 0 {
+            // It prints; if it cannot, that is a hang like any other.
+            self.asleep += 1;
+            let what = || format!("{} came, and the process did not end", crash::name(crashed as i32));
+            return (self.asleep > looks).then(|| Stuck { check: "hang", what: what() });
+        }
+        let workers = self.page.workers();
+        self.moved.resize(workers.len(), (0, 0));
+        let mut anyone = false;
+        for (slot, (ticks, still)) in workers.iter().zip(&mut self.moved) {
+            let now = slot.ticks.load(Relaxed);
+            *still = if now != *ticks || slot.state.load(Relaxed) != WORKS { 0 } else { *still + 1 };
+            anyone |= now != *ticks;
+            *ticks = now;
+        }
+        let (_, phase) = self.phase()?;
+        if phase.quiet && !anyone && workers.iter().any(|slot| slot.state.load(Relaxed) == WORKS) {
+            self.asleep = if threads(process).iter().all(|t| t.state == 'S') { self.asleep + 1 } else { 0 };
+            if self.asleep > ASLEEP {
+                let what = "all threads sleep, and a goroutine that should run waits for ever".into();
+                return Some(Stuck { check: "lost wake-up", what });
+            }
+        } else {
+            self.asleep = 0;
+        }
+        if let Some(i) = self.moved.iter().position(|(_, still)| *still > looks) {
+            let slot = &workers[i];
+            let (kind, goroutine) = (slot.kind().name(), slot.goroutine.load(Relaxed));
+            let what = format!("{kind}, goroutine {goroutine}, has made no progress for {:?}", LOOK * looks);
+            return Some(Stuck { check: "hang", what });
+        }
+        let late = self.page.clock.load(Relaxed).saturating_sub(self.page.phase_ends.load(Relaxed));
+        // Every worker may take its time to end, which the above judges.
+        (late > 2 * patience(self.leg).as_millis() as u64)
+            .then(|| Stuck { check: "hang", what: format!("the phase should have ended {late} ms ago") })
+    }
+
+    fn judge(
+        &self,
+        stuck: Option<Stuck>,
+        status: ExitStatus,
+        output: &str,
+        known: &str,
+        after: f64,
+    ) -> Option<Failure> {
+        let (check, what) = match stuck {
+            Some(stuck) => (stuck.check.to_owned(), stuck.what),
+            None if status.success() && self.clean => return None,
+            None => cause(status, self.page.crashed.load(Relaxed) as i32, output),
+        };
+        let phase = self.phase().map_or("none yet".into(), |(n, phase)| format!("{n} ({})", phase.name));
+        let (seed, repeat) = (self.leg.wanted.seed, self.leg.repeat());
+        Some(Failure { check, what, phase, seed, after, repeat, output: format!("{output}\n{known}") })
+    }
+}
+
+/// Which check has spoken, and what it said.
+fn cause(status: ExitStatus, crashed: i32, output: &str) -> (String, String) {
+    let line = |of: &str| output.lines().find(|line| line.contains(of)).map(str::to_owned);
+    if let Some(said) = line("fatal error: stress: ") {
+        let what = said.trim_start_matches("fatal error: stress: ").to_owned();
+        return (what.split(' ').next().unwrap_or("?").into(), what);
+    }
+    if let Some(said) = line("oracle: ") {
+        return ("oracle".into(), said);
+    }
+    if let Some(said) = line("fatal error: ") {
+        let verifier = said.contains("verifier:");
+        return (if verifier { "verifier" } else { "fatal error" }.into(), said);
+    }
+    if crashed != 0 {
+        let said = line("stress: ").unwrap_or_default();
+        return (crash::name(crashed), said);
+    }
+    let how = match status.signal() {
+        Some(signal) => crash::name(signal),
+        None => "exit".into(),
+    };
+    (how, format!("the process ended without a word: {status}"))
+}
