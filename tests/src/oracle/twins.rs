@@ -25,7 +25,7 @@ const LOSING: [(&str, u64, &str); 14] = [
     ("weak-upgrade-unshaded", 3, ""),
     ("stale-weak", 2, ""),
     ("pending-drop-reused", 2, SLOW_DROPS),
-    ("custody-unswept", 2, ""),
+    ("custody-unswept", 2, SLOW_DROPS),
 ];
 
 /// Only between the start of marking and the scan of a stack is the insertion barrier needed: a time that some machines
