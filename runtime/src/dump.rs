@@ -71,7 +71,7 @@ fn describe(gp: &G, m: Option<&M>, status: u32, now: u64) {
         _ => WaitReason::name(gp.wait_reason.load(Ordering::Relaxed)),
     };
     let since = match (status, m) {
-        (g::WAITING, _) => Some(gp.wait_since.load(Ordering::Relaxed)),
+        (g::WAITING, _) => Some(gp.since.load(Ordering::Relaxed)),
         (g::SYSCALL, Some(m)) => Some(m.door_at.load(Ordering::Relaxed)),
         _ => None,
     };

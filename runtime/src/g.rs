@@ -133,7 +133,10 @@ pub(crate) struct G {
     /// Word to go into once this G is parked (`park_in`).
     pub(crate) wait_word: AtomicPtr<AtomicPtr<G>>,
     pub(crate) wait_reason: AtomicU8,
-    pub(crate) wait_since: AtomicU64,
+    /// Since when it is Waiting, by the coarse clock; or Runnable, where that is measured (`latency`).
+    pub(crate) since: AtomicU64,
+    /// How often it has become Runnable; the first time it counts from its place.
+    pub(crate) readied: AtomicU32,
     /// The caller's work of `at_safepoint`: a `&mut dyn FnMut()` in a frame of this stack.
     pub(crate) work: AtomicPtr<&'static mut dyn FnMut()>,
     /// It is unwinding: it keeps its M.
@@ -187,7 +190,8 @@ impl G {
             wait_lock: AtomicPtr::new(core::ptr::null_mut()),
             wait_word: AtomicPtr::new(core::ptr::null_mut()),
             wait_reason: AtomicU8::new(WaitReason::None as u8),
-            wait_since: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            readied: AtomicU32::new(index as u32),
             work: AtomicPtr::new(core::ptr::null_mut()),
             noyield: AtomicBool::new(false),
             entered: Entered::new(),
@@ -211,6 +215,9 @@ impl G {
     #[nowritebarrierrec]
     pub(crate) fn casgstatus(&self, old: u32, new: u32) {
         modelled("casgstatus");
+        if new == RUNNABLE {
+            crate::latency::readied(self);
+        }
         let mut spins = 0u32;
         loop {
             match self.status.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst) {
@@ -244,7 +251,7 @@ impl G {
     pub(crate) fn set_wait(&self, reason: WaitReason) {
         // Relaxed: read by dumps only.
         self.wait_reason.store(reason as u8, Ordering::Relaxed);
-        self.wait_since.store(crate::time::coarse(), Ordering::Relaxed);
+        self.since.store(crate::time::coarse(), Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,9 @@ use crate::preempt::Denied;
 use gc_core::GcP;
 use gc_core::sync::Ordering;
 
-pub use crate::stw::{Distribution, StopRow};
+pub use crate::histogram::Distribution;
+pub use crate::latency::{Latency, LatencyRow};
+pub use crate::stw::StopRow;
 
 pub use gc_core::events;
 pub use gc_core::{CensusRow, Cleanup, Stats, StopReason, Stress, Window, add_cleanup, keep_alive};
@@ -36,7 +38,7 @@ pub fn census() -> Vec<CensusRow> {
 }
 
 /// Calls `listener` with `data` for everything that the collector does from now on, on the thread that does it. What
-/// it may do there is little: see [`events`]. Needs a P.
+/// it may do there is little: see [`events`]. Needs a P. One of the places is taken by the runtime itself.
 ///
 /// # Errors
 /// [`TooManyListeners`](events::TooManyListeners).
@@ -65,6 +67,26 @@ pub fn unlisten(id: events::ListenerId) {
 /// Outside a goroutine.
 pub fn stops() -> Vec<StopRow> {
     on_goroutine("stops").sched.stops.read()
+}
+
+/// How long goroutines have waited for the scheduler and the collector so far, a row for each [`Latency`]. Allocates with
+/// malloc.
+///
+/// ```
+/// # unsafe { tricolor::Runtime::builder().run(|| {
+/// use tricolor::gc::Latency;
+/// (0..100).for_each(|_| tricolor::spawn(|| ()).join().unwrap());
+/// let latencies = tricolor::gc::latencies();
+/// let waits = latencies.iter().find(|row| row.latency == Latency::RunQueue).unwrap();
+/// assert!(waits.times.count() > 0);
+/// println!("{}: p99 {:?}, one in {}", waits.name, waits.times.quantile(0.99), waits.one_in);
+/// # }) }
+/// ```
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn latencies() -> Vec<LatencyRow> {
+    on_goroutine("latencies").sched.latencies.read()
 }
 
 /// What came of the signals that suspend goroutines which come to no safepoint by themselves.
@@ -143,7 +165,7 @@ pub struct OffHeap {
     pub registers: usize,
     /// Tables of goroutines, threads and Ps, as far as they are in use.
     pub scheduler: usize,
-    /// Histograms of stops ([`stops`]).
+    /// Histograms ([`stops`], [`latencies`]).
     pub histograms: usize,
     /// The flight recorder ([`trace`](crate::trace)).
     pub trace: usize,
@@ -174,7 +196,7 @@ pub fn off_heap() -> OffHeap {
         signal_stacks: threads * crate::signal::ALTSTACK + crate::quit::bytes(),
         registers: sched.xregs.bytes(),
         scheduler: sched.table_bytes(),
-        histograms: sched.stops.bytes(),
+        histograms: sched.stops.bytes() + sched.latencies.bytes(),
         trace: sched.trace.bytes(threads),
         collector: sched.heap().off_heap(),
     }

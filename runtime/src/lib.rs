@@ -22,6 +22,7 @@
 //! | stop the world | `stw` | stops, doors, `for_each_p` |
 //! | signals | `signal`, `suspend`, `preempt`, `storm` | what is taken over, stopping and descheduling goroutines where they are |
 //! | dumps | `dump`, `quit`, `schedtrace`, `sight`, `symbol` | where everybody is, also who does not answer |
+//! | histograms | `histogram`, `latency` | how long goroutines waited for the scheduler and the collector |
 //! | flight recorder | [`trace`] | what each thread did last |
 //! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
 //! | time | [`time`] | timers on each P |
@@ -45,7 +46,9 @@ mod deadlock;
 mod dump;
 mod g;
 pub mod gc;
+mod histogram;
 mod join;
+mod latency;
 mod m;
 #[cfg(loom)]
 #[doc(hidden)]

@@ -61,6 +61,8 @@ pub(crate) struct P {
     pub(crate) schedtick: AtomicU32,
     /// Counts blocking calls.
     pub(crate) syscalltick: AtomicU32,
+    /// Since when its goroutine has been asked for something (`latency`); 0: it has not.
+    pub(crate) asked_at: AtomicU64,
     /// The time slice is over.
     pub(crate) slice_over: AtomicBool,
     /// 1: run `safepoint_fn` of the scheduler once.
@@ -114,6 +116,7 @@ impl P {
             gfree_len: AtomicU32::new(0),
             schedtick: AtomicU32::new(0),
             syscalltick: AtomicU32::new(0),
+            asked_at: AtomicU64::new(0),
             slice_over: AtomicBool::new(false),
             safepoint_fn: AtomicU32::new(0),
             stop_from: AtomicU32::new(0),
@@ -158,9 +161,10 @@ impl P {
         unsafe { &*self.mcache.get() }
     }
 
-    /// Asks whoever runs on it to come to a safepoint. May run without a P.
+    /// Asks whoever runs on it to come to a safepoint; `now` is the time. May run without a P.
     #[nowritebarrierrec]
-    pub(crate) fn preempt(&self) {
+    pub(crate) fn preempt(&self, now: u64) {
+        crate::latency::asked(self, now);
         self.gcp().preempt.store(true, Ordering::SeqCst);
         // Whoever runs here by now; one that has just begun to has read the flag after (`clear_preempt`).
         // SAFETY: null or an entry of `allms`.

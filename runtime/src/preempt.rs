@@ -28,6 +28,7 @@ use crate::arch::async_preempt::{Frame, STACK_BYTES};
 use crate::arch::{self, FIRST_FRAME};
 use crate::conditions::{Known, Objects};
 use crate::g::{self, G};
+use crate::latency::{self, Latency};
 use crate::m::M;
 use crate::p::{self, P};
 use crate::proc::locked::keep;
@@ -284,6 +285,7 @@ unsafe extern "C" fn deschedule(sched: &'static Sched, m: &'static M, gp: &'stat
         gp.casgstatus(g::WAITING, g::RUNNING);
         return gp;
     }
+    latency::preempted(sched, p, Latency::PreemptDescheduled);
     keep(m, gp);
     gp.casgstatus(g::WAITING, g::RUNNABLE);
     // Not `dropg`: that would give the M back.

@@ -261,6 +261,8 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
     };
     let heap = Heap::new(config, sched).map_err(|e| e.to_string())?;
     let (m0, p0) = sched.set_heap(heap);
+    // There is room: it is the first one.
+    let _ = heap.listen(crate::latency::heard, core::ptr::from_ref(sched).expose_provenance());
     gc_core::fatal::set_describe(crate::deadlock::describe_current);
     crate::panic::install_hook();
     crate::signal::install(sched);

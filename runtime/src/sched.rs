@@ -122,6 +122,7 @@ pub(crate) struct Sched {
     /// Which goroutine may want to stop it.
     pub(crate) stop_turn: crate::stw::Turn,
     pub(crate) stops: crate::stw::StopTimes,
+    pub(crate) latencies: crate::latency::Latencies,
 
     /// Where Ms get their threads.
     pub(crate) template: crate::proc::template::Template,
@@ -219,6 +220,7 @@ impl Sched {
             world_why: AtomicU8::new(u8::MAX),
             stop_turn: crate::stw::Turn::new(),
             stops: crate::stw::StopTimes::new()?,
+            latencies: crate::latency::Latencies::new()?,
             template: crate::proc::template::Template::new(),
             boot: Lock::new(Rank::Boot, None),
             exiting: AtomicBool::new(false),

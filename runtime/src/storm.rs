@@ -122,6 +122,6 @@ pub(crate) fn strike(sched: &Sched, m: &M) {
         && p.slice_over.swap(true, Ordering::SeqCst)
     {
         // It was not to be descheduled where the last signal found it: at a safepoint, then.
-        p.preempt();
+        p.preempt(nanotime());
     }
 }

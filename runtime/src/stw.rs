@@ -28,8 +28,8 @@ mod times;
 mod turn;
 
 pub(crate) use report::thread_state;
+pub use times::StopRow;
 pub(crate) use times::StopTimes;
-pub use times::{Distribution, StopRow};
 pub(crate) use turn::Turn;
 
 use crate::m::{M, cas_m_no_write_barrier, set_m_no_write_barrier};
@@ -234,7 +234,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: StopReason) {
     sched.stopnote.clear();
     global.stopwait = sched.p_count() as u32;
     sched.gcwaiting.store(true, Ordering::SeqCst);
-    sched.ps().for_each(P::preempt);
+    sched.ps().for_each(|p| p.preempt(start));
     if !own.cas(p::RUNNING, p::GCSTOP) {
         gc_core::throw!("the stopper's P{} is not running", own.id.load(Ordering::SeqCst));
     }
@@ -339,7 +339,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
     global.safepoint_wait = sched.p_count() as u32 - 1;
     for p in sched.ps().filter(|p| !core::ptr::eq(*p, own)) {
         p.safepoint_fn.store(1, Ordering::SeqCst);
-        p.preempt();
+        p.preempt(start);
     }
     unlock(global);
     f(own.gcp());

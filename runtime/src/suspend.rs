@@ -31,6 +31,7 @@
 
 use crate::arch;
 use crate::g::{self, G, WaitReason};
+use crate::latency::{self, Latency};
 use crate::m::{Door, M};
 use crate::p::{self, P};
 use crate::sched::Sched;
@@ -125,10 +126,10 @@ unsafe fn mask_bits(set: *const libc::sigset_t) -> u64 {
 /// again until it has come. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn ask(sched: &Sched, p: &P) {
-    p.preempt();
+    let now = nanotime();
+    p.preempt(now);
     // SAFETY: null or an M, which `allms` keeps.
     let Some(m) = (unsafe { p.m.get().as_ref() }) else { return };
-    let now = nanotime();
     // Relaxed: who loses a race here asks again.
     let asked = m.asked_at.load(Ordering::Relaxed);
     if now.wrapping_sub(asked) > 10 * PATIENCE {
@@ -253,6 +254,7 @@ fn suspend(sched: &'static Sched, m: &'static M, p: &'static P, gp: &'static G, 
     trace::event(sched, m, Kind::Suspend, 0);
     gp.set_wait(WaitReason::Suspended);
     gp.casgstatus(g::RUNNING, g::WAITING);
+    latency::preempted(sched, p, Latency::PreemptSuspended);
     crate::proc::schedule::self_scan(sched, p, gp);
     crate::stw::door(sched, m, true);
     crate::proc::schedule::clear_preempt(sched, p);

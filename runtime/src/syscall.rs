@@ -17,11 +17,13 @@
 
 use crate::arch;
 use crate::g::{self, G, getg};
+use crate::latency::{self, Latency};
 use crate::m::{Door, M, set_m_no_write_barrier};
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::proc::newm::{this_m, wakep, wirep};
 use crate::proc::schedule::{dropg, mcall};
 use crate::sched::{Sched, unlock};
+use crate::time::nanotime;
 use crate::trace::{self, Kind};
 use barrier_lint::nowritebarrierrec;
 use core::mem::{ManuallyDrop, MaybeUninit};
@@ -120,6 +122,7 @@ pub(crate) fn entersyscall(gp: &'static G, sp: usize) {
     let Some(p) = m.p() else { gc_core::throw!("entersyscall: no P") };
     m.at(Door::Syscall);
     trace::event(sched, m, Kind::SyscallEnter, 0);
+    latency::preempted(sched, p, Latency::PreemptSyscall);
     gp.sp.store(sp, Ordering::SeqCst);
     gp.casgstatus(g::RUNNING, g::SYSCALL);
     sched.heap().release_p(p.gcp());
@@ -140,11 +143,15 @@ pub(crate) fn exitsyscall(gp: &'static G) {
     let sched = gp.sched;
     // SAFETY: `entersyscall` set it, to a P, which `allps` keeps.
     let oldp = unsafe { &*m.oldp.get() };
+    let mut back = latency::sample(oldp.syscalltick.load(Ordering::Relaxed));
     let plain = faults::active(Fault::SyscallExitPlain);
     if plain {
         oldp.status.store(p::RUNNING, Ordering::SeqCst);
     }
     let fast = plain || oldp.cas(p::SYSCALL, p::RUNNING);
+    if !fast && back == 0 {
+        back = nanotime();
+    }
     if let Some(how) = if fast { Some(Kind::SyscallExit) } else { exitsyscall_slow(sched, m, oldp) } {
         if m.p().is_none() {
             wirep(sched, m, oldp);
@@ -154,11 +161,20 @@ pub(crate) fn exitsyscall(gp: &'static G) {
         m.at(Door::SyscallEnd);
         trace::event(sched, m, how, 0);
         gp.casgstatus(g::SYSCALL, g::RUNNING);
+        if back != 0 {
+            let row = match how {
+                Kind::SyscallExitStopped => Latency::SyscallExitStopped,
+                Kind::SyscallExitOtherP => Latency::SyscallExitOtherP,
+                _ => Latency::SyscallExit,
+            };
+            latency::record(sched, row, back);
+        }
         return;
     }
     // SAFETY: a goroutine whose stack at and above the recorded sp has not changed; `exitsyscall_m` queues it only
     // once it is at rest.
     unsafe { mcall(gp, exitsyscall_m) }
+    latency::record(sched, Latency::SyscallExitQueued, back);
 }
 
 /// The old P is gone: waits for it if it is merely stopped, or takes an idle one. How it has got one, if it has.

@@ -292,7 +292,7 @@ fn retake(sched: &'static Sched, now: u64) -> u32 {
         if p.seen_sched.swap(tick, relaxed) != tick {
             p.seen_sched_at.store(now, relaxed);
         } else if now - p.seen_sched_at.load(relaxed).min(now) > slice {
-            p.preempt();
+            p.preempt(now);
             if p.slice_over.swap(true, Ordering::SeqCst) {
                 // Since the last look it has come to no safepoint.
                 crate::suspend::signal(sched, p);

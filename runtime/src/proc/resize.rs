@@ -121,7 +121,7 @@ fn resize(sched: &'static Sched, n: usize) -> usize {
         }
         if !p.retired.load(Ordering::SeqCst) {
             p.slice_over.store(true, Ordering::SeqCst);
-            p.preempt();
+            p.preempt(crate::time::nanotime());
         }
     }
     old

@@ -19,6 +19,7 @@ use super::newm::{acquirep, releasep, startm, stopm, wakep};
 use super::runq::{demote_next, globrunqget, runqget, runqput, runqsteal};
 use crate::arch;
 use crate::g::{self, G, WaitReason, set_g_no_write_barrier};
+use crate::latency::{self, Latency};
 use crate::m::{Door, M, set_m_no_write_barrier};
 use crate::p::P;
 use crate::sched::{Sched, unlock};
@@ -123,6 +124,7 @@ pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
 fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) {
     let Some(p) = m.p() else { gc_core::throw!("a goroutine is to run without a P") };
     gp.casgstatus(g::RUNNABLE, g::RUNNING);
+    latency::runs(sched, gp);
     // Relaxed: written before it was queued, which the queue orders.
     if gp.fresh.load(Ordering::Relaxed) && sched.settings.pinned {
         super::locked::pin(m, gp);
@@ -148,6 +150,9 @@ pub(crate) fn run_on(m: &'static M, gp: &'static G) {
 /// Unties `gp` and `m`, which may go on being locked to each other.
 #[nowritebarrierrec]
 pub(crate) fn run_nowhere(m: &M, gp: &G) {
+    if let Some(p) = m.p() {
+        latency::preempted(gp.sched, p, Latency::PreemptLeft);
+    }
     crate::trace::go_stop(m, gp);
     set_g_no_write_barrier(&m.curg, core::ptr::null_mut());
     set_m_no_write_barrier(&gp.m, core::ptr::null_mut());
@@ -182,11 +187,12 @@ pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
     let too_early = faults::active(Fault::ClearPreemptLast).then(wanted);
     current::set_refused(0);
     p.gcp().preempt.store(false, Ordering::SeqCst);
+    latency::forget_request(p);
     if let Some(gp) = super::newm::this_m().curg() {
         crate::stack::unpoison(gp);
     }
     if too_early.unwrap_or_else(wanted) {
-        p.preempt();
+        p.preempt(crate::time::nanotime());
     }
 }
 
@@ -473,6 +479,7 @@ pub(crate) unsafe extern "C" fn preempt_m(sched: &'static Sched, m: &'static M, 
     gp.set_wait(WaitReason::Safepoint);
     gp.casgstatus(g::RUNNING, g::WAITING);
     if let Some(p) = m.p() {
+        latency::preempted(sched, p, Latency::PreemptSafepoint);
         self_scan(sched, p, gp);
     }
     leave_safepoint(sched, m, gp)
@@ -492,6 +499,7 @@ pub(crate) unsafe extern "C" fn safepoint_m(
     gp.set_wait(WaitReason::Allocation);
     gp.casgstatus(g::RUNNING, g::WAITING);
     if let Some(p) = m.p() {
+        latency::preempted(sched, p, Latency::PreemptSafepoint);
         self_scan(sched, p, gp);
     }
     let work = gp.work.swap(core::ptr::null_mut(), Ordering::Relaxed);
