@@ -6,9 +6,11 @@
 //! one thing and compare the outcome with what it must be: a wrong answer ends the watched process at once, a crash or a
 //! hang is seen from outside. [`report`] is what the watcher makes of it.
 
+mod charts;
 mod child;
 mod cli;
 mod crash;
+mod html;
 mod kind;
 mod outside;
 pub mod page;

@@ -8,6 +8,8 @@
 //! | `summary.json` | the whole [`Report`] but for the timeline, with quantiles of all times |
 //! | `times.csv` | name, longest time of a bucket in nanoseconds, how many fell into it |
 //! | `timeline.csv` | a row per [`Sample`], about ten per second |
+//! | `report.html` | the page ([`html`](super::html)) |
+//! | `*.svg`, `*.png` | its charts |
 //! | `failure.txt` | if something broke: all that the process has printed |
 
 use super::plan::{Leg, Wanted};
@@ -156,6 +158,7 @@ impl Report {
                 wrong.push(format!("{}: {why}", path.display()));
             }
         }
+        wrong.extend(super::html::write(self, folder));
         wrong
     }
 

@@ -1,0 +1,286 @@
+//! Charts: lines over time, and histograms of times. Each is drawn in several [`Look`]s: a page shows the one that suits its
+//! reader's screen and the hour of the day.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
+use std::error::Error;
+use std::sync::Once;
+
+/// What went wrong while drawing.
+pub type Wrong = Box<dyn Error>;
+
+/// Colours and size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// On a dark ground.
+    pub dark: bool,
+    /// For the width of a phone.
+    pub narrow: bool,
+}
+
+impl Look {
+    /// For paper, and for files.
+    pub const PAPER: Look = Look { dark: false, narrow: false };
+    /// All that a page needs.
+    pub const ALL: [Look; 4] = [
+        Look::PAPER,
+        Look { dark: true, narrow: false },
+        Look { dark: false, narrow: true },
+        Look { dark: true, narrow: true },
+    ];
+
+    /// Its class in a page.
+    pub fn class(self) -> &'static str {
+        match (self.dark, self.narrow) {
+            (false, false) => "light wide",
+            (true, false) => "dark wide",
+            (false, true) => "light narrow",
+            (true, true) => "dark narrow",
+        }
+    }
+
+    fn size(self) -> (u32, u32) {
+        if self.narrow { (360, 250) } else { (960, 300) }
+    }
+
+    fn ground(self) -> RGBColor {
+        if self.dark { RGBColor(0x16, 0x1a, 0x20) } else { WHITE }
+    }
+
+    fn ink(self) -> RGBColor {
+        if self.dark { RGBColor(0xd8, 0xde, 0xe6) } else { RGBColor(0x24, 0x29, 0x30) }
+    }
+
+    fn grid(self) -> RGBColor {
+        if self.dark { RGBColor(0x33, 0x3a, 0x44) } else { RGBColor(0xdf, 0xe3, 0xe8) }
+    }
+
+    /// The colour of the `i`th line.
+    fn pen(self, i: usize) -> RGBColor {
+        const LIGHT: [RGBColor; 4] = [
+            RGBColor(0x1f, 0x5f, 0xbf),
+            RGBColor(0xb8, 0x4a, 0x00),
+            RGBColor(0x1a, 0x7f, 0x37),
+            RGBColor(0x8a, 0x3f, 0xb0),
+        ];
+        const DARK: [RGBColor; 4] = [
+            RGBColor(0x6c, 0xae, 0xff),
+            RGBColor(0xff, 0xa6, 0x57),
+            RGBColor(0x56, 0xd3, 0x64),
+            RGBColor(0xd2, 0xa8, 0xff),
+        ];
+        if self.dark { DARK[i % 4] } else { LIGHT[i % 4] }
+    }
+
+    fn font(self) -> TextStyle<'static> {
+        ("sans-serif", if self.narrow { 11 } else { 13 }).into_font().color(&self.ink())
+    }
+}
+
+/// Where bars of a histogram begin: below one.
+const LEAST: f64 = 0.7;
+
+/// Values over time.
+pub struct Line {
+    pub name: &'static str,
+    /// Seconds, value.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A picture.
+pub enum Chart {
+    /// Lines over the seconds of a run.
+    Timeline { lines: Vec<Line>, unit: &'static str },
+    /// How many times (in nanoseconds, the longest of each bucket) fell into which bucket. Both scales are logarithmic.
+    Histogram { series: Vec<(String, Vec<(u64, u64)>)> },
+}
+
+impl Chart {
+    /// As SVG, to stand in a page.
+    ///
+    /// # Errors
+    /// If it cannot be drawn.
+    pub fn svg(&self, look: Look) -> Result<String, Wrong> {
+        let mut text = String::new();
+        self.draw(&SVGBackend::with_string(&mut text, look.size()).into_drawing_area(), look)?;
+        // The size is the reader's affair.
+        let (width, height) = look.size();
+        let fixed = format!("width=\"{width}\" height=\"{height}\"");
+        Ok(text.replacen(&fixed, "role=\"img\"", 1))
+    }
+
+    /// As the bytes of a PNG file.
+    ///
+    /// # Errors
+    /// If it cannot be drawn.
+    pub fn png(&self, path: &std::path::Path) -> Result<(), Wrong> {
+        self.draw(&BitMapBackend::new(path, Look::PAPER.size()).into_drawing_area(), Look::PAPER)
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, look: Look) -> Result<(), Wrong>
+    where
+        B::ErrorType: 'static,
+    {
+        static FONT: Once = Once::new();
+        FONT.call_once(|| _ = register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular()));
+        area.fill(&look.ground())?;
+        match self {
+            Chart::Timeline { lines, unit } => timeline(area, look, lines, unit)?,
+            Chart::Histogram { series } => histogram(area, look, series)?,
+        }
+        area.present()?;
+        Ok(())
+    }
+}
+
+fn timeline<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    look: Look,
+    lines: &[Line],
+    unit: &str,
+) -> Result<(), Wrong>
+where
+    B::ErrorType: 'static,
+{
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let end = points().fold(0.1_f64, |end, (x, _)| end.max(*x));
+    let top = points().fold(0.0_f64, |top, (_, y)| top.max(*y)).max(1e-3) * 1.1;
+    let mut chart = ChartBuilder::on(area)
+        .margin(8)
+        .margin_right(16)
+        .set_label_area_size(LabelAreaPosition::Left, if look.narrow { 46 } else { 64 })
+        .set_label_area_size(LabelAreaPosition::Bottom, 36)
+        .build_cartesian_2d(0.0..end, 0.0..top)?;
+    chart
+        .configure_mesh()
+        .axis_style(look.grid())
+        .bold_line_style(look.grid())
+        .light_line_style(TRANSPARENT)
+        .label_style(look.font())
+        .x_labels(if look.narrow { 5 } else { 11 })
+        .y_labels(5)
+        .x_desc("seconds")
+        .y_desc(unit)
+        .axis_desc_style(look.font())
+        .y_label_formatter(&|y| short(*y))
+        .x_label_formatter(&|x| short(*x))
+        .draw()?;
+    for (i, line) in lines.iter().enumerate() {
+        let pen = look.pen(i).stroke_width(2);
+        let width = if look.narrow { 10 } else { 18 };
+        chart
+            .draw_series(LineSeries::new(line.points.iter().copied(), pen))?
+            .label(line.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + width, y)], pen));
+    }
+    if lines.len() > 1 {
+        legend(&mut chart, look)?;
+    }
+    Ok(())
+}
+
+fn histogram<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    look: Look,
+    series: &[(String, Vec<(u64, u64)>)],
+) -> Result<(), Wrong>
+where
+    B::ErrorType: 'static,
+{
+    let series: Vec<_> = series.iter().map(|(name, buckets)| (name, widen(buckets))).collect();
+    let all = || series.iter().flat_map(|(_, bars)| bars);
+    let first = all().map(|bar| bar.from).fold(f64::INFINITY, f64::min).min(1e3);
+    let last = all().map(|bar| bar.to).fold(1e6, f64::max);
+    let top = all().map(|bar| bar.count).fold(10.0, f64::max) * 8.0;
+    let mut chart = ChartBuilder::on(area)
+        .margin(8)
+        .margin_right(16)
+        .set_label_area_size(LabelAreaPosition::Left, if look.narrow { 46 } else { 64 })
+        .set_label_area_size(LabelAreaPosition::Bottom, 36)
+        .build_cartesian_2d((first..last).log_scale(), (LEAST..top).log_scale())?;
+    chart
+        .configure_mesh()
+        .axis_style(look.grid())
+        .bold_line_style(look.grid())
+        .light_line_style(TRANSPARENT)
+        .label_style(look.font())
+        .x_labels(if look.narrow { 5 } else { 10 })
+        .y_labels(5)
+        .x_desc("time")
+        .y_desc("how many")
+        .axis_desc_style(look.font())
+        .x_label_formatter(&|ns| time(*ns))
+        .y_label_formatter(&|n| short(*n))
+        .draw()?;
+    for (i, (name, bars)) in series.iter().enumerate() {
+        let pen = look.pen(i);
+        let width = if look.narrow { 10 } else { 18 };
+        chart.draw_series(
+            bars.iter().map(|bar| Rectangle::new([(bar.from, LEAST), (bar.to, bar.count)], pen.mix(0.25).filled())),
+        )?;
+        chart
+            .draw_series(bars.iter().map(|bar| Rectangle::new([(bar.from, LEAST), (bar.to, bar.count)], pen)))?
+            .label(name.as_str())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + width, y)], pen.stroke_width(2)));
+    }
+    if series.len() > 1 {
+        legend(&mut chart, look)?;
+    }
+    Ok(())
+}
+
+fn legend<'a, B: DrawingBackend + 'a, C>(chart: &mut ChartContext<'a, B, C>, look: Look) -> Result<(), Wrong>
+where
+    B::ErrorType: 'static,
+    C: CoordTranslate,
+{
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .margin(6)
+        .legend_area_size(if look.narrow { 14 } else { 24 })
+        .background_style(look.ground().mix(0.85))
+        .border_style(look.grid())
+        .label_font(look.font())
+        .draw()?;
+    Ok(())
+}
+
+/// A bar of a histogram.
+struct Bar {
+    from: f64,
+    to: f64,
+    count: f64,
+}
+
+/// Bars of a fixed width on the logarithmic scale: four to a power of two.
+fn widen(buckets: &[(u64, u64)]) -> Vec<Bar> {
+    let edge = |k: i32| 2_f64.powf(f64::from(k) / 4.0);
+    let mut bars: std::collections::BTreeMap<i32, u64> = std::collections::BTreeMap::new();
+    for (ns, n) in buckets {
+        *bars.entry((((*ns).max(1) as f64).log2() * 4.0).floor() as i32).or_default() += n;
+    }
+    bars.into_iter().map(|(k, n)| Bar { from: edge(k), to: edge(k + 1), count: n as f64 }).collect()
+}
+
+/// Nanoseconds, on an axis.
+fn time(ns: f64) -> String {
+    match ns {
+        ..1e3 => format!("{} ns", short(ns)),
+        ..1e6 => format!("{} us", short(ns / 1e3)),
+        ..1e9 => format!("{} ms", short(ns / 1e6)),
+        _ => format!("{} s", short(ns / 1e9)),
+    }
+}
+
+/// A number, on an axis.
+fn short(n: f64) -> String {
+    match n.abs() {
+        0.0..0.995 => format!("{}", (n * 100.0).round() / 100.0),
+        ..9.95 => format!("{}", (n * 10.0).round() / 10.0),
+        ..9_999.5 => format!("{n:.0}"),
+        ..999_500.0 => format!("{:.0}k", n / 1e3),
+        _ => format!("{:.0}M", n / 1e6),
+    }
+}
