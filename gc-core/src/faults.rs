@@ -99,6 +99,8 @@ faults! {
     XRegsOfAnother = "xregs-of-another",
     /// The context of a call that asks for more stack is stored in the G without the barrier.
     CtxtUnbarriered = "ctxt-unbarriered",
+    /// Of a goroutine that does not run the stack is scanned, and not the G.
+    GUnscanned = "g-unscanned",
     /// Stacks are guarded as on a kernel that marks no guard pages.
     NoGuardMarks = "no-guard-marks",
     /// A thread that gives its P up goes on with the state word that it had.
@@ -169,6 +171,24 @@ faults! {
     RefusalSoughtEarly = "refusal-sought-early",
     /// A signal that was refused does not come again.
     RefusalForgotten = "refusal-forgotten",
+    /// Who has found the turn taken queues for it without another look.
+    TurnUnchecked = "turn-unchecked",
+    /// A turn that is handed on counts as free as well.
+    TurnFreed = "turn-freed",
+    /// Whether anybody waits for the turn is looked at before the lock is taken.
+    TurnSeenEarly = "turn-seen-early",
+    /// A time limit wakes who waits for his turn also where that has come.
+    TurnExpiryUnchecked = "turn-expiry-unchecked",
+    /// Who gets his turn waits at once, whoever has had it since he tried.
+    TurnUntried = "turn-untried",
+    /// Who sleeps until the next timer does not look again, after it has said until when.
+    WatchUnchecked = "watch-unchecked",
+    /// Who sleeps until the next timer clears its note when others can see that it sleeps.
+    WatchClearedLate = "watch-cleared-late",
+    /// sysmon says that it sleeps after it has given the lock back under which it saw that it may.
+    SysmonAsleepLate = "sysmon-asleep-late",
+    /// sysmon clears its note when others can see that it sleeps.
+    SysmonClearedLate = "sysmon-cleared-late",
 }
 
 #[cfg(any(feature = "faults", loom))]

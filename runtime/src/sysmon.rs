@@ -33,6 +33,7 @@ use crate::time::timers::NEVER;
 use crate::trace::{self, Kind};
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
+use gc_core::faults::{self, Fault};
 use gc_core::sync::{AtomicBool, AtomicU64, Note, Ordering, current, modelled};
 
 /// A time slice, in nanoseconds.
@@ -75,6 +76,7 @@ impl Sysmon {
 
     /// A P comes into use, or a stop has ended. May run without a P.
     pub(crate) fn wake(&self, _global: &mut Global) {
+        modelled("Sysmon::wake");
         // Relaxed, here and where it is set: under the lock.
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.store(false, Ordering::Relaxed);
@@ -146,16 +148,26 @@ fn sysmon(sched: &'static Sched) {
 
 /// Sleeps deeply, if there is nothing to look at; until `until` at the latest.
 #[nowritebarrierrec]
-fn sleep_while_idle(sched: &'static Sched, until: u64) {
+pub(crate) fn sleep_while_idle(sched: &'static Sched, until: u64) {
+    modelled("sleep_while_idle");
     let this = &sched.sysmon;
     let global = sched.lock();
     let nothing = sched.gcwaiting.load(Ordering::SeqCst) || sched.all_idle(&global);
     if !nothing || sched.exiting.load(Ordering::SeqCst) {
         return;
     }
-    this.activity.clear();
-    this.asleep.store(true, Ordering::Relaxed);
-    unlock(global);
+    if faults::active(Fault::SysmonAsleepLate) {
+        unlock(global);
+        this.activity.clear();
+        this.asleep.store(true, Ordering::Relaxed);
+    } else {
+        this.activity.clear();
+        this.asleep.store(true, Ordering::Relaxed);
+        unlock(global);
+    }
+    if faults::active(Fault::SysmonClearedLate) {
+        this.activity.clear();
+    }
     // Whoever comes while it is awake again already wakes it in vain.
     match until {
         NEVER => this.activity.sleep(),

@@ -4,6 +4,7 @@ use crate::g::{self, G, SCAN, getg};
 use crate::proc::newm::this_m;
 use crate::proc::schedule::{mcall, safepoint_m, wake_all};
 use crate::sched::Sched;
+use gc_core::faults::{self, Fault};
 use gc_core::sync::{Ordering, modelled};
 use gc_core::{Entered, Gc, GcP, Scanner, StopReason, World};
 
@@ -49,7 +50,9 @@ unsafe impl World for Sched {
     fn scan_stack(&self, i: usize, s: &mut Scanner<'_>) -> bool {
         match self.allg(i) {
             Some(gp) => {
-                s.object(Gc::as_ptr(gp));
+                if s.verifying() || !faults::active(Fault::GUnscanned) {
+                    s.object(Gc::as_ptr(gp));
+                }
                 scan_g(&gp, s)
             }
             // Being made since before the cycle began; it will be born with this cycle's stamp.

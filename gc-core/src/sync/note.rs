@@ -27,9 +27,16 @@ pub fn limits_that_pass(n: u32) {
     PASS.set(n);
 }
 
+/// How many limits pass on one note, at most, before the model fails: all others have run as far as they can by then.
+#[cfg(loom)]
+const PATIENCE: u32 = 200;
+
 /// A one-shot event between a sleeper and a waker.
 pub struct Note {
     key: AtomicU32,
+    /// Limits that have passed since it was cleared: no part of what is modelled.
+    #[cfg(loom)]
+    in_vain: core::sync::atomic::AtomicU32,
     /// What the futex is in models.
     #[cfg(loom)]
     futex: &'static (loom::sync::Mutex<()>, loom::sync::Condvar),
@@ -46,7 +53,7 @@ impl Note {
     /// A note that has not been signalled.
     #[cfg(loom)]
     pub fn new() -> Note {
-        Note { key: AtomicU32::new(0), futex: Box::leak(Box::default()) }
+        Note { key: AtomicU32::new(0), in_vain: Default::default(), futex: Box::leak(Box::default()) }
     }
 
     /// Makes the note ready for another round. Only while nobody sleeps on it.
@@ -54,6 +61,8 @@ impl Note {
     pub fn clear(&self) {
         // Relaxed: the sleeper publishes itself (list, lock) after this, which orders it.
         self.key.store(0, Ordering::Relaxed);
+        #[cfg(loom)]
+        self.in_vain.store(0, Ordering::Relaxed);
     }
 
     /// Whether `wakeup` has happened since the last `clear`.
@@ -115,6 +124,11 @@ impl Note {
                 PASS.set(PASS.get() - 1);
             } else if !self.is_set() {
                 // The limit passes whenever nobody else can run.
+                let before = self.in_vain.fetch_add(1, Ordering::Relaxed);
+                assert!(
+                    before < PATIENCE,
+                    "a thread waits for what never comes to its end: {before} limits have passed"
+                );
                 super::yield_now();
             }
             self.is_set()

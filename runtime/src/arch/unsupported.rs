@@ -29,16 +29,21 @@ pub(crate) unsafe fn switch(_: *mut usize, _: usize, _: usize, _: usize) -> Hand
     unreachable!("no runtime starts here")
 }
 
+#[cfg(not(loom))]
 pub(crate) unsafe fn morestack(_: usize, _: *mut usize, _: usize, _: crate::proc::schedule::Mcall) -> usize {
     unreachable!("no runtime starts here")
 }
+
+#[cfg(loom)]
+pub(crate) use crate::model::morestack;
 
 pub(crate) unsafe fn init_segment(_: usize, _: extern "C" fn(*mut ()), _: *mut (), _: usize) -> usize {
     unreachable!("no runtime starts here")
 }
 
 pub(crate) fn stack_pointer() -> usize {
-    usize::MAX
+    // In models: below the poisoned guard, above all others.
+    usize::MAX - usize::from(cfg!(loom))
 }
 
 pub(crate) unsafe fn init_stack(_: usize, _: extern "C" fn() -> !) -> usize {

@@ -15,6 +15,13 @@ impl World {
         crate::gc::collect();
     }
 
+    /// Whether a collection marks.
+    pub fn marking(self) -> bool {
+        // Behind what the last start of the world has published.
+        drop(self.sched.lock());
+        self.sched.heap().marking()
+    }
+
     /// Whether there is an object at this address.
     pub fn alive(self, object: usize) -> bool {
         self.sched.heap().find_object(object) == Some(object)
@@ -35,16 +42,14 @@ impl World {
 }
 
 impl Goroutine {
+    pub(super) fn stack_word(self, i: usize) -> *mut usize {
+        assert!(i < super::STACK_WORDS);
+        core::ptr::with_exposed_provenance_mut(self.0.stack.lo + i * size_of::<usize>())
+    }
+
     /// Moves a word of its stack.
     pub fn move_on_stack(self, from: usize, to: usize) {
-        let at = |i: usize| {
-            assert!(i < super::STACK_WORDS);
-            core::ptr::with_exposed_provenance_mut::<usize>(self.0.stack.lo + i * size_of::<usize>())
-        };
         // SAFETY: as in `set_stack`.
-        unsafe {
-            at(to).write(at(from).read());
-            at(from).write(0);
-        }
+        unsafe { self.stack_word(to).write(core::mem::take(&mut *self.stack_word(from))) }
     }
 }

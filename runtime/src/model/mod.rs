@@ -7,7 +7,7 @@
 //! - **The switch.** A goroutine runs on the stack of its M's thread, and `mcall` calls what it would have switched to
 //!   ([`on_g0`]). So a goroutine always goes on upon the M on which it parked, as if each were pinned.
 //! - **The loop.** Where a goroutine has left its M that is not locked to it, that looks for it in all queues, comes by the door each time,
-//!   and runs nothing else.
+//!   and runs nothing else: what else it finds it puts into the global queue.
 //! - **Time.** [`set_clock`] says what it is, for the whole execution. Whoever sleeps with a limit wakes up for no reason
 //!   whenever nobody else can run, unless [`limits_that_pass`] says otherwise.
 
@@ -15,7 +15,9 @@ mod cycle;
 pub mod netpoll;
 mod runq;
 mod signal;
+mod stack;
 mod stop;
+mod sysmon;
 pub mod timer;
 mod xregs;
 
@@ -28,11 +30,13 @@ use crate::proc::runq::{globrunqget, runqget, runqsteal};
 use crate::proc::schedule::{Mcall, clear_preempt, run_on};
 use crate::sched::Sched;
 use crate::stack::Stack;
+use core::cell::RefCell;
 use core::sync::atomic::Ordering;
 use gc_core::sync::{current, yield_now};
 use gc_core::{Config, Heap, PAGE_SIZE};
 
 pub use gc_core::model::{limits_that_pass, set_clock};
+pub(crate) use stack::morestack;
 
 /// How often a thread that waits looks before the model fails: all others have run as far as they can by then.
 const PATIENCE: u32 = 200;
@@ -42,6 +46,14 @@ const STACK_WORDS: usize = 3;
 
 /// Pages of the heap: Ms that the runtime makes lie there, and goroutines.
 const PAGES: usize = 24;
+
+/// The number of a goroutine that does not run when it waits in a queue, as long as this is true.
+type HeldBack = (usize, Box<dyn Fn() -> bool>);
+
+std::thread_local! {
+    /// All model threads share the OS thread.
+    static HELD_BACK: RefCell<Option<HeldBack>> = const { RefCell::new(None) };
+}
 
 /// A scheduler.
 #[derive(Clone, Copy)]
@@ -123,6 +135,11 @@ impl World {
         })
     }
 
+    /// From now on goroutine number `id` does not run when it waits in a queue, until this is false.
+    pub fn hold_back(self, id: usize, held_back: impl Fn() -> bool + 'static) {
+        HELD_BACK.set(Some((id, Box::new(held_back))));
+    }
+
     /// Does it again until it says that it has come about.
     pub fn until(self, mut done: impl FnMut() -> bool) {
         assert!((0..PATIENCE).any(|_| done() || (yield_now(), false).1), "it never comes about");
@@ -176,12 +193,21 @@ fn find(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
     sched.ps().filter(|victim| !core::ptr::eq(*victim, p)).find_map(|victim| runqsteal(p, victim, true))
 }
 
+fn held_back(gp: &G) -> bool {
+    let entry = HELD_BACK.take();
+    let mine = entry.as_ref().is_some_and(|(id, _)| *id == gp.index);
+    let entry = entry.filter(|(_, held_back)| !mine || held_back());
+    let held = mine && entry.is_some();
+    HELD_BACK.set(entry);
+    held
+}
+
 /// The two switches of `mcall`, and what the loop does in between.
-pub(crate) fn on_g0(m: &'static M, gp: &'static G, f: Mcall) {
+pub(crate) fn on_g0(m: &'static M, gp: &'static G, f: Mcall, ctxt: usize) {
     let sched = gp.sched;
     current::set_g(core::ptr::null_mut());
     // SAFETY: the goroutine's stack does not change while this runs on top of it.
-    let next = unsafe { f(sched, m, gp, 0) };
+    let next = unsafe { f(sched, m, gp, ctxt) };
     if !next.is_null() {
         assert!(core::ptr::eq(next, gp), "another goroutine is to continue");
         current::set_g(core::ptr::from_ref(gp).cast_mut().cast());
@@ -191,14 +217,22 @@ pub(crate) fn on_g0(m: &'static M, gp: &'static G, f: Mcall) {
         assert!(stoplockedm(sched, m) && crate::stw::door(sched, m, false), "the world goes on");
         return continues(m, gp);
     }
-    for _ in 0..PATIENCE {
+    let mut looks = 0;
+    while looks < PATIENCE {
         if !crate::stw::door(sched, m, false) {
             panic!("the world ends");
         }
         let Some(p) = m.p() else { panic!("the loop has no P") };
-        if let Some(found) = find(sched, p) {
-            assert!(core::ptr::eq(found, gp), "another goroutine was found");
-            return continues(m, gp);
+        if held_back(gp) {
+            yield_now();
+            continue;
+        }
+        looks += 1;
+        match find(sched, p) {
+            Some(found) if core::ptr::eq(found, gp) => return continues(m, gp),
+            // For that one's own M.
+            Some(found) => sched.globrunqput(&mut sched.lock(), found),
+            None => {}
         }
         yield_now();
     }

@@ -87,6 +87,11 @@ impl World {
         }
     }
 
+    /// As `new_thread`, and runs timers until this one has fired.
+    pub fn new_thread_runs_timers_until(self, alarm: &super::timer::Alarm) -> bool {
+        self.become_new_thread(|| {}).is_some() && self.runs_timers_until(alarm)
+    }
+
     fn become_new_thread(self, first: impl FnOnce()) -> Option<&'static M> {
         let sched = self.sched;
         // SAFETY: null or an M that `newm` has put there.

@@ -22,6 +22,22 @@ impl World {
         crate::gc::for_each_p(&|id| f(id as usize));
     }
 
+    /// Runs `f` when it is the turn of `gp`, the calling goroutine, to stop the world.
+    pub fn in_turn_to_stop(self, gp: Goroutine, f: impl FnOnce()) {
+        self.sched.stop_turn.with(gp.0, f);
+    }
+
+    /// Whether the goroutine on a P is asked to come to a safepoint.
+    pub fn is_asked(self, p: usize) -> bool {
+        self.p(p).gcp().preempt.load(Ordering::SeqCst)
+    }
+
+    /// As sysmon ends the time slice on a P.
+    pub fn ends_slice(self, p: usize) {
+        self.p(p).slice_over.store(true, Ordering::SeqCst);
+        self.p(p).preempt(crate::time::nanotime());
+    }
+
     /// A safepoint, if the goroutine is asked for one.
     pub fn poll(self) {
         crate::proc::park::poll();

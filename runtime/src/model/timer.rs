@@ -1,8 +1,9 @@
 //! Timers (`time::timers`).
 
-use super::{Goroutine, World};
+use super::{Goroutine, World, current_m};
 use crate::g::G;
-use crate::time::timers::{Timer, run_due, sleep_until};
+use crate::proc::schedule::{reset_spinning, rest};
+use crate::time::timers::{Timer, ensure_watched, run_all_due, run_due, sleep_until};
 use core::sync::atomic::Ordering;
 use gc_core::sync::AtomicU32;
 
@@ -57,6 +58,27 @@ impl World {
     /// The M of this thread runs what is due in the heap of that P.
     pub fn run_due(self, of: usize) -> bool {
         run_due(self.sched, self.p(of))
+    }
+
+    /// As an M that has found something else to run, and leaves the timers of that P, its own, to others.
+    pub fn leaves_timers(self, of: usize) {
+        ensure_watched(self.sched, self.p(of));
+    }
+
+    /// The M of this thread, which looks for work, runs timers, and rests where none is due, until `alarm` has fired. False:
+    /// the world has ended.
+    pub fn runs_timers_until(self, alarm: &Alarm) -> bool {
+        let (sched, m) = (self.sched, current_m());
+        loop {
+            run_all_due(sched);
+            if alarm.fired() > 0 {
+                reset_spinning(sched, m);
+                return true;
+            }
+            if !rest(sched, m) {
+                return false;
+            }
+        }
     }
 }
 

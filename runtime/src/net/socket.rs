@@ -3,7 +3,7 @@
 use crate::g::{G, getg};
 use crate::m::getm;
 use crate::netpoll::desc::{Ended, Mode, PollDesc};
-use crate::netpoll::turn::Turn;
+use crate::netpoll::turn::retry;
 use crate::netpoll::{close, register, unregister};
 use crate::proc::park::poll;
 use crate::sched::Sched;
@@ -24,15 +24,6 @@ pub(super) struct Socket<S: AsFd + AsRawFd> {
     nonblocking: AtomicBool,
     /// Nanoseconds that reading and writing may wait; 0: no limit.
     limits: [AtomicU64; 2],
-}
-
-/// Gives a turn back.
-struct Give<'a>(&'a Turn);
-
-impl Drop for Give<'_> {
-    fn drop(&mut self) {
-        self.0.give();
-    }
 }
 
 fn would_block(e: &io::Error) -> bool {
@@ -135,33 +126,21 @@ impl<S: AsFd + AsRawFd> Socket<S> {
         if self.desc.closing() {
             return Err(closed());
         }
-        let turn = self.desc.turn(mode);
-        let rounds = turn.rounds();
-        let out = f(&self.io);
-        match out {
-            Err(e) if would_block(&e) && !self.nonblocking.load(Ordering::Relaxed) => {}
-            out => return out,
+        if self.nonblocking.load(Ordering::Relaxed) {
+            return f(&self.io);
         }
-        let until = limit.map(deadline);
-        let Some(gp) = self.goroutine() else { return self.block(mode, until, f) };
-        if !turn.take(gp, until) {
-            return Err(timed_out());
-        }
-        let _give = Give(turn);
-        let mut again = turn.rounds() != rounds;
-        loop {
-            if again {
-                match f(&self.io) {
-                    Err(e) if would_block(&e) => {}
-                    out => return out,
-                }
-            }
-            match self.desc.wait(gp, mode, until) {
-                Ok(()) => again = true,
-                Err(Ended::Closed) => return Err(closed()),
-                Err(Ended::TimedOut) => return Err(timed_out()),
-            }
-        }
+        let until = || limit.map(deadline);
+        let Some(gp) = self.goroutine() else { return self.block(mode, until(), f) };
+        let attempt = || match f(&self.io) {
+            Err(e) if would_block(&e) => None,
+            out => Some(out),
+        };
+        retry(self.desc, gp, mode, until, attempt).unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::Closed => closed(),
+                Ended::TimedOut => timed_out(),
+            })
+        })
     }
 
     /// The calling goroutine, if it can park and this socket's runtime is its own.

@@ -4,11 +4,13 @@
 //! Who gets its turn tries its system call again before it waits, unless nobody has had the turn since it tried before
 //! (`rounds`): what the one before it was woken for may not be used up, and the kernel does not tell twice.
 
+use super::desc::{Ended, Mode, PollDesc};
 use crate::g::{G, WaitReason};
 use crate::proc::park::{park, ready};
 use crate::time::timers::Timer;
 use core::cell::Cell;
-use gc_core::sync::{AtomicU32, Ordering, Rank, RawLock};
+use gc_core::faults::{self, Fault};
+use gc_core::sync::{AtomicU32, Ordering, Rank, RawLock, modelled};
 
 /// See the module's text. All zero when new.
 pub(crate) struct Turn {
@@ -41,7 +43,8 @@ fn expire(timer: &Timer) -> Option<&'static G> {
     };
     turn.lock.lock();
     w.expired.set(true);
-    let out = turn.remove(w);
+    modelled("turn::expire");
+    let out = turn.remove(w) || faults::active(Fault::TurnExpiryUnchecked);
     turn.lock.unlock();
     out.then_some(w.gp)
 }
@@ -64,6 +67,7 @@ impl Turn {
 
     /// Waits for the turn of `gp`, no longer than `until`; whether it has come. Whoever has it gives it back.
     pub(crate) fn take(&self, gp: &'static G, until: Option<u64>) -> bool {
+        modelled("Turn::take");
         self.lock.lock();
         let free = !self.taken.replace(true);
         self.lock.unlock();
@@ -84,7 +88,8 @@ impl Turn {
             unsafe { w.timer.arm(when) }
         }
         self.lock.lock();
-        if !self.taken.replace(true) {
+        if !self.taken.get() && !faults::active(Fault::TurnUnchecked) {
+            self.taken.set(true);
             self.lock.unlock();
             w.its_turn.set(true);
         } else if w.expired.get() {
@@ -98,12 +103,13 @@ impl Turn {
     }
 
     /// How often it was given back: unchanged, if nobody has had it in between.
-    pub(crate) fn rounds(&self) -> u32 {
+    fn rounds(&self) -> u32 {
         self.rounds.load(Ordering::SeqCst)
     }
 
     /// Hands the turn to the next one.
     pub(crate) fn give(&self) {
+        modelled("Turn::give");
         self.lock.lock();
         self.rounds.fetch_add(1, Ordering::SeqCst);
         // SAFETY: who is queued is parked, and leaves its frame after it was taken out.
@@ -112,7 +118,7 @@ impl Turn {
             w.its_turn.set(true);
             w.gp
         });
-        if next.is_none() {
+        if next.is_none() || faults::active(Fault::TurnFreed) {
             self.taken.set(false);
         }
         self.lock.unlock();
@@ -152,5 +158,44 @@ impl Turn {
             self.last.set(before);
         }
         true
+    }
+}
+
+/// Gives a turn back.
+struct Give<'a>(&'a Turn);
+
+impl Drop for Give<'_> {
+    fn drop(&mut self) {
+        self.0.give();
+    }
+}
+
+/// Does `attempt` until there is something, on `gp`, which waits its turn and for the file in between, until `limit` has
+/// passed. Needs a P. A safepoint where it waits.
+pub(crate) fn retry<R>(
+    desc: &PollDesc,
+    gp: &'static G,
+    mode: Mode,
+    limit: impl FnOnce() -> Option<u64>,
+    mut attempt: impl FnMut() -> Option<R>,
+) -> Result<R, Ended> {
+    modelled("turn::retry");
+    let turn = desc.turn(mode);
+    let rounds = turn.rounds();
+    if let Some(out) = attempt() {
+        return Ok(out);
+    }
+    let until = limit();
+    if !turn.take(gp, until) {
+        return Err(Ended::TimedOut);
+    }
+    let _give = Give(turn);
+    let mut again = turn.rounds() != rounds && !faults::active(Fault::TurnUntried);
+    loop {
+        if again && let Some(out) = attempt() {
+            return Ok(out);
+        }
+        desc.wait(gp, mode, until)?;
+        again = true;
     }
 }

@@ -24,7 +24,8 @@ use crate::time::nanotime;
 use crate::time::timers::{NEVER, earliest};
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
-use gc_core::sync::{AtomicU64, Note, Ordering};
+use gc_core::faults::{self, Fault};
+use gc_core::sync::{AtomicU64, Note, Ordering, modelled};
 
 const NOBODY: u64 = 0;
 const STARTING: u64 = 1;
@@ -49,6 +50,7 @@ impl Watch {
     /// Sees to it that an M wakes at `when`, the time of a timer that is in a heap. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn no_later_than(&self, sched: &'static Sched, when: u64) {
+        modelled("Watch::no_later_than");
         loop {
             let until = self.until.load(Ordering::SeqCst);
             if until == NOBODY {
@@ -88,6 +90,7 @@ impl Watch {
 /// these goroutines wait no longer. Runs without a P.
 #[nowritebarrierrec]
 pub(crate) fn watch(sched: &'static Sched) -> Option<GList> {
+    modelled("watch");
     let this = &sched.watch;
     let first = earliest(sched);
     if first == NEVER && !sched.netpoll.any_waiters() {
@@ -100,15 +103,20 @@ pub(crate) fn watch(sched: &'static Sched) -> Option<GList> {
         return None;
     }
     // Before anybody can see that it sleeps.
-    this.note.clear();
+    if !faults::active(Fault::WatchClearedLate) {
+        this.note.clear();
+    }
     let mut until = first;
     loop {
         this.until.store(until, Ordering::SeqCst);
         let now = earliest(sched);
-        if now >= until {
+        if now >= until || faults::active(Fault::WatchUnchecked) {
             break;
         }
         until = now;
+    }
+    if faults::active(Fault::WatchClearedLate) {
+        this.note.clear();
     }
     let now = nanotime();
     let mut list = GList::new();

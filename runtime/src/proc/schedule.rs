@@ -109,7 +109,7 @@ pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
     let elsewhere = barrier_lint::Inside::enter(None);
     let m = super::newm::this_m();
     #[cfg(loom)]
-    crate::model::on_g0(m, gp, f);
+    crate::model::on_g0(m, gp, f, 0);
     // SAFETY: this M's g0 waits in `schedule`; `m` is not used after the switch, when this may be another thread.
     #[cfg(not(loom))]
     unsafe {

@@ -29,7 +29,7 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::faults::{self, Fault};
 #[cfg(loom)]
 use gc_core::sync::AsPtr as _;
-use gc_core::sync::{Ordering, current};
+use gc_core::sync::{Ordering, current, modelled, overwrite, word};
 use gc_core::{Gc, Trace};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -41,7 +41,7 @@ const POISON: usize = usize::MAX;
 const SYSTEM: usize = 8 << 20;
 
 /// Bytes that a check leaves to the runtime's own frames, the unwinder, and what a signal injects.
-const RESERVE: usize = 16 << 10;
+const RESERVE: usize = if cfg!(loom) { 0 } else { 16 << 10 };
 
 /// The lowest address that code of `gp` may use without a check, on the newest segment. On its own thread.
 fn guard_of(gp: &G) -> usize {
@@ -220,6 +220,7 @@ extern "C" fn entry_with<T: Trace, R>(call: *mut ()) {
 #[cold]
 #[inline(never)]
 fn grow_with<T: Trace, R>(gp: &'static G, bytes: usize, env: Gc<T>, f: fn(Gc<T>) -> R) -> R {
+    modelled("grow_with");
     if cannot_grow() {
         return f(env);
     }
@@ -274,6 +275,7 @@ fn has_room(gp: &G, bytes: usize) -> bool {
 
 /// What `newstack` stored, for the code that continues. In the runtime.
 pub(crate) fn take_ctxt() -> usize {
+    modelled("take_ctxt");
     let Some(gp) = getg() else { gc_core::throw!("a stack segment without a goroutine") };
     let ctxt = gp.ctxt.get().map_or(0, |object| Gc::as_ptr(object).expose_provenance());
     gp.ctxt.set(None);
@@ -320,6 +322,7 @@ pub(crate) unsafe extern "C" fn newstack(
     gp: &'static G,
     ctxt: usize,
 ) -> *const G {
+    modelled("newstack");
     // SAFETY: in the frame of `morestack`'s caller, which waits.
     let wanted = unsafe { &*gp.wanted.load(Ordering::Relaxed).cast::<Wanted>() };
     #[cfg(feature = "faults")]
@@ -328,7 +331,7 @@ pub(crate) unsafe extern "C" fn newstack(
     let value = unsafe { Gc::from_ptr(core::ptr::with_exposed_provenance_mut(ctxt)) };
     if faults::active(Fault::CtxtUnbarriered) {
         // SAFETY: a word of a live G.
-        unsafe { core::ptr::from_ref(&gp.ctxt).cast_mut().cast::<usize>().write_volatile(ctxt) };
+        overwrite(unsafe { word::at(core::ptr::from_ref(&gp.ctxt).expose_provenance()) }, ctxt, Ordering::Relaxed);
     } else {
         gp.ctxt.set(Some(value));
     }

@@ -5,7 +5,8 @@
 
 use crate::g::{G, WaitReason, set_g_no_write_barrier};
 use crate::proc::park::{park, ready};
-use gc_core::sync::{AtomicBool, AtomicPtr, Ordering, Rank, RawLock};
+use gc_core::faults::{self, Fault};
+use gc_core::sync::{AtomicBool, AtomicPtr, Ordering, Rank, RawLock, modelled};
 
 // Relaxed throughout: under the lock.
 const O: Ordering = Ordering::Relaxed;
@@ -37,6 +38,7 @@ impl Turn {
     }
 
     fn take(&self, gp: &'static G) {
+        modelled("stw::Turn::take");
         self.lock.lock();
         if !self.taken.swap(true, O) {
             self.lock.unlock();
@@ -54,9 +56,11 @@ impl Turn {
     }
 
     fn pass(&self) {
+        modelled("stw::Turn::pass");
+        let too_early = faults::active(Fault::TurnSeenEarly).then(|| self.first.load(O));
         self.lock.lock();
         // SAFETY: null or a G of `allgs`.
-        let next = unsafe { self.first.load(O).as_ref() };
+        let next = unsafe { too_early.unwrap_or_else(|| self.first.load(O)).as_ref() };
         match next {
             Some(gp) => {
                 self.first.store(gp.schedlink.get(), O);
@@ -66,6 +70,9 @@ impl Turn {
                 set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
             }
             None => self.taken.store(false, O),
+        }
+        if faults::active(Fault::TurnFreed) {
+            self.taken.store(false, O);
         }
         self.lock.unlock();
         if let Some(gp) = next {

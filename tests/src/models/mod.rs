@@ -6,6 +6,7 @@ mod explore;
 mod flips;
 mod greyobject;
 mod hybrid;
+mod idle;
 mod markers;
 mod mutable;
 mod mutators;
@@ -20,6 +21,7 @@ mod suspend;
 mod timers;
 mod trace;
 mod transit;
+mod turns;
 mod world;
 
 pub use cli::main;
@@ -79,6 +81,9 @@ const MODELS: &[Model] = &[
     netpoll::CLOSE,
     netpoll::DEADLINE,
     netpoll::EITHER,
+    turns::FILE,
+    turns::LATE,
+    turns::READERS,
     timers::STOP,
     timers::SLEEP,
     runq::STEAL,
@@ -87,6 +92,9 @@ const MODELS: &[Model] = &[
     runq::FULL,
     runq::WAKE,
     runq::WAKE_GLOBAL,
+    idle::WATCH,
+    idle::SYSMON,
+    idle::STOPPED,
     stop::DOOR,
     stop::REQUEST,
     stop::HANDOFF,
@@ -95,9 +103,12 @@ const MODELS: &[Model] = &[
     stop::RETAKE,
     stop::TWO,
     stop::HANDSHAKE,
+    turns::STOP,
     suspend::REFUSED,
     preempt::XREGS,
     preempt::SCAN,
+    preempt::CTXT,
+    preempt::CTXT_QUEUED,
 ];
 
 fn find(name: &str) -> Option<&'static Model> {

@@ -1,7 +1,8 @@
-//! Goroutines that are descheduled or scanned while others run: vector registers (`tricolor`'s `xregs`), and the SCAN bit
-//! (`g`, `world`).
+//! Goroutines that are descheduled or scanned while others run: vector registers (`tricolor`'s `xregs`), the SCAN bit
+//! (`g`, `world`), and the context of a call that asks for more stack (`stack::grow`).
 //!
-//! Left out: the assembly (checked by itself: `mkpreempt`), goroutines that go on upon another thread, two scanners of one
+//! Left out: the assembly (checked by itself: `mkpreempt`), segments (a check that finds a request goes the same way, and
+//! comes back to the same one), goroutines that go on upon another thread, two scanners of one
 //! stack, more than one preemption of a whole cycle (`scan`).
 
 use super::Model;
@@ -35,6 +36,30 @@ pub const SCAN: Model = Model {
     twins: &["status-ignores-scan"],
 };
 
+pub const CTXT: Model = Model {
+    name: "morestack-ctxt",
+    property: "the context of a call that asks for more stack survives while its G alone holds it, and the G holds it no longer",
+    source: "golang/go commit bf9c71cb43, asm_amd64.s: morestack passes the context to newstack; `stack::grow`",
+    threads: 2,
+    bound: Some(1),
+    least: 30,
+    run: ctxt,
+    drives: &["grow_with", "newstack", "take_ctxt", "gc_write_barrier", "scan_g", "Heap::finish_mark"],
+    twins: &["ctxt-unbarriered"],
+};
+
+pub const CTXT_QUEUED: Model = Model {
+    name: "morestack-queued",
+    property: "a goroutine that is queued on its way to more stack finds the context of its call again",
+    source: "golang/go mgcmark.go: gobuf.ctxt is a root of its goroutine; `stack::grow`",
+    threads: 2,
+    bound: Some(1),
+    least: 57,
+    run: ctxt_queued,
+    drives: &["grow_with", "newstack", "take_ctxt", "scan_g", "Heap::finish_mark"],
+    twins: &["g-unscanned"],
+};
+
 fn xregs() {
     let world = World::start(2);
     let preempted = move |i: usize| {
@@ -54,6 +79,45 @@ fn xregs() {
 #[derive(Trace)]
 struct Node {
     id: u64,
+}
+
+/// A goroutine on whose stack X is takes it into a register; from then on only that has it, or the G. It leaves its M in
+/// the check, and runs on after the collection.
+fn context(while_marking: bool) {
+    let world = World::start(2);
+    let collected = Arc::new(AtomicUsize::new(0));
+    let x = world.on_m(0, || world.alloc(Node { id: 1 }));
+    world.set_stack(1, 0, x);
+    let seen = collected.clone();
+    let done = move || seen.fetch_add(0, SeqCst) > 0;
+    let goroutine = thread::spawn(move || {
+        if while_marking {
+            world.until(|| done() || world.marking());
+        }
+        world.on_goroutine(1, |gp| {
+            let env = gp.take_off_stack(0);
+            if while_marking {
+                // For a scan of its stack: the G may be black by then.
+                world.until(|| done() || world.is_asked(1));
+            }
+            world.hold_back(1, move || !done());
+            world.ends_slice(1);
+            assert_eq!(gp.check_stack::<Node>(env), x, "another context came back");
+            assert!(world.alive(x), "X is the context of a call and was freed");
+            assert!(!gp.has_ctxt(), "the G holds a context that was taken");
+        });
+    });
+    world.on_goroutine(0, |_| world.collect());
+    collected.fetch_add(1, SeqCst);
+    goroutine.join().expect("the goroutine");
+}
+
+fn ctxt() {
+    context(true);
+}
+
+fn ctxt_queued() {
+    context(false);
 }
 
 fn scan() {

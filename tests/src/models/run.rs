@@ -52,9 +52,14 @@ fn outcome((model, fault): Job, plan: &Plan) -> Outcome {
     let held = output.status.success().then(|| executions().unwrap_or(0));
     // The message stands in the line behind the place of the panic. Fatal errors may be what the model expects.
     let lines: Vec<&str> = errors.lines().collect();
-    let mut panics = lines.windows(2).filter(|l| l[0].contains("panicked at")).map(|l| l[1]);
+    let panics = lines.windows(2).filter(|l| l[0].contains("panicked at")).map(|l| l[1]);
+    // What comes of a panic below a function of the C ABI, such as those that run on g0.
+    let mut panics = panics.filter(|why| !why.contains("cannot unwind"));
     let assertion = panics.clone().rfind(|why| !why.contains("fatal error"));
-    let why = assertion.or(panics.next_back()).unwrap_or("").to_string();
+    let why = match assertion.or(panics.next_back()).unwrap_or("") {
+        why if why.starts_with("deadlock; threads") => "all threads sleep: a wake-up was lost".into(),
+        why => why.into(),
+    };
     Outcome { held, why, seconds: begin.elapsed().as_secs_f64() }
 }
 

@@ -5,9 +5,9 @@
 
 use super::Model;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use std::sync::Arc;
-use tricolor::model::{World, limits_that_pass};
+use tricolor::model::{Goroutine, World, limits_that_pass};
 
 pub const DOOR: Model = Model {
     name: "stop-door",
@@ -137,10 +137,10 @@ pub const HANDSHAKE: Model = Model {
 
 /// Whether somebody has all to himself what goroutines use when they run.
 #[derive(Clone)]
-struct Alone(Arc<AtomicUsize>);
+pub struct Alone(Arc<AtomicUsize>);
 
 impl Alone {
-    fn new() -> Alone {
+    pub fn new() -> Alone {
         Alone(Arc::new(AtomicUsize::new(0)))
     }
 
@@ -150,21 +150,29 @@ impl Alone {
     }
 
     /// Somebody has it to himself, for a while.
-    fn hold(&self) {
-        assert_eq!(self.0.swap(1, SeqCst), 0, "two have stopped the world");
+    pub fn hold(&self) {
+        assert_eq!(self.0.swap(1, SeqCst), 0, "two have it to themselves");
         thread::yield_now();
         assert_eq!(self.0.swap(0, SeqCst), 1);
+    }
+
+    /// A thread on which the goroutine of this number runs `f`.
+    pub fn goroutine<R: 'static>(
+        &self,
+        world: World,
+        id: usize,
+        f: impl FnOnce(&Alone, Goroutine) -> R + 'static,
+    ) -> JoinHandle<R> {
+        let alone = self.clone();
+        thread::spawn(move || world.on_goroutine(id, |gp| f(&alone, gp)))
     }
 }
 
 /// One goroutine stops the world, another one does something else.
-fn beside_a_stop(other: fn(World, &Alone, tricolor::model::Goroutine)) {
+fn beside_a_stop(other: fn(World, &Alone, Goroutine)) {
     let world = World::start(2);
     let alone = Alone::new();
-    let goroutine = {
-        let alone = alone.clone();
-        thread::spawn(move || world.on_goroutine(1, |gp| other(world, &alone, gp)))
-    };
+    let goroutine = alone.goroutine(world, 1, move |alone, gp| other(world, alone, gp));
     stop(world, &alone);
     goroutine.join().expect("the goroutine");
 }
@@ -183,19 +191,15 @@ fn request() {
     let world = World::start(2);
     let alone = Alone::new();
     let stops = Arc::new(AtomicUsize::new(0));
-    let goroutine = {
-        let (alone, stops) = (alone.clone(), stops.clone());
-        thread::spawn(move || {
-            world.on_goroutine(1, |_| {
-                // A loop that comes to safepoints only if it is asked to.
-                world.until(|| {
-                    alone.runs();
-                    world.poll();
-                    stops.fetch_add(0, SeqCst) > 0
-                });
-            });
-        })
-    };
+    let seen = stops.clone();
+    let goroutine = alone.goroutine(world, 1, move |alone, _| {
+        // A loop that comes to safepoints only if it is asked to.
+        world.until(|| {
+            alone.runs();
+            world.poll();
+            seen.fetch_add(0, SeqCst) > 0
+        });
+    });
     stop(world, &alone);
     stops.fetch_add(1, SeqCst);
     goroutine.join().expect("the goroutine");
@@ -204,16 +208,8 @@ fn request() {
 fn handoff() {
     let world = World::start(2);
     let alone = Alone::new();
-    let other = {
-        let alone = alone.clone();
-        thread::spawn(move || {
-            for _ in 0..2 {
-                world.on_m(1, || {
-                    alone.runs();
-                });
-            }
-        })
-    };
+    let runs = alone.clone();
+    let other = thread::spawn(move || (0..2).for_each(|_| world.on_m(1, || runs.runs())));
     stop(world, &alone);
     other.join().expect("the other M");
 }
@@ -222,15 +218,10 @@ fn count() {
     let world = World::start(3);
     let alone = Alone::new();
     let calls = thread::spawn(move || world.on_goroutine(1, |gp| gp.blocking(|| {})));
-    let runs = {
-        let alone = alone.clone();
-        thread::spawn(move || {
-            world.on_goroutine(2, |_| {
-                alone.runs();
-                world.poll();
-            });
-        })
-    };
+    let runs = alone.goroutine(world, 2, move |alone, _| {
+        alone.runs();
+        world.poll();
+    });
     stop(world, &alone);
     calls.join().expect("who makes a call");
     runs.join().expect("who runs");
@@ -240,18 +231,13 @@ fn count() {
 fn retake() {
     let world = World::start(2);
     let alone = Alone::new();
-    let goroutine = {
-        let alone = alone.clone();
-        thread::spawn(move || {
-            world.on_goroutine(1, |gp| {
-                gp.lock_os_thread();
-                gp.blocking(|| {});
-                alone.runs();
-                world.end();
-                world.wake_template();
-            });
-        })
-    };
+    let goroutine = alone.goroutine(world, 1, move |alone, gp| {
+        gp.lock_os_thread();
+        gp.blocking(|| {});
+        alone.runs();
+        world.end();
+        world.wake_template();
+    });
     let sysmon = thread::spawn(move || world.retake(1));
     world.await_template();
     // Has the P that was taken, if it was.
@@ -263,16 +249,11 @@ fn retake() {
 fn two() {
     let world = World::start(2);
     let alone = Alone::new();
-    let goroutine = {
-        let alone = alone.clone();
-        thread::spawn(move || {
-            world.on_goroutine(1, |_| {
-                alone.runs();
-                world.for_each_p(&|_| {});
-                alone.runs();
-            });
-        })
-    };
+    let goroutine = alone.goroutine(world, 1, move |alone, _| {
+        alone.runs();
+        world.for_each_p(&|_| {});
+        alone.runs();
+    });
     stop(world, &alone);
     goroutine.join().expect("the goroutine");
 }
@@ -281,15 +262,10 @@ fn handshake() {
     let world = World::start(2);
     let times = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let alone = Alone::new();
-    let goroutine = {
-        let alone = alone.clone();
-        thread::spawn(move || {
-            world.on_goroutine(1, |gp| {
-                gp.blocking(|| {});
-                alone.runs();
-            });
-        })
-    };
+    let goroutine = alone.goroutine(world, 1, |alone, gp| {
+        gp.blocking(|| {});
+        alone.runs();
+    });
     world.on_goroutine(0, |_| {
         world.for_each_p(&|p| {
             if p == 1 {

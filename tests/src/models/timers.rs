@@ -1,6 +1,6 @@
 //! Timers between the goroutine that stops them and an M that finds them due (`tricolor`'s `time::timers`).
 //!
-//! Left out: who wakes up in time to look (`netpoll::watch`), timers of a P that goes away.
+//! Left out: who wakes up in time to look (`idle` has that), timers of a P that goes away.
 
 use super::Model;
 use loom::thread;
