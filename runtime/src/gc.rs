@@ -7,7 +7,7 @@ use gc_core::sync::Ordering;
 
 pub use crate::histogram::Distribution;
 pub use crate::latency::{Latency, LatencyRow};
-pub use crate::stw::StopRow;
+pub use crate::stw::{LongStop, StopRow, StoppedP};
 
 pub use gc_core::events;
 pub use gc_core::{CensusRow, Cleanup, Stats, StopReason, Stress, Window, add_cleanup, keep_alive};
@@ -67,6 +67,25 @@ pub fn unlisten(id: events::ListenerId) {
 /// Outside a goroutine.
 pub fn stops() -> Vec<StopRow> {
     on_goroutine("stops").sched.stops.read()
+}
+
+/// The ten longest stops of the world so far, and how each P came to stand; the longest first. Allocates with malloc.
+///
+/// ```
+/// # unsafe { tricolor::Runtime::builder().procs(2).run(|| {
+/// tricolor::gc::with_stopped_world(|| ());
+/// let longest = tricolor::gc::longest_stops();
+/// assert_eq!((longest.len(), longest[0].name), (1, "user"));
+/// for p in &longest[0].ps {
+///     println!("P{} stopped after {:?}: {}", p.p, p.after, p.how);
+/// }
+/// # }) }
+/// ```
+///
+/// # Panics
+/// Outside a goroutine.
+pub fn longest_stops() -> Vec<LongStop> {
+    on_goroutine("longest_stops").sched.longest_stops.read()
 }
 
 /// How long goroutines have waited for the scheduler and the collector so far, a row for each [`Latency`]. Allocates with

@@ -70,6 +70,8 @@ pub(crate) struct P {
 
     /// What it was before `GcStop`; under the scheduler lock.
     pub(crate) stop_from: AtomicU32,
+    /// When it was moved to `GcStop` last.
+    pub(crate) stopped_at: AtomicU64,
     /// The M that sleeps until this P is handed back to it; under the scheduler lock. Kept alive by `allms`.
     pub(crate) stop_waiter: NoBarrierPtr<M>,
 
@@ -120,6 +122,7 @@ impl P {
             slice_over: AtomicBool::new(false),
             safepoint_fn: AtomicU32::new(0),
             stop_from: AtomicU32::new(0),
+            stopped_at: AtomicU64::new(0),
             stop_waiter: NoBarrierPtr::null(),
             xregs: PXRegs::new(),
             timers: Timers::new(),

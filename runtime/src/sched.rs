@@ -122,6 +122,7 @@ pub(crate) struct Sched {
     /// Which goroutine may want to stop it.
     pub(crate) stop_turn: crate::stw::Turn,
     pub(crate) stops: crate::stw::StopTimes,
+    pub(crate) longest_stops: crate::stw::Longest,
     pub(crate) latencies: crate::latency::Latencies,
 
     /// Where Ms get their threads.
@@ -220,6 +221,7 @@ impl Sched {
             world_why: AtomicU8::new(u8::MAX),
             stop_turn: crate::stw::Turn::new(),
             stops: crate::stw::StopTimes::new()?,
+            longest_stops: crate::stw::Longest::new(),
             latencies: crate::latency::Latencies::new()?,
             template: crate::proc::template::Template::new(),
             boot: Lock::new(Rank::Boot, None),

@@ -23,10 +23,13 @@
 //! it lost its P to another M: the collector's slice, which it is in the middle of, would go on with a P it no longer
 //! holds.
 
+mod longest;
 mod report;
 mod times;
 mod turn;
 
+pub(crate) use longest::Longest;
+pub use longest::{LongStop, StoppedP};
 pub(crate) use report::thread_state;
 pub use times::StopRow;
 pub(crate) use times::StopTimes;
@@ -89,6 +92,8 @@ fn stop_here(sched: &'static Sched, m: &'static M, p: &'static P, deep: bool) ->
     m.stop.clear();
     let waiter = if exiting { core::ptr::null_mut() } else { core::ptr::from_ref(m).cast_mut() };
     set_m_no_write_barrier(&p.stop_waiter, waiter);
+    // Relaxed, here and in `claim`: read by the stopper, once this P counts.
+    p.stopped_at.store(nanotime(), Ordering::Relaxed);
     if !p.cas(p::RUNNING, p::GCSTOP) {
         gc_core::throw!("P{} came to the door without running", p.id.load(Ordering::SeqCst));
     }
@@ -133,6 +138,7 @@ fn claim(p: &P, _global: &mut Global) -> bool {
     for from in [p::IDLE, p::SYSCALL] {
         if p.cas(from, p::GCSTOP) {
             p.stop_from.store(from, Ordering::SeqCst);
+            p.stopped_at.store(nanotime(), Ordering::Relaxed);
             set_m_no_write_barrier(&p.stop_waiter, core::ptr::null_mut());
             return true;
         }
@@ -301,7 +307,9 @@ pub(crate) fn start_the_world(sched: &'static Sched, m: &'static M) {
         gc_core::throw!("start the world by a thread that has not stopped it");
     }
     if let Some(why) = StopReason::ALL.get(sched.world_why.load(Ordering::SeqCst) as usize) {
-        sched.stops.runs(*why, nanotime());
+        let now = nanotime();
+        let (asked, to_stop, stopped) = sched.stops.runs(*why, now);
+        sched.longest_stops.note(sched, own, *why, asked, to_stop, stopped);
         trace::event(sched, m, Kind::WorldStarted, *why as u32);
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tricolor::gc::{StopReason, StopRow};
-use tricolor::{Gc, chan, gc, poll, spawn, yield_now};
+use tricolor::{Gc, blocking, chan, gc, poll, spawn, yield_now};
 
 /// Four Ps, and the eight spare ones.
 const ALL_OF_4: u32 = 0xfff;
@@ -262,5 +262,52 @@ fn a_function_runs_once_for_every_p_also_for_idle_and_blocked_ones() {
         }
         tx.write_all(&[1]).expect("the reader is there");
         blocked.join().expect("no panic");
+    });
+}
+
+#[test]
+fn the_longest_stops_say_how_each_p_came_to_stand() {
+    needs!(Signals);
+    needs!(Procs(4..=4));
+    run(with_procs(4), || {
+        let over = Arc::new(AtomicBool::new(false));
+        let inside = Arc::new(AtomicU64::new(0));
+        let (turning, blocked) = (over.clone(), over.clone());
+        let (n, m) = (inside.clone(), inside.clone());
+        let loops = spawn(move || {
+            n.fetch_add(1, Ordering::SeqCst);
+            while !turning.load(Ordering::Relaxed) {}
+        });
+        let blocks = spawn(move || {
+            blocking((blocked, m), |(over, m)| {
+                m.fetch_add(1, Ordering::SeqCst);
+                while !over.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+        });
+        while inside.load(Ordering::SeqCst) < 2 {
+            yield_now();
+        }
+        gc::with_stopped_world(|| {
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_millis(60) {}
+        });
+        (0..30).for_each(|_| gc::with_stopped_world(|| ()));
+        over.store(true, Ordering::Relaxed);
+        let longest = gc::longest_stops();
+        loops.join().expect("no panic");
+        blocks.join().expect("no panic");
+
+        assert_eq!(longest.len(), 10);
+        assert!(longest.is_sorted_by_key(|stop| std::cmp::Reverse(stop.to_stop + stop.stopped)), "{longest:#?}");
+        let first = &longest[0];
+        assert_eq!((first.reason, first.name, first.ps.len()), (StopReason::User, "user", 2));
+        assert!(first.stopped >= Duration::from_millis(60), "{first:?}");
+        assert!(first.ps.iter().all(|p| p.after <= first.to_stop), "{first:?}");
+        assert!(first.ps.is_sorted_by_key(|p| std::cmp::Reverse(p.after)), "{first:?}");
+        let suspended = first.ps.iter().find(|p| p.how == "suspended by a signal").expect("the loop");
+        assert!(suspended.goroutine.is_some() && suspended.m.is_some(), "{first:?}");
+        assert!(first.ps.iter().any(|p| p.how == "in a blocking call"), "{first:?}");
     });
 }

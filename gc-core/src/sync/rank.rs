@@ -55,6 +55,8 @@ ranks! {
     Custody,
     /// Free areas for vector registers.
     VectorAreas,
+    /// The longest stops.
+    LongStops,
     /// Weak pointers and cleanups.
     Records,
     /// Stacks to scan again.

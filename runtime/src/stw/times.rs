@@ -26,22 +26,31 @@ pub(crate) struct StopTimes {
     rows: Table<Row>,
     /// When the current stop stood. The stopper's.
     stood_at: AtomicU64,
+    /// How long that had taken. The stopper's.
+    to_stop: AtomicU64,
 }
 
 impl StopTimes {
     pub(crate) fn new() -> Result<StopTimes, MapError> {
-        Ok(StopTimes { rows: Table::new(StopReason::ALL.len())?, stood_at: AtomicU64::new(0) })
+        Ok(StopTimes {
+            rows: Table::new(StopReason::ALL.len())?,
+            stood_at: AtomicU64::new(0),
+            to_stop: AtomicU64::new(0),
+        })
     }
 
     /// The world stands, `to_stop` nanoseconds after the request. By the stopper.
     pub(super) fn stood(&self, why: StopReason, now: u64, to_stop: u64) {
         self.rows[why as usize].to_stop.record(to_stop);
         self.stood_at.store(now, O);
+        self.to_stop.store(to_stop, O);
     }
 
-    /// It is about to run again. By the stopper.
-    pub(super) fn runs(&self, why: StopReason, now: u64) {
-        self.rows[why as usize].stopped.record(now - self.stood_at.load(O));
+    /// It is about to run again. By the stopper. When the stop was asked for, how long it took, how long it was.
+    pub(super) fn runs(&self, why: StopReason, now: u64) -> (u64, u64, u64) {
+        let (stood_at, to_stop) = (self.stood_at.load(O), self.to_stop.load(O));
+        self.rows[why as usize].stopped.record(now - stood_at);
+        (stood_at - to_stop, to_stop, now - stood_at)
     }
 
     /// Bytes of the histograms.
