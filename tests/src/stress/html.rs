@@ -167,6 +167,11 @@ fn page(report: &Report, figures: &[Figure]) -> Result<Markup, Wrong> {
                     div class="wide-table" { (times(report)) }
                 }
                 section {
+                    h2 { "The longest stops" }
+                    p { "From the request until the world ran again, and how each P that was not idle came to stand." }
+                    div class="wide-table" { (longest(report)) }
+                }
+                section {
                     h2 { "Numbers" }
                     div class="wide-table" { (numbers(report)) }
                 }
@@ -189,6 +194,25 @@ fn times(report: &Report) -> Markup {
                         th { (q.name) }
                         td { (q.count) }
                         @for ns in [q.p50, q.p99, q.p999, q.max] { td { (time(ns)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn longest(report: &Report) -> Markup {
+    html! {
+        table {
+            thead { tr { th { } @for head in ["at", "to stop", "stopped", "who stood when"] { th { (head) } } } }
+            tbody {
+                @for stop in &report.longest {
+                    tr {
+                        th { (stop.name) }
+                        td { (format!("{:.2} s", stop.at)) }
+                        td { (time(stop.to_stop)) }
+                        td { (time(stop.stopped)) }
+                        td class="text" { @for p in &stop.ps { (p) br; } }
                     }
                 }
             }
@@ -262,7 +286,7 @@ pre { overflow-x: auto; border: 1px solid var(--rule); padding: 0.5rem; overflow
 mod tests {
     use super::*;
     use crate::stress::plan::{Mode, PATIENCE, Wanted};
-    use crate::stress::samples::Times;
+    use crate::stress::samples::{LongStop, Times};
     use crate::stress::watch::Failure;
 
     fn report() -> Report {
@@ -301,6 +325,8 @@ mod tests {
             ..Sample::default()
         };
         report.timeline = (1..10).map(sample).collect();
+        let ps = vec!["P1, M4, goroutine 17: a poll, after 12 us".into()];
+        report.longest = vec![LongStop { name: "user".into(), at: 0.5, to_stop: 12_000, stopped: 34_000, ps }];
         report
     }
 
@@ -318,7 +344,7 @@ mod tests {
         for elsewhere in ["src=", "href=", "url(", "@import", "<script"] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
         }
-        for text in ["seed 7", "clean", "time to stop: a test", "4000 us", "cycles"] {
+        for text in ["seed 7", "clean", "time to stop: a test", "4000 us", "cycles", "goroutine 17: a poll", "34 us"] {
             assert!(page.contains(text), "{text}");
         }
     }

@@ -13,7 +13,7 @@
 //! | `failure.txt` | if something broke: all that the process has printed |
 
 use super::plan::{Leg, Wanted};
-use super::samples::{Sample, Snapshot, Times};
+use super::samples::{LongStop, Sample, Snapshot, Times};
 use super::watch::{Ended, Failure};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -34,6 +34,8 @@ pub struct Report {
     pub numbers: Vec<(String, u64)>,
     /// Times by name, over all legs: `time to stop: …` and `stopped: …` by reason, hiccups, lateness of timers.
     pub times: Vec<Times>,
+    /// The longest stops over all legs, the longest first; `at` counts from the beginning of the run.
+    pub longest: Vec<LongStop>,
     /// The look at the heap and the scheduler of each 100 ms or so. `at` counts from the beginning of the run, and `phase`
     /// through all legs.
     #[serde(skip)]
@@ -80,8 +82,8 @@ struct Summary<'a> {
 impl Report {
     /// Of a run that has not begun.
     pub fn new(wanted: Wanted) -> Report {
-        let (legs, numbers, times) = (Vec::new(), Vec::new(), Vec::new());
-        Report { wanted, seconds: 0.0, legs, failure: None, numbers, times, timeline: Vec::new() }
+        let (legs, numbers, times, longest) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Report { wanted, seconds: 0.0, legs, failure: None, numbers, times, longest, timeline: Vec::new() }
     }
 
     /// Adds a leg.
@@ -90,7 +92,9 @@ impl Report {
         let begin = self.seconds;
         let placed = |s: Sample| Sample { at: s.at + begin, phase: s.phase + phases, ..s };
         self.timeline.extend(ended.samples.into_iter().map(placed));
-        let Snapshot { times, numbers, .. } = ended.last.unwrap_or_default();
+        let Snapshot { times, numbers, longest, .. } = ended.last.unwrap_or_default();
+        let placed = longest.into_iter().map(|stop| LongStop { at: stop.at + begin, ..stop });
+        LongStop::merge(&mut self.longest, placed.collect());
         for more in times {
             match self.times.iter_mut().find(|t| t.name == more.name) {
                 Some(t) => t.add(&more),

@@ -73,12 +73,53 @@ pub struct Sample {
     pub worst: (u64, u64),
 }
 
+/// One of the longest stops. Times in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LongStop {
+    pub name: String,
+    /// Seconds since the process began.
+    pub at: f64,
+    pub to_stop: u64,
+    pub stopped: u64,
+    /// How each P that was not idle came to stand, the last one first.
+    pub ps: Vec<String>,
+}
+
+impl LongStop {
+    /// What is kept of all legs.
+    pub const KEPT: usize = 10;
+
+    fn of_runtime(stop: &gc::LongStop) -> LongStop {
+        let told = |p: &gc::StoppedP| {
+            let thread = p.m.map_or(String::new(), |m| format!(", M{m}"));
+            let goroutine = p.goroutine.map_or(String::new(), |goid| format!(", goroutine {goid}"));
+            let after = super::report::time(p.after.as_nanos() as u64);
+            format!("P{}{thread}{goroutine}: {}, after {after}", p.p, p.how)
+        };
+        LongStop {
+            name: stop.name.into(),
+            at: stop.at.as_secs_f64(),
+            to_stop: stop.to_stop.as_nanos() as u64,
+            stopped: stop.stopped.as_nanos() as u64,
+            ps: stop.ps.iter().map(told).collect(),
+        }
+    }
+
+    /// Adds those of another leg, and keeps the longest.
+    pub fn merge(all: &mut Vec<LongStop>, more: Vec<LongStop>) {
+        all.extend(more);
+        all.sort_by_key(|stop| std::cmp::Reverse(stop.to_stop + stop.stopped));
+        all.truncate(LongStop::KEPT);
+    }
+}
+
 /// Everything that has been recorded so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub at: f64,
     pub times: Vec<Times>,
     pub numbers: Vec<(String, u64)>,
+    pub longest: Vec<LongStop>,
 }
 
 /// A line.
@@ -130,6 +171,9 @@ impl Snapshot {
     /// Takes over what a later look has seen.
     pub fn update(&mut self, later: Snapshot) {
         self.at = self.at.max(later.at);
+        if !later.longest.is_empty() {
+            self.longest = later.longest;
+        }
         for times in later.times {
             match self.times.iter_mut().find(|t| t.name == times.name) {
                 Some(t) => *t = times,
@@ -146,7 +190,8 @@ impl Snapshot {
 
     /// Looks at everything but what workers record. On a goroutine.
     pub fn take(at: f64) -> Snapshot {
-        let mut snapshot = Snapshot { at, ..Snapshot::default() };
+        let longest = gc::longest_stops().iter().map(LongStop::of_runtime).collect();
+        let mut snapshot = Snapshot { at, longest, ..Snapshot::default() };
         for row in gc::stops().iter().filter(|row| row.count > 0) {
             snapshot.numbers.push((format!("stops: {}", row.name), row.count));
             snapshot.times.push(Times::of_runtime(format!("time to stop: {}", row.name), &row.to_stop));
