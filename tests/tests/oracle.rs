@@ -7,8 +7,9 @@ mod checked;
 
 use std::sync::Mutex;
 use tricolor::Runtime;
+use tricolor_tests::goroutines::Goroutines;
+use tricolor_tests::oracle;
 use tricolor_tests::oracle::cell::{self, Cell};
-use tricolor_tests::oracle::{self, goroutines::Goroutines};
 
 fn run(cell: &Cell) {
     gc_core::faults::choose((!cell.fault.is_empty()).then_some(&*cell.fault)).expect("a fault of that name");

@@ -17,7 +17,6 @@
 pub mod ballast;
 mod build;
 pub mod cell;
-pub mod goroutines;
 pub mod graph;
 pub mod mortal;
 pub mod mutator;

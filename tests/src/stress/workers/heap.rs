@@ -1,9 +1,9 @@
 //! Who keeps objects, and knows what is in them.
 
 use super::Worker;
+use crate::goroutines::Goroutines;
 use crate::oracle::Oracle;
 use crate::oracle::cell::Cell;
-use crate::oracle::goroutines::Goroutines;
 use crate::oracle::rng::{Rng, mix};
 use crate::stress::page::Count;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

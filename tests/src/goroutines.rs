@@ -1,7 +1,7 @@
-//! Goroutines as the hosts of mutators.
+//! Goroutines as the hosts of the mutators of [`oracle`](crate::oracle).
 
-use super::shared::Parcel;
-use super::{Host, Job};
+use crate::oracle::shared::Parcel;
+use crate::oracle::{Host, Job};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use tricolor::JoinHandle;
