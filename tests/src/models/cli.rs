@@ -1,7 +1,7 @@
 //! The program: `cargo models`.
 
 use super::explore::{Plan, explore};
-use super::{MODELS, Model, find, properties, run};
+use super::{MODELS, Model, faults, find, properties, run};
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -100,7 +100,8 @@ fn start(args: &Run) -> Result<ExitCode, String> {
     let Some(fault) = &args.twin else {
         let all = models.is_empty();
         if all {
-            properties::check()?;
+            properties::check(properties::PROPERTIES, MODELS)?;
+            faults::check(gc_core::faults::ALL.iter().map(|(name, _)| *name), MODELS, faults::ELSEWHERE)?;
         }
         return Ok(run::run(if all { MODELS.iter().collect() } else { models }, &plan));
     };

@@ -3,6 +3,7 @@
 use super::{Model, trace};
 use loom::model::Builder;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How a model is explored.
@@ -24,7 +25,7 @@ impl Plan {
 
 /// Explores `model` and returns the number of executions. Panics, or ends the process, where it does not hold.
 pub fn explore(model: &'static Model, plan: &Plan, traced: bool) -> usize {
-    static EXECUTIONS: AtomicUsize = AtomicUsize::new(0);
+    let executions = Arc::new(AtomicUsize::new(0));
     let mut builder = Builder::new();
     builder.preemption_bound = plan.bound(model);
     builder.max_branches = 100_000;
@@ -33,19 +34,20 @@ pub fn explore(model: &'static Model, plan: &Plan, traced: bool) -> usize {
         // What fails is said at the end, once.
         std::panic::set_hook(Box::new(|_| {}));
     }
+    let count = executions.clone();
     let explored = catch_unwind(AssertUnwindSafe(|| {
         builder.check(move || {
-            EXECUTIONS.fetch_add(1, Ordering::Relaxed);
+            count.fetch_add(1, Ordering::Relaxed);
             trace::begin();
             (model.run)();
         });
     }));
     if let Err(panic) = explored {
-        trace::print(EXECUTIONS.load(Ordering::Relaxed));
+        trace::print(executions.load(Ordering::Relaxed));
         resume_unwind(panic);
     }
     if let Some(missing) = model.drives.iter().find(|name| !gc_core::model::entered(name)) {
         panic!("the model drives `{missing}`, and has never entered it");
     }
-    EXECUTIONS.load(Ordering::Relaxed)
+    executions.load(Ordering::Relaxed)
 }

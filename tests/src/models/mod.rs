@@ -1,8 +1,11 @@
 //! The list of models. What runs them is in `cli`, `run` and `explore`; `trace` writes down what happens in one.
 
 mod afterlife;
+#[cfg(test)]
+mod checks;
 mod cli;
 mod explore;
+mod faults;
 mod flips;
 mod greyobject;
 mod hybrid;
@@ -27,6 +30,7 @@ mod world;
 pub use cli::main;
 
 /// One model: a property, and the fault that must break it.
+#[derive(Clone, Copy)]
 struct Model {
     name: &'static str,
     /// What is proved, in a sentence.

@@ -10,15 +10,15 @@ use std::thread::{available_parallelism, scope};
 use std::time::Instant;
 
 /// A model, or its twin with this fault.
-type Job = (&'static Model, Option<&'static str>);
+pub type Job = (&'static Model, Option<&'static str>);
 
 /// What a process came to.
-struct Outcome {
+pub struct Outcome {
     /// Executions, if the model held in all of them.
-    held: Option<usize>,
+    pub held: Option<usize>,
     /// The line that says what failed.
-    why: String,
-    seconds: f64,
+    pub why: String,
+    pub seconds: f64,
 }
 
 impl Outcome {
@@ -91,21 +91,23 @@ fn jobs_of(models: &[&'static Model]) -> Vec<Job> {
 pub fn run(models: Vec<&'static Model>, plan: &Plan) -> ExitCode {
     let begin = Instant::now();
     let jobs = jobs_of(&models);
-    let outcomes = run_all(&jobs, plan);
-    let (mut passed, mut failed, mut executions) = (0, 0, 0);
+    let failed = report(&jobs, &run_all(&jobs, plan), plan, begin);
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// Prints the table; how many are not what they should be.
+pub fn report(jobs: &[Job], outcomes: &[Outcome], plan: &Plan, begin: Instant) -> usize {
+    let (mut models, mut failed, mut executions) = (0, 0, 0);
     println!(
         "{:<20} {:>7} {:>5} {:>10} {:>7}  {:<6}  twins, which must fail",
         "model", "threads", "bound", "executions", "seconds", "result"
     );
-    for (job, out) in jobs.iter().zip(&outcomes) {
+    for (job, out) in jobs.iter().zip(outcomes) {
         let (ok, verdict) = out.verdict(*job, plan.bound.is_none());
-        if ok {
-            passed += 1
-        } else {
-            failed += 1
-        }
+        failed += usize::from(!ok);
         let (model, twin) = job;
         if twin.is_none() {
+            models += 1;
             let bound = plan.bound(model).map_or("none".into(), |b| b.to_string());
             let n = out.held.unwrap_or(0);
             executions += n;
@@ -115,9 +117,9 @@ pub fn run(models: Vec<&'static Model>, plan: &Plan) -> ExitCode {
             println!("{:<62}  {verdict}", "");
         }
     }
-    println!("{} models, {executions} executions, {:.0} s", models.len(), begin.elapsed().as_secs_f64());
-    println!("{passed} passed, {failed} failed, 0 skipped");
-    ExitCode::from(u8::from(failed > 0))
+    println!("{models} models, {executions} executions, {:.0} s", begin.elapsed().as_secs_f64());
+    println!("{} passed, {failed} failed, 0 skipped", jobs.len() - failed);
+    failed
 }
 
 /// Runs one twin.
