@@ -26,6 +26,7 @@ pub const BARRIER_ON: Model = Model {
     property: "no object is scanned before the barrier is on for every P",
     source: "golang/go mgc.go: gcStart, setGCPhase; proposal 17503",
     threads: 3,
+    // Three take more than 45 s.
     bound: Some(2),
     least: 7300,
     run: barrier_on,

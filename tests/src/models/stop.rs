@@ -83,6 +83,7 @@ pub const COUNT: Model = Model {
     property: "each P counts once for a stop: at the door, as one left behind, or claimed by the stopper",
     source: "golang/go proc.go: sched.stopwait; `stw`: whoever moves the status word subtracts one",
     threads: 3,
+    // Three take more than 45 s.
     bound: Some(2),
     least: 2400,
     run: count,
@@ -95,6 +96,7 @@ pub const RETAKE: Model = Model {
     property: "a P left behind in a blocking call has one taker, its M or sysmon, and the goroutine goes on with it or after it",
     source: "golang/go proc.go: retake, handoffp against exitsyscall, startlockedm",
     threads: 3,
+    // With three a second thread is asked for, which this model has not.
     bound: Some(2),
     least: 160,
     run: retake,
