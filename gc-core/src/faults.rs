@@ -167,6 +167,18 @@ faults! {
     XRegsFreedEarly = "xregs-freed-early",
     /// The status of a goroutine changes while its stack is scanned.
     StatusIgnoresScan = "status-ignores-scan",
+    /// Who finds a stack that is being scanned scans it, too.
+    ScanShared = "scan-shared",
+    /// Who is suspended for a scan does not come by the door.
+    SuspendedForOne = "suspended-for-one",
+    /// A signal is sent to a thread also while another one is under way to it.
+    SignalTwice = "signal-twice",
+    /// A signal counts as under way until its handler has ended.
+    SignalAnsweredLate = "signal-answered-late",
+    /// A goroutine goes on with the time slice of the one before.
+    SliceInherited = "slice-inherited",
+    /// A goroutine that ends is for others to use before it is untied from its M.
+    ExitUntiesLate = "exit-unties-late",
     /// Who leaves the runtime looks for a refused signal before it says that it has left.
     RefusalSoughtEarly = "refusal-sought-early",
     /// A signal that was refused does not come again.

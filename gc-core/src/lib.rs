@@ -79,7 +79,7 @@ pub use mark::{Scanner, WorkKind};
 pub mod model {
     pub use crate::mark::{BufferList, MarkWord};
     pub use crate::sync::current::Signals;
-    pub use crate::sync::{entered, limits_that_pass, listen, set_clock};
+    pub use crate::sync::{clock_goes, entered, limits_that_pass, listen, pass, set_clock};
 
     /// Starts a cycle, for models of what happens in the middle of one. The caller holds a P, on a stack that is no root.
     pub fn start_cycle(heap: &crate::Heap) {

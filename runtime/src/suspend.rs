@@ -39,14 +39,15 @@ use crate::time::nanotime;
 use crate::trace::{self, Kind};
 use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use gc_core::Scanner;
+use gc_core::faults::{self, Fault};
 use gc_core::sync::current::{self, Region};
-use gc_core::sync::{AtomicU64, Ordering, modelled};
+use gc_core::sync::{AtomicU64, Ordering, lower, modelled};
 
 /// The signal, as in Go: nothing is lost if it comes without reason, and debuggers pass it.
 pub(crate) const SIGNAL: libc::c_int = libc::SIGURG;
 
 /// How long a thread may take to come to a safepoint by itself, and between two signals to it, in nanoseconds.
-const PATIENCE: u64 = 100_000;
+pub(crate) const PATIENCE: u64 = 100_000;
 
 /// Bytes below the stack pointer that leaf functions use.
 pub(crate) const RED_ZONE: usize = if cfg!(loom) { 0 } else { 128 };
@@ -148,14 +149,14 @@ pub(crate) fn signal(sched: &Sched, p: &P) {
     let Some(m) = (unsafe { p.m.get().as_ref() }) else { return };
     if !sched.settings.async_preempt
         || p.status.load(Ordering::SeqCst) != p::RUNNING
-        || m.signal_pending.swap(true, Ordering::SeqCst)
+        || (m.signal_pending.swap(true, Ordering::SeqCst) && !faults::active(Fault::SignalTwice))
     {
         return;
     }
     modelled("suspend::signal");
     count(&sched.suspensions.sent);
     #[cfg(loom)]
-    m.kernel.wakeup();
+    crate::model::deliver(m);
     #[cfg(not(loom))]
     if !gc_core::sync::signal::send(m.tid.load(Ordering::SeqCst), SIGNAL as u32) {
         // The thread has ended.
@@ -179,7 +180,11 @@ pub(crate) unsafe fn asked(m: &'static M, info: &libc::siginfo_t, context: &mut 
     let ours = gc_core::sync::signal::is_marked(info);
     let storm = ours && crate::storm::has_sent(info);
     // Also where this signal is another one: it stands for the one that was sent, which the kernel may have dropped.
-    m.signal_pending.store(false, Ordering::SeqCst);
+    // And first: who finds it under way from now on may come too late for the looks below.
+    let late = faults::active(Fault::SignalAnsweredLate);
+    if !late {
+        lower(&m.signal_pending, Ordering::SeqCst);
+    }
     crate::sight::note(m, context);
     if storm {
         crate::storm::strike(sched, m);
@@ -191,6 +196,9 @@ pub(crate) unsafe fn asked(m: &'static M, info: &libc::siginfo_t, context: &mut 
     }
     if storm && m.p().is_some() {
         crate::storm::arm(sched, m);
+    }
+    if late {
+        lower(&m.signal_pending, Ordering::SeqCst);
     }
     ours
 }
@@ -255,8 +263,10 @@ fn suspend(sched: &'static Sched, m: &'static M, p: &'static P, gp: &'static G, 
     gp.set_wait(WaitReason::Suspended);
     gp.casgstatus(g::RUNNING, g::WAITING);
     latency::preempted(sched, p, Latency::PreemptSuspended);
-    crate::proc::schedule::self_scan(sched, p, gp);
-    crate::stw::door(sched, m, true);
+    let scanned = crate::proc::schedule::self_scan(sched, p, gp);
+    if !scanned || !faults::active(Fault::SuspendedForOne) {
+        crate::stw::door(sched, m, true);
+    }
     crate::proc::schedule::clear_preempt(sched, p);
     gp.casgstatus(g::WAITING, g::RUNNING);
     gp.frame[1].store(0, Ordering::SeqCst);

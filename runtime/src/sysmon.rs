@@ -283,7 +283,8 @@ fn report_stuck(culprit: Option<&crate::g::G>) {
 
 /// One look at all Ps; how many were taken from blocked Ms.
 #[nowritebarrierrec]
-fn retake(sched: &'static Sched, now: u64) -> u32 {
+pub(crate) fn retake(sched: &'static Sched, now: u64) -> u32 {
+    modelled("retake");
     let slice = if sched.heap().marking() { SLICE_MARKING } else { SLICE };
     let mut taken = 0;
     let held_since = sched.held_since.load(Ordering::SeqCst);

@@ -133,40 +133,47 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
                 if gp.status.compare_exchange(status, status | SCAN, Ordering::SeqCst, Ordering::SeqCst).is_err() {
                     continue;
                 }
-                if s.verifying() || gp.stamp.load(Ordering::SeqCst) != s.cycle() {
-                    let sp = gp.sp.load(Ordering::SeqCst);
-                    gp.segments.each_live(gp.stack, sp, |part| {
-                        let (lo, hi) = (part.lo, part.hi);
-                        // SAFETY: SCAN is ours, so nobody runs on this stack: its live parts are mapped and at rest.
-                        unsafe {
-                            s.conservative(
-                                core::ptr::with_exposed_provenance(lo),
-                                core::ptr::with_exposed_provenance(hi),
-                            );
-                        }
-                    });
-                    // SAFETY: as above.
-                    unsafe {
-                        crate::suspend::scan_frame(gp, s);
-                        crate::xregs::scan(gp, s);
-                        s.entered(&gp.entered);
-                    }
-                    stamp(gp, s);
-                    if !s.verifying() && status != g::SYSCALL && gp.frame[0].load(Ordering::Relaxed) == 0 {
-                        crate::stack::give_back(gp, s.cycle());
-                    }
-                }
-                gp.status.store(status, Ordering::SeqCst);
+                scan_at_rest(gp, s, status);
                 return true;
             }
             // Somebody else scans it.
             _ => {
+                if faults::active(Fault::ScanShared) {
+                    scan_at_rest(gp, s, status & !SCAN);
+                    return true;
+                }
                 core::hint::spin_loop();
                 #[cfg(loom)]
                 gc_core::sync::yield_now();
             }
         }
     }
+}
+
+/// Scans the stack of `gp`, unless this cycle has, and lets go of it: its status is to be `status`. The caller has the SCAN
+/// bit.
+fn scan_at_rest(gp: &G, s: &mut Scanner<'_>, status: u32) {
+    if s.verifying() || gp.stamp.load(Ordering::SeqCst) != s.cycle() {
+        let sp = gp.sp.load(Ordering::SeqCst);
+        gp.segments.each_live(gp.stack, sp, |part| {
+            let (lo, hi) = (part.lo, part.hi);
+            // SAFETY: SCAN is ours, so nobody runs on this stack: its live parts are mapped and at rest.
+            unsafe {
+                s.conservative(core::ptr::with_exposed_provenance(lo), core::ptr::with_exposed_provenance(hi));
+            }
+        });
+        // SAFETY: as above.
+        unsafe {
+            crate::suspend::scan_frame(gp, s);
+            crate::xregs::scan(gp, s);
+            s.entered(&gp.entered);
+        }
+        stamp(gp, s);
+        if !s.verifying() && status != g::SYSCALL && gp.frame[0].load(Ordering::Relaxed) == 0 {
+            crate::stack::give_back(gp, s.cycle());
+        }
+    }
+    gp.status.store(status, Ordering::SeqCst);
 }
 
 fn stamp(gp: &G, s: &Scanner<'_>) {

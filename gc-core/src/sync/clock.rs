@@ -1,4 +1,5 @@
-//! Time. Under loom it stands still, for the length of an execution: what a model does must not depend on how it passes.
+//! Time. Under loom it stands still, for the length of an execution: what a model does must not depend on how it passes. But
+//! for models of who asks again after a while: there it goes on by what such a one waits ([`clock_goes`]).
 
 use barrier_lint::nowritebarrierrec;
 
@@ -11,12 +12,27 @@ barrier_lint::certify! {
 std::thread_local! {
     /// What time it is. All model threads share the OS thread.
     static CLOCK: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
+    static GOES: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
 }
 
 /// Says what time it is, in nanoseconds; before the threads of a model start.
 #[cfg(loom)]
 pub fn set_clock(nanos: u64) {
     CLOCK.set(nanos);
+}
+
+/// From now on time goes on when somebody waits with a limit; in all executions.
+#[cfg(loom)]
+pub fn clock_goes() {
+    GOES.set(true);
+}
+
+/// Somebody has waited for so many nanoseconds.
+#[cfg(loom)]
+pub fn pass(nanos: u64) {
+    if GOES.get() {
+        CLOCK.set(CLOCK.get() + nanos);
+    }
 }
 
 /// Nanoseconds of the monotonic clock. May run without a P.

@@ -28,7 +28,7 @@ pub mod word;
 use barrier_lint::nowritebarrierrec;
 
 #[cfg(loom)]
-pub use clock::set_clock;
+pub use clock::{clock_goes, pass, set_clock};
 pub use clock::{cpu_nanos, nanos};
 #[cfg(loom)]
 pub use drive::AsPtr;
@@ -87,8 +87,7 @@ pub fn overwrite(word: &AtomicUsize, value: usize, order: Ordering) {
 pub fn lower(flag: &AtomicBool, order: Ordering) {
     #[cfg(loom)]
     {
-        let _ = order;
-        flag.swap(false, Ordering::AcqRel);
+        flag.swap(false, if order == Ordering::SeqCst { order } else { Ordering::AcqRel });
     }
     #[cfg(not(loom))]
     flag.store(false, order);

@@ -117,7 +117,6 @@ impl Note {
         }
         #[cfg(loom)]
         {
-            let _ = limit;
             if PASS.get() == 0 {
                 self.sleep();
             } else if PASS.get() < u32::MAX {
@@ -130,6 +129,7 @@ impl Note {
                     "a thread waits for what never comes to its end: {before} limits have passed"
                 );
                 super::yield_now();
+                super::pass(limit.as_nanos() as u64);
             }
             self.is_set()
         }

@@ -5,7 +5,7 @@ use barrier_lint::nowritebarrierrec;
 /// Why a runtime does not start on this machine.
 pub(crate) const REFUSED: Option<&str> = Some("tricolor runs on Linux on x86_64 only, for now");
 
-pub(crate) const FIRST_FRAME: usize = 0;
+pub(crate) const FIRST_FRAME: usize = if cfg!(loom) { 3 * size_of::<usize>() } else { 0 };
 
 pub(crate) mod async_preempt {
     pub(crate) const STACK_BYTES: usize = 0;
@@ -46,8 +46,9 @@ pub(crate) fn stack_pointer() -> usize {
     usize::MAX - usize::from(cfg!(loom))
 }
 
-pub(crate) unsafe fn init_stack(_: usize, _: extern "C" fn() -> !) -> usize {
-    unreachable!("no runtime starts here")
+pub(crate) unsafe fn init_stack(top: usize, _: extern "C" fn() -> !) -> usize {
+    // In models: the whole stack is in use.
+    if cfg!(loom) { top - FIRST_FRAME } else { unreachable!("no runtime starts here") }
 }
 
 pub(crate) unsafe fn spill_and_call(_: *mut (), _: unsafe extern "C" fn(*mut (), usize)) {

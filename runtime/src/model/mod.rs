@@ -12,6 +12,7 @@
 //!   whenever nobody else can run, unless [`limits_that_pass`] says otherwise.
 
 mod cycle;
+mod life;
 pub mod netpoll;
 mod runq;
 mod signal;
@@ -27,7 +28,7 @@ use crate::p::P;
 use crate::proc::locked::stoplockedm;
 use crate::proc::newm::{acquirep, releasep};
 use crate::proc::runq::{globrunqget, runqget, runqsteal};
-use crate::proc::schedule::{Mcall, clear_preempt, run_on};
+use crate::proc::schedule::{Mcall, prepare};
 use crate::sched::Sched;
 use crate::stack::Stack;
 use core::cell::RefCell;
@@ -35,14 +36,15 @@ use core::sync::atomic::Ordering;
 use gc_core::sync::{current, yield_now};
 use gc_core::{Config, Heap, PAGE_SIZE};
 
-pub use gc_core::model::{limits_that_pass, set_clock};
+pub use gc_core::model::{clock_goes, limits_that_pass, set_clock};
+pub(crate) use signal::deliver;
 pub(crate) use stack::morestack;
 
 /// How often a thread that waits looks before the model fails: all others have run as far as they can by then.
 const PATIENCE: u32 = 200;
 
 /// Words of a goroutine's stack, all of which are scanned.
-const STACK_WORDS: usize = 3;
+const STACK_WORDS: usize = crate::arch::FIRST_FRAME / size_of::<usize>();
 
 /// Pages of the heap: Ms that the runtime makes lie there, and goroutines.
 const PAGES: usize = 24;
@@ -168,11 +170,7 @@ impl World {
 
 /// `gp`, which is Runnable, runs on `m`.
 fn continues(m: &'static M, gp: &'static G) {
-    gp.casgstatus(g::RUNNABLE, g::RUNNING);
-    run_on(m, gp);
-    if let Some(p) = m.p() {
-        clear_preempt(gp.sched, p);
-    }
+    prepare(gp.sched, m, gp, false);
     current::set_g(core::ptr::from_ref(gp).cast_mut().cast());
 }
 

@@ -3,6 +3,7 @@
 
 use super::{World, current_m};
 use crate::g::getg;
+use crate::m::M;
 use core::mem::MaybeUninit;
 use gc_core::model::Signals;
 
@@ -19,6 +20,12 @@ fn handler() {
     // SAFETY: what was interrupted is this thread, which goes on with nothing of the context.
     unsafe { crate::suspend::asked(m, &info, &mut context) };
     Signals::set(before);
+}
+
+/// What the kernel does with a signal that the runtime sends to the thread of `m`.
+pub(crate) fn deliver(m: &M) {
+    assert!(!m.kernel.is_set(), "a second signal is under way to a thread");
+    m.kernel.wakeup();
 }
 
 fn between() {
@@ -46,6 +53,11 @@ impl World {
     /// Somebody has set the flag of that M's P at `when`, without success.
     pub fn was_asked(self, m: usize, when: u64) {
         self.m(m).asked_at.store(when, core::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Somebody of the runtime signals whoever runs on the P of this number.
+    pub fn signal(self, p: usize) {
+        crate::suspend::signal(self.sched, self.p(p));
     }
 
     /// The program sends a signal to that M.

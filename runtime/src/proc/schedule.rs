@@ -121,7 +121,8 @@ pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
 }
 
 /// Makes `gp` the goroutine of `m`, with a fresh time slice unless it inherits one (Go's `execute`).
-fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) {
+pub(crate) fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) {
+    modelled("prepare");
     let Some(p) = m.p() else { gc_core::throw!("a goroutine is to run without a P") };
     gp.casgstatus(g::RUNNABLE, g::RUNNING);
     latency::runs(sched, gp);
@@ -134,7 +135,9 @@ fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inherit: bool) 
     run_on(m, gp);
     if !inherit {
         p.schedtick.fetch_add(1, Ordering::SeqCst);
-        p.slice_over.store(false, Ordering::SeqCst);
+        if !faults::active(Fault::SliceInherited) {
+            p.slice_over.store(false, Ordering::SeqCst);
+        }
     }
     m.at(Door::Execute);
     clear_preempt(sched, p);
@@ -431,15 +434,17 @@ pub(crate) fn wake_all(sched: &'static Sched) {
     }
 }
 
-/// Scans the stack of `gp`, which is at rest and belongs to this M, unless this cycle has done so.
-pub(crate) fn self_scan(sched: &'static Sched, p: &P, gp: &G) {
+/// Scans the stack of `gp`, which is at rest and belongs to this M, unless this cycle has done so. Whether it was due.
+pub(crate) fn self_scan(sched: &'static Sched, p: &P, gp: &G) -> bool {
     let heap = sched.heap();
     // Relaxed: written by this M's earlier scans, or by others under SCAN, which `scan_stack` looks at again.
-    if heap.marking() && gp.stamp.load(Ordering::Relaxed) != heap.cycle() {
+    let due = heap.marking() && gp.stamp.load(Ordering::Relaxed) != heap.cycle();
+    if due {
         // SAFETY: this M holds `p`, marking is on (it cannot end before this stack is scanned), and no other scanner
         // of this P is alive: this is g0, before any work.
         crate::world::scan_g(gp, &mut unsafe { heap.scanner(p.gcp()) });
     }
+    due
 }
 
 /// The end of every visit that keeps its goroutine: doors, then continue or queue it. `gp` is Waiting. One that is

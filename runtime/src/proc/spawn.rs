@@ -15,8 +15,9 @@ use crate::m::M;
 use crate::p::P;
 use crate::sched::Sched;
 use core::mem::MaybeUninit;
-use gc_core::sync::Ordering;
+use gc_core::faults::{self, Fault};
 use gc_core::sync::current::{self, Region};
+use gc_core::sync::{Ordering, modelled};
 use gc_core::{Conservative, Gc};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -34,10 +35,10 @@ struct Task<F, R> {
 }
 
 /// How much of a new goroutine's stack is cleared, in bytes: one page, which its first frames touch anyway.
-const STALE: usize = 4 << 10;
+const STALE: usize = if cfg!(loom) { crate::arch::FIRST_FRAME } else { 4 << 10 };
 
 /// Dead Gs that a P keeps; half go to the global list beyond that.
-const GFREE: u32 = 64;
+const GFREE: u32 = if cfg!(loom) { 2 } else { 64 };
 
 /// Starts a goroutine that runs `f`.
 ///
@@ -145,14 +146,19 @@ pub(crate) fn newproc(sched: &'static Sched, p: &'static P, gp: &'static G, star
 /// First function on a goroutine's stack. `extern "C"`: no panic leaves it.
 extern "C" fn goroutine_main() -> ! {
     let Some(gp) = getg() else { gc_core::throw!("a goroutine without a G") };
+    begin(gp);
+    // SAFETY: a goroutine; nothing of it is needed any more.
+    unsafe { mcall(gp, goexit0) };
+    gc_core::throw!("a dead goroutine ran");
+}
+
+/// Runs the function of `gp`, on it.
+pub(crate) fn begin(gp: &'static G) {
     let Some(start) = gp.start.get() else { gc_core::throw!("a goroutine without a function") };
     // In the runtime until its function runs.
     current::set_locks(1);
     // SAFETY: `start` is the head of a task whose types `run` knows.
     unsafe { (start.run)(gp, start) };
-    // SAFETY: a goroutine; nothing of it is needed any more.
-    unsafe { mcall(gp, goexit0) };
-    gc_core::throw!("a dead goroutine ran");
 }
 
 /// Runs a task of types `F` and `R` to its end.
@@ -181,8 +187,13 @@ where
     join.finish(gp, out);
 }
 
-/// g0 part of a goroutine's end.
-unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
+/// g0 part of a goroutine's end. Its G is for others to use when nothing ties it to this M any more: who runs it next says
+/// where that is.
+///
+/// # Safety
+/// As [`Mcall`](super::schedule::Mcall).
+pub(crate) unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
+    modelled("goexit0");
     if gp.panics.get().is_some() {
         gp.panics.set(None);
     }
@@ -191,7 +202,10 @@ unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp: &'static 
     super::locked::at_exit(m, gp);
     let end = core::ptr::eq(gp.stack.hi as *const u8, sched.stacks.main().hi as *const u8);
     gp.casgstatus(g::RUNNING, g::DEAD);
-    dropg(m, gp);
+    let late = faults::active(Fault::ExitUntiesLate);
+    if !late {
+        dropg(m, gp);
+    }
     if end {
         crate::runtime::main_has_ended(sched, m);
         return core::ptr::null();
@@ -199,11 +213,14 @@ unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp: &'static 
     if let Some(p) = m.p() {
         gfput(sched, p, gp);
     }
+    if late {
+        dropg(m, gp);
+    }
     core::ptr::null()
 }
 
 /// Keeps a dead G for the next spawn on this P.
-fn gfput(sched: &Sched, p: &P, gp: &G) {
+pub(crate) fn gfput(sched: &Sched, p: &P, gp: &G) {
     set_g_no_write_barrier(&gp.schedlink, p.gfree.get());
     set_g_no_write_barrier(&p.gfree, core::ptr::from_ref(gp).cast_mut());
     // Relaxed, here and in `gfget`: only the M that holds the P touches its list.
@@ -234,6 +251,7 @@ fn pop(p: &P) -> Option<&'static G> {
 
 /// A dead G with its stack, from this P's list or the global one.
 fn gfget(sched: &'static Sched) -> Option<&'static G> {
+    modelled("gfget");
     let p = this_m().p()?;
     if let Some(gp) = pop(p) {
         return Some(gp);

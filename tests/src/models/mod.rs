@@ -8,6 +8,7 @@ mod explore;
 mod faults;
 mod flips;
 mod greyobject;
+mod holders;
 mod hybrid;
 mod idle;
 mod markers;
@@ -16,6 +17,7 @@ mod mutators;
 mod netpoll;
 mod preempt;
 mod properties;
+mod requests;
 mod run;
 mod runq;
 mod spans;
@@ -109,6 +111,13 @@ const MODELS: &[Model] = &[
     stop::HANDSHAKE,
     turns::STOP,
     suspend::REFUSED,
+    requests::ONE,
+    requests::ANSWER,
+    requests::SLICE,
+    holders::AFTER_STOP,
+    holders::BOTH,
+    holders::END,
+    holders::REUSE,
     preempt::XREGS,
     preempt::SCAN,
     preempt::CTXT,

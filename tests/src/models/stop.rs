@@ -147,7 +147,7 @@ impl Alone {
     }
 
     /// A goroutine uses it.
-    fn runs(&self) {
+    pub fn runs(&self) {
         assert_eq!(self.0.fetch_add(0, SeqCst), 0, "a goroutine runs while it must not");
     }
 

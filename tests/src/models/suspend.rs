@@ -14,7 +14,7 @@ pub const REFUSED: Model = Model {
     source: "protocols: a refusal is noted, and who leaves the runtime stores the count first and looks second",
     threads: 2,
     bound: Some(3),
-    least: 2000,
+    least: 1000,
     run: refused,
     drives: &["suspend::signal", "suspend::interrupted", "suspend::suspend", "stw::stop_here", "stop_the_world"],
     twins: &["refusal-forgotten", "refusal-sought-early"],
