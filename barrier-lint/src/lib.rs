@@ -45,7 +45,7 @@
 //! A marked free function leaves behind a type of the same name, a marked method a sibling method
 //! `nowritebarrierrec__name`; each call in a `#[nowritebarrierrec]` body asserts, in code that never runs, that its
 //! callee has left one. Hence a marked function cannot stand in one module with a type or module of the same name.
-//! Under `--cfg loom` bodies are not checked; the ordinary build checks the same source.
+//! In builds for models (`--cfg modelled`) bodies are not checked; the ordinary build checks the same source.
 //!
 //! # Reading the errors
 //!

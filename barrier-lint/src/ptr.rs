@@ -37,35 +37,43 @@ pub struct NoBarrierPtr<T>(AtomicPtr<T>);
 #[nowritebarrierrec]
 impl<T> NoBarrierPtr<T> {
     /// A field that holds `p`.
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     #[inline]
     pub const fn new(p: *mut T) -> Self {
         NoBarrierPtr(AtomicPtr::new(p))
     }
 
     /// A field that holds `p`.
-    #[cfg(loom)]
+    #[cfg(modelled)]
     pub fn new(p: *mut T) -> Self {
         NoBarrierPtr(AtomicPtr::new(p))
     }
 
     /// A field that holds nil.
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     #[inline]
     pub const fn null() -> Self {
         Self::new(null_mut())
     }
 
     /// A field that holds nil.
-    #[cfg(loom)]
+    #[cfg(modelled)]
     pub fn null() -> Self {
         Self::new(null_mut())
+    }
+
+    /// The word. In a model that shuttle runs another thread may be chosen first.
+    #[inline(always)]
+    fn word(&self) -> &AtomicPtr<T> {
+        #[cfg(shuttle)]
+        shuttle::thread::sleep(core::time::Duration::ZERO);
+        &self.0
     }
 
     /// Loads the pointer (`Acquire`, pairs with the setter's `Release`).
     #[inline]
     pub fn get(&self) -> *mut T {
-        self.0.load(Acquire)
+        self.word().load(Acquire)
     }
 
     /// Stores the pointer (`Release`), never with a write barrier.
@@ -74,7 +82,7 @@ impl<T> NoBarrierPtr<T> {
     /// As long as the field holds `p`, another root keeps `*p` alive. The call site must name that root.
     #[inline]
     pub unsafe fn set_no_write_barrier(&self, p: *mut T) {
-        self.0.store(p, Release)
+        self.word().store(p, Release)
     }
 
     /// Stores the pointer and returns the one before (`AcqRel`), never with a write barrier.
@@ -83,7 +91,7 @@ impl<T> NoBarrierPtr<T> {
     /// As [`set_no_write_barrier`](Self::set_no_write_barrier).
     #[inline]
     pub unsafe fn swap_no_write_barrier(&self, p: *mut T) -> *mut T {
-        self.0.swap(p, AcqRel)
+        self.word().swap(p, AcqRel)
     }
 
     /// Stores `new` if the field holds `old` (`AcqRel`), never with a write barrier. Whether it did.
@@ -92,7 +100,7 @@ impl<T> NoBarrierPtr<T> {
     /// As [`set_no_write_barrier`](Self::set_no_write_barrier), for `new`.
     #[inline]
     pub unsafe fn cas_no_write_barrier(&self, old: *mut T, new: *mut T) -> bool {
-        self.0.compare_exchange(old, new, AcqRel, Acquire).is_ok()
+        self.word().compare_exchange(old, new, AcqRel, Acquire).is_ok()
     }
 }
 

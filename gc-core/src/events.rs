@@ -16,7 +16,7 @@ use crate::world::StopReason;
 use core::fmt;
 
 /// Listeners that a heap can have.
-pub const MAX_LISTENERS: usize = if cfg!(loom) { 1 } else { 8 };
+pub const MAX_LISTENERS: usize = if cfg!(modelled) { 1 } else { 8 };
 
 /// Something that the collector did. Times in nanoseconds, sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

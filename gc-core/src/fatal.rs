@@ -66,7 +66,7 @@ pub fn set_describe(f: fn(&mut dyn Write)) {
 }
 
 /// Whether some thread has failed and reports: who prints for it takes locks in whatever order they are held.
-#[cfg(all(debug_assertions, not(any(loom, miri))))]
+#[cfg(all(debug_assertions, not(any(modelled, miri))))]
 #[barrier_lint::nowritebarrierrec]
 pub(crate) fn under_way() -> bool {
     FAILED.load(Ordering::SeqCst) != 0
@@ -76,9 +76,9 @@ pub(crate) fn under_way() -> bool {
 #[cold]
 #[inline(never)]
 pub fn throw(args: fmt::Arguments<'_>) -> ! {
-    #[cfg(any(loom, test))]
+    #[cfg(any(modelled, test))]
     panic!("fatal error: {args}");
-    #[cfg(not(any(loom, test)))]
+    #[cfg(not(any(modelled, test)))]
     {
         if FAILED.fetch_add(1, Ordering::SeqCst) == 0 {
             print_line(format_args!("fatal error: {args}"));
@@ -98,7 +98,7 @@ pub fn throw(args: fmt::Arguments<'_>) -> ! {
         }
     }
 }
-#[cfg(any(loom, test))]
+#[cfg(any(modelled, test))]
 #[allow(dead_code)]
 fn unused() {
     let _ = (&FAILED, &DESCRIBE);

@@ -203,7 +203,7 @@ faults! {
     SysmonClearedLate = "sysmon-cleared-late",
 }
 
-#[cfg(any(feature = "faults", loom))]
+#[cfg(any(feature = "faults", modelled))]
 mod on {
     use super::{ALL, Fault};
     use crate::heap::Heap;
@@ -263,16 +263,16 @@ mod on {
         Ok(())
     }
 }
-#[cfg(any(feature = "faults", loom))]
+#[cfg(any(feature = "faults", modelled))]
 pub use on::{active, choose};
-#[cfg(any(feature = "faults", loom))]
+#[cfg(any(feature = "faults", modelled))]
 pub(crate) use on::{remember, shade_without_p};
 
-#[cfg(not(any(feature = "faults", loom)))]
+#[cfg(not(any(feature = "faults", modelled)))]
 use barrier_lint::nowritebarrierrec;
 
 /// Whether this fault is switched on: never, in this build.
-#[cfg(not(any(feature = "faults", loom)))]
+#[cfg(not(any(feature = "faults", modelled)))]
 #[nowritebarrierrec]
 #[inline(always)]
 pub const fn active(_: Fault) -> bool {

@@ -53,7 +53,7 @@ mod stop;
 mod stress;
 mod sweep;
 pub mod sync;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod testing;
 mod verify;
 mod world;
@@ -63,7 +63,7 @@ mod world;
 pub use ::barrier_lint;
 pub use afterlife::{Cleanup, Weak, add_cleanup};
 pub use alloc::{AllocError, AllocErrorReason};
-#[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+#[cfg(all(target_arch = "x86_64", not(any(modelled, miri))))]
 pub use barrier::restart_point;
 pub use barrier::{Busy, CellValue, Entered, GcCell, GcMut, RootCell};
 pub use census::{CensusRow, Counted};
@@ -74,11 +74,11 @@ pub use heap::{Config, Heap, InitError, MAX_PS, PAGE_SIZE, Phase};
 pub use layout::{Conservative, NoGc, Trace};
 pub use mark::{Scanner, WorkKind};
 /// Parts that models drive by themselves.
-#[cfg(loom)]
+#[cfg(modelled)]
 #[doc(hidden)]
 pub mod model {
     pub use crate::mark::{BufferList, MarkWord};
-    pub use crate::sync::current::Signals;
+    pub use crate::sync::current::{Signals, Words};
     pub use crate::sync::{clock_goes, entered, limits_that_pass, listen, pass, set_clock};
 
     /// Starts a cycle, for models of what happens in the middle of one. The caller holds a P, on a stack that is no root.

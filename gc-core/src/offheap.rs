@@ -99,30 +99,30 @@ impl<T: Copy> Drop for Pile<T> {
 }
 
 /// Bytes of [`persistent_new`] and its like, and of [`Pile`]s, in the whole process. Not modelled.
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 static PERSISTENT: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 static PILES: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
 
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 fn count(sum: &core::sync::atomic::AtomicUsize, bytes: isize) {
     // Relaxed: statistics.
     sum.fetch_add(bytes as usize, core::sync::atomic::Ordering::Relaxed);
 }
 
 /// Bytes of the memory that lives for ever, and of lists at this moment, in the whole process.
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 pub(crate) fn in_use() -> (usize, usize) {
     let get = |sum: &core::sync::atomic::AtomicUsize| sum.load(core::sync::atomic::Ordering::Relaxed);
     (get(&PERSISTENT), get(&PILES))
 }
 
-#[cfg(any(loom, miri))]
+#[cfg(any(modelled, miri))]
 pub(crate) fn in_use() -> (usize, usize) {
     (0, 0)
 }
 
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 fn pages(bytes: usize) -> NonNull<u8> {
     count(&PILES, bytes as isize);
     match crate::sync::map_reserve(bytes) {
@@ -133,21 +133,21 @@ fn pages(bytes: usize) -> NonNull<u8> {
 
 /// # Safety
 /// `at` came from `pages(bytes)` and is used no more.
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 unsafe fn free_pages(at: NonNull<u8>, bytes: usize) {
     count(&PILES, -(bytes as isize));
     // SAFETY: the caller's contract.
     unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
 }
 
-#[cfg(any(loom, miri))]
+#[cfg(any(modelled, miri))]
 fn pages(bytes: usize) -> NonNull<u8> {
     persistent(bytes, 16)
 }
 
 /// # Safety
 /// `at` came from `pages(bytes)` and is used no more.
-#[cfg(any(loom, miri))]
+#[cfg(any(modelled, miri))]
 unsafe fn free_pages(at: NonNull<u8>, bytes: usize) {
     let layout = core::alloc::Layout::from_size_align(bytes, 16).expect("a small layout");
     // SAFETY: the caller's contract.
@@ -170,7 +170,7 @@ pub fn persistent_new<T>(value: T) -> NonNull<T> {
     p
 }
 
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 fn persistent(bytes: usize, align: usize) -> NonNull<u8> {
     use crate::sync::{Lock, Rank};
     const CHUNK: usize = 256 << 10;
@@ -198,7 +198,7 @@ fn persistent(bytes: usize, align: usize) -> NonNull<u8> {
     NonNull::new(core::ptr::with_exposed_provenance_mut(start)).expect("a mapping is not at address 0")
 }
 
-#[cfg(any(loom, miri))]
+#[cfg(any(modelled, miri))]
 fn persistent(bytes: usize, align: usize) -> NonNull<u8> {
     let layout = core::alloc::Layout::from_size_align(bytes, align).expect("a small layout");
     // SAFETY: the layout is not empty.

@@ -25,7 +25,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 const O: Ordering = Ordering::Relaxed;
 
 /// Assist work is rounded up to this many bytes, so that a mutator does not switch stacks for every span.
-const ASSIST_UNIT: usize = 64 << 10;
+const ASSIST_UNIT: usize = if cfg!(modelled) { PAGE_SIZE } else { 64 << 10 };
 /// The most that a mutator is asked for at once, in bytes: less than a slice's worth. What more it owes is forgiven.
 const ASSIST_MOST: usize = 1 << 20;
 /// Ratios are fixed-point numbers with this one.
@@ -158,7 +158,7 @@ impl Pacer {
             overhead: fragments + if config.memory_limit.is_some() { heap.table_bytes() } else { 0 },
             limit: config.memory_limit,
             // A model's heap of four pages would be full at once.
-            capacity: if cfg!(any(loom, miri)) { usize::MAX } else { heap.bytes },
+            capacity: if cfg!(any(modelled, miri)) { usize::MAX } else { heap.bytes },
         };
         let goal = goal_of(config.percent, sizes);
         // Without a percentage cycles run on request; only the limits bring one about by themselves.
@@ -296,7 +296,7 @@ impl Pacer {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
 

@@ -19,7 +19,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 /// Most roots that a heap can have. A small heap has fewer: an eighth of its bytes go into the table.
-const MAX_ROOTS: usize = if cfg!(loom) { 4 } else { 1 << 26 };
+const MAX_ROOTS: usize = if cfg!(modelled) { 4 } else { 1 << 26 };
 /// Slots per root job.
 const PIECE: usize = 4096;
 
@@ -52,7 +52,7 @@ impl RootTable {
     /// For a heap with `bytes` bytes of address space.
     pub fn new(bytes: usize) -> Result<RootTable, MapError> {
         Ok(RootTable {
-            slots: Table::new(if cfg!(loom) { MAX_ROOTS } else { (bytes / 8 / size_of::<Slot>()).min(MAX_ROOTS) })?,
+            slots: Table::new(if cfg!(modelled) { MAX_ROOTS } else { (bytes / 8 / size_of::<Slot>()).min(MAX_ROOTS) })?,
             top: AtomicUsize::new(0),
             deferred: AtomicU64::new(0),
             free: Lock::new(Rank::RootTable, 0),

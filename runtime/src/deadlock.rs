@@ -11,6 +11,7 @@ use crate::sched::{Global, Sched};
 use crate::time::timers::{NEVER, earliest};
 use barrier_lint::nowritebarrierrec;
 use core::fmt::Write;
+#[cfg(not(modelled))]
 use gc_core::fatal::Stderr;
 use gc_core::sync::Ordering;
 
@@ -49,10 +50,15 @@ fn look_for_the_living(sched: &Sched) {
     if asleep == 0 {
         return; // the world ends
     }
-    let _ = Stderr.write_str("fatal error: all goroutines are asleep - deadlock!\n");
-    crate::dump::goroutines(sched);
-    // SAFETY: ends the process.
-    unsafe { libc::_exit(2) }
+    #[cfg(modelled)]
+    gc_core::throw!("all goroutines are asleep");
+    #[cfg(not(modelled))]
+    {
+        let _ = Stderr.write_str("fatal error: all goroutines are asleep - deadlock!\n");
+        crate::dump::goroutines(sched);
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(2) }
+    }
 }
 
 /// Whether a waiting goroutine is the runtime's own and has nothing to do.

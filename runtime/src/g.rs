@@ -227,7 +227,7 @@ impl G {
                     if faults::active(Fault::StatusIgnoresScan) {
                         return self.status.store(new, Ordering::SeqCst);
                     }
-                    if cfg!(loom) || spins.is_multiple_of(128) {
+                    if cfg!(modelled) || spins.is_multiple_of(128) {
                         gc_core::sync::yield_now();
                     } else {
                         core::hint::spin_loop();

@@ -16,9 +16,9 @@ barrier_lint::certify! {
 }
 
 /// Buckets per power of two, as a power of two.
-const SUB: u32 = if cfg!(loom) { 0 } else { 5 };
+const SUB: u32 = if cfg!(modelled) { 0 } else { 5 };
 /// What is longer (18 minutes) counts as this long.
-const LONGEST: u64 = if cfg!(loom) { 1 } else { (1 << 40) - 1 };
+const LONGEST: u64 = if cfg!(modelled) { 1 } else { (1 << 40) - 1 };
 const BUCKETS: usize = bucket_of(LONGEST) + 1;
 
 /// The bucket of a time in nanoseconds. Below 64 each has its own.

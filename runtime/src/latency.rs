@@ -97,7 +97,7 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     pub(crate) fn new() -> Result<Latencies, MapError> {
-        Ok(Latencies { rows: Table::new(if cfg!(loom) { 0 } else { Latency::ALL.len() })? })
+        Ok(Latencies { rows: Table::new(if cfg!(modelled) { 0 } else { Latency::ALL.len() })? })
     }
 
     /// Bytes of the histograms.
@@ -135,7 +135,7 @@ pub struct LatencyRow {
 /// It has lasted from `since` until now. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn record(sched: &Sched, row: Latency, since: u64) {
-    if !cfg!(loom) {
+    if !cfg!(modelled) {
         sched.latencies.rows[row as usize].record(nanotime().saturating_sub(since));
     }
 }
@@ -144,14 +144,14 @@ pub(crate) fn record(sched: &Sched, row: Latency, since: u64) {
 #[inline]
 #[nowritebarrierrec]
 pub(crate) fn sample(tick: u32) -> u64 {
-    if !cfg!(loom) && tick.is_multiple_of(SAMPLE) { nanotime() } else { 0 }
+    if !cfg!(modelled) && tick.is_multiple_of(SAMPLE) { nanotime() } else { 0 }
 }
 
 /// `gp` is about to be Runnable; nobody else can make it so. May run without a P.
 #[inline]
 #[nowritebarrierrec]
 pub(crate) fn readied(gp: &G) {
-    if !cfg!(loom) {
+    if !cfg!(modelled) {
         let n = gp.readied.load(O).wrapping_add(1);
         gp.readied.store(n, O);
         if n.is_multiple_of(SAMPLE) {
@@ -163,7 +163,7 @@ pub(crate) fn readied(gp: &G) {
 /// `gp` was Runnable, and runs.
 #[inline]
 pub(crate) fn runs(sched: &Sched, gp: &G) {
-    if !cfg!(loom) && gp.readied.load(O).is_multiple_of(SAMPLE) {
+    if !cfg!(modelled) && gp.readied.load(O).is_multiple_of(SAMPLE) {
         record(sched, Latency::RunQueue, gp.since.load(O));
     }
 }
@@ -171,7 +171,7 @@ pub(crate) fn runs(sched: &Sched, gp: &G) {
 /// Whoever runs on `p` is about to be asked for something. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn asked(p: &P, now: u64) {
-    if cfg!(loom) {
+    if cfg!(modelled) {
         return;
     }
     // SAFETY: null or an M, which `allms` keeps.
@@ -188,7 +188,7 @@ pub(crate) fn asked(p: &P, now: u64) {
 #[inline]
 #[nowritebarrierrec]
 pub(crate) fn preempted(sched: &Sched, p: &P, how: Latency) {
-    if !cfg!(loom) && p.asked_at.load(O) != 0 {
+    if !cfg!(modelled) && p.asked_at.load(O) != 0 {
         let since = p.asked_at.swap(0, O);
         if since != 0 {
             record(sched, how, since);
@@ -200,7 +200,7 @@ pub(crate) fn preempted(sched: &Sched, p: &P, how: Latency) {
 #[inline]
 #[nowritebarrierrec]
 pub(crate) fn forget_request(p: &P) {
-    if !cfg!(loom) && p.asked_at.load(O) != 0 {
+    if !cfg!(modelled) && p.asked_at.load(O) != 0 {
         p.asked_at.store(0, O);
     }
 }

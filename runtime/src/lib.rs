@@ -33,7 +33,7 @@
 // No lock but the runtime's own (`clippy.toml`); an exception says why no suspended thread can hold it.
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
 // Where only the stub is left to call them.
-#![cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(loom))), allow(dead_code))]
+#![cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(modelled))), allow(dead_code))]
 
 extern crate self as tricolor;
 
@@ -50,7 +50,7 @@ mod histogram;
 mod join;
 mod latency;
 mod m;
-#[cfg(loom)]
+#[cfg(modelled)]
 #[doc(hidden)]
 pub mod model;
 pub mod net;

@@ -89,7 +89,7 @@ pub(crate) struct M {
     /// A signal to this thread is under way: it is not sent twice.
     pub(crate) signal_pending: AtomicBool,
     /// What the kernel knows of that, in models: it has a signal for this thread.
-    #[cfg(loom)]
+    #[cfg(modelled)]
     pub(crate) kernel: Note,
     /// When it was last asked for something ([`nanotime`](crate::time::nanotime)).
     pub(crate) asked_at: AtomicU64,
@@ -126,7 +126,7 @@ impl M {
             storm: Storm::new(),
             sigmask: AtomicU64::new(0),
             signal_pending: AtomicBool::new(false),
-            #[cfg(loom)]
+            #[cfg(modelled)]
             kernel: Note::new(),
             asked_at: AtomicU64::new(0),
             door: AtomicU8::new(0),

@@ -29,10 +29,10 @@ pub(crate) const SYSCALL: u32 = 2;
 pub(crate) const GCSTOP: u32 = 3;
 
 /// Places of a local run queue.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 pub(crate) const RUNQ: usize = 256;
 /// Places of a local run queue; few, so that models reach the overflow.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub(crate) const RUNQ: usize = 4;
 
 /// A processor.

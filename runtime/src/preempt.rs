@@ -39,7 +39,7 @@ use crate::stack::Stack;
 use crate::suspend::count;
 use crate::trace::{self, Kind};
 use barrier_lint::{SystemStack, nosplit, nowritebarrierrec, yeswritebarrierrec};
-#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(modelled)))]
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicUsize};
 use gc_core::sync::{Ordering, current};
@@ -82,7 +82,7 @@ impl Denied {
     pub(crate) const COUNT: usize = 5;
 }
 
-#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(modelled)))]
 core::arch::global_asm!(
     include_str!("arch/async_preempt/x86_64.s"),
     CURRENT_M = const current::M_OFFSET,
@@ -95,20 +95,20 @@ core::arch::global_asm!(
     async_preempt2 = sym async_preempt2,
 );
 
-#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(modelled)))]
 unsafe extern "C" {
     fn async_preempt();
     static async_preempt_end: u8;
 }
 
 /// `async_preempt`, from its first instruction to its end.
-#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(modelled)))]
 pub(crate) fn own_text() -> core::ops::Range<usize> {
     async_preempt as *const () as usize..(&raw const async_preempt_end).addr()
 }
 
 /// There is none.
-#[cfg(not(all(target_arch = "x86_64", not(loom))))]
+#[cfg(not(all(target_arch = "x86_64", not(modelled))))]
 pub(crate) fn own_text() -> core::ops::Range<usize> {
     0..0
 }

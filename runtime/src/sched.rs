@@ -21,14 +21,14 @@ use gc_core::sync::{
 use gc_core::{Gc, GcP, Heap, Scanner};
 
 /// Most Ms, as Go's default.
-pub(crate) const MAX_MS: usize = if cfg!(loom) { 4 } else { 10_000 };
+pub(crate) const MAX_MS: usize = if cfg!(modelled) { 8 } else { 10_000 };
 /// Most Ps.
-pub(crate) const MAX_PS: usize = if cfg!(loom) { 4 } else { 256 };
+pub(crate) const MAX_PS: usize = if cfg!(modelled) { 4 } else { 256 };
 /// Ps beside those that were asked for, which are lent where all others are stuck in the kernel. Each may get stuck as
 /// well: if so many have, nothing more can be done.
 pub(crate) const SPARES: usize = 8;
 /// Most Gs that a program can have had alive at once.
-const MAX_GS: usize = if cfg!(loom) { 8 } else { 16 << 20 };
+const MAX_GS: usize = if cfg!(modelled) { 8 } else { 16 << 20 };
 
 /// A function that `for_each_p` runs; its referent outlives the call that set it.
 #[derive(Clone, Copy)]

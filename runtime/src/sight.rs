@@ -15,7 +15,7 @@ use core::time::Duration;
 use gc_core::sync::{AtomicU32, AtomicUsize, Note, Ordering};
 
 /// Most addresses that are noted.
-pub(crate) const FRAMES: usize = if cfg!(loom) { 1 } else { 32 };
+pub(crate) const FRAMES: usize = if cfg!(modelled) { 1 } else { 32 };
 
 const FREE: u32 = 0;
 const ASKED: u32 = 1;

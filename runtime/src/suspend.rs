@@ -50,7 +50,7 @@ pub(crate) const SIGNAL: libc::c_int = libc::SIGURG;
 pub(crate) const PATIENCE: u64 = 100_000;
 
 /// Bytes below the stack pointer that leaf functions use.
-pub(crate) const RED_ZONE: usize = if cfg!(loom) { 0 } else { 128 };
+pub(crate) const RED_ZONE: usize = if cfg!(modelled) { 0 } else { 128 };
 
 /// What came of signals.
 pub(crate) struct Counters {
@@ -155,9 +155,9 @@ pub(crate) fn signal(sched: &Sched, p: &P) {
     }
     modelled("suspend::signal");
     count(&sched.suspensions.sent);
-    #[cfg(loom)]
+    #[cfg(modelled)]
     crate::model::deliver(m);
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     if !gc_core::sync::signal::send(m.tid.load(Ordering::SeqCst), SIGNAL as u32) {
         // The thread has ended.
         m.signal_pending.store(false, Ordering::SeqCst);

@@ -139,10 +139,10 @@ macro_rules! tables {
     };
 }
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 static TABLES: Locked = tables!();
 /// No model looks for functions; a lock of loom's cannot be made by the compiler.
-#[cfg(loom)]
+#[cfg(modelled)]
 #[expect(clippy::disallowed_types, reason = "no lock of the runtime is inside")]
 static TABLES: std::sync::LazyLock<Locked> = std::sync::LazyLock::new(|| tables!());
 

@@ -28,10 +28,10 @@ use gc_core::StopReason;
 use gc_core::sync::{AtomicU64, MapError, Ordering, Table, Zeroed, current, fence};
 
 /// Events that each thread keeps.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 const LEN: usize = 256;
 /// Events that each thread keeps; few, as in all models.
-#[cfg(loom)]
+#[cfg(modelled)]
 const LEN: usize = 4;
 /// Events that a dump prints of a thread.
 const PRINTED: usize = 16;
@@ -436,7 +436,7 @@ impl Ring {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::{LEN, Raw, Ring, Zeroed};
     use gc_core::sync::Ordering;

@@ -143,7 +143,7 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
                     return true;
                 }
                 core::hint::spin_loop();
-                #[cfg(loom)]
+                #[cfg(modelled)]
                 gc_core::sync::yield_now();
             }
         }

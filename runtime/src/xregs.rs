@@ -56,7 +56,7 @@ unsafe impl Zeroed for XRegs {
     }
 }
 
-#[cfg(loom)]
+#[cfg(modelled)]
 impl XRegs {
     /// What it holds.
     pub(crate) fn bytes(&self) -> [u8; XREGS_BYTES] {

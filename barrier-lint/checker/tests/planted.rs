@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// What a plant needs, in a crate below the runtime.
 const OTHER_CRATE: &str = r#"
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod planted {

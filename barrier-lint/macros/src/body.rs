@@ -14,7 +14,7 @@ use crate::{call, krate, witness};
 
 pub fn check(kind: Kind, args: &Args, sig: &Signature, block: &mut Block, errors: &mut Vec<Error>) {
     // Under loom the atomics are loom's, whose methods nobody certifies. The ordinary build checks the same source.
-    if cfg!(loom) {
+    if cfg!(modelled) {
         return;
     }
     let mut walk = Walk { kind, args, bound: Bindings::of(sig, &block.stmts), errors, methods: false };

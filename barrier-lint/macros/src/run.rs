@@ -12,7 +12,7 @@ use crate::{known, krate};
 pub fn add(kind: Kind, calls: bool, f: &mut ImplItemFn) {
     // Under loom, threads are not threads; the whole-program check reads code without questions. A `const fn` calls only
     // such, and has no barrier.
-    let none = cfg!(any(loom, barrier_lint)) || f.sig.constness.is_some() || f.sig.asyncness.is_some();
+    let none = cfg!(any(modelled, barrier_lint)) || f.sig.constness.is_some() || f.sig.asyncness.is_some();
     if none || f.attrs.iter().any(|a| crate::record::is(a, "naked")) {
         return;
     }

@@ -59,7 +59,7 @@ pub fn systemstack(mut f: ImplItemFn) -> TokenStream {
         f.attrs.push(parse_quote!(#[#krate::systemstack]));
         return f.into_token_stream();
     }
-    if f.sig.constness.is_none() && !cfg!(any(loom, barrier_lint)) {
+    if f.sig.constness.is_none() && !cfg!(any(modelled, barrier_lint)) {
         let name = f.sig.ident.to_string();
         let check: Stmt = parse_quote! {
             #[cfg(debug_assertions)]

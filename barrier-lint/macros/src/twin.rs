@@ -26,7 +26,7 @@ use crate::krate;
 
 /// Whether this build has twins.
 pub fn wanted() -> bool {
-    cfg!(barrier_lint_twin) && !cfg!(loom)
+    cfg!(barrier_lint_twin) && !cfg!(modelled)
 }
 
 /// The name of a method's twin. `place` sets apart methods of one name, of different traits.

@@ -15,7 +15,7 @@ use crate::p::GcP;
 use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Rank, Table, Zeroed};
 
 /// Most weak pointers and cleanups of a heap. A small heap has fewer: an eighth of its bytes go into the table.
-const MAX_RECORDS: usize = if cfg!(loom) { 4 } else { 1 << 26 };
+const MAX_RECORDS: usize = if cfg!(modelled) { 4 } else { 1 << 26 };
 /// A record of this tag is not used again: a stale handle could have any of the tags before.
 const LAST_TAG: u32 = u32::MAX;
 /// In `made`: before the last flip. Sweep generations are even.
@@ -74,7 +74,7 @@ struct Lists {
 impl Records {
     /// For a heap with `bytes` bytes of address space.
     pub fn new(bytes: usize) -> Result<Records, MapError> {
-        let most = if cfg!(loom) { MAX_RECORDS } else { (bytes / 8 / size_of::<Record>()).min(MAX_RECORDS) };
+        let most = if cfg!(modelled) { MAX_RECORDS } else { (bytes / 8 / size_of::<Record>()).min(MAX_RECORDS) };
         let lists = Lists { top: 0, free: 0, due: 0, last_due: 0 };
         Ok(Records { table: Table::new(most)?, lists: Lock::new(Rank::Records, lists) })
     }
@@ -261,7 +261,7 @@ impl Heap {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
 

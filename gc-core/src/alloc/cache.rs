@@ -11,7 +11,7 @@ use crate::sync::{AtomicUsize, Ordering};
 use core::ptr;
 
 /// Entries of the direct-mapped front; a power of two.
-const FRONT: usize = if cfg!(loom) { 4 } else { 256 };
+const FRONT: usize = if cfg!(modelled) { 4 } else { 256 };
 /// Classes by size of what has no type: data arrays, pointer arrays, conservative objects.
 const SIZED: usize = 3;
 

@@ -14,8 +14,8 @@ use barrier_lint::{certify, nowritebarrierrec};
 use core::ptr::NonNull;
 
 /// Most classes a heap can have: types plus the size classes of what has no single type.
-const MAX_CLASSES: usize = if cfg!(loom) {
-    4
+const MAX_CLASSES: usize = if cfg!(modelled) {
+    8
 } else if cfg!(miri) {
     64
 } else {
@@ -56,7 +56,7 @@ struct Lists {
 
 /// One allocation class. Written once, before its index is handed out; then only the lists move. What the marker reads
 /// comes first, in one cache line.
-#[cfg_attr(not(loom), repr(C, align(64)))]
+#[cfg_attr(not(modelled), repr(C, align(64)))]
 pub(crate) struct Class {
     scan: AtomicU32,
     mask_words: AtomicU32,
@@ -271,7 +271,7 @@ impl Heap {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
     use crate::heap::PAGE_SIZE;

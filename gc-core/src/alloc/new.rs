@@ -141,7 +141,7 @@ fn alloc_slow<T: Trace>(desc: &'static TypeDesc, value: T) -> Result<NonNull<T>,
     loop {
         let _region = Region::enter();
         let state = current::state();
-        #[cfg(loom)]
+        #[cfg(modelled)]
         if faults::active(Fault::StopInAllocation) {
             GcP::current().heap().world.at_safepoint(&mut || {});
         }
@@ -201,7 +201,7 @@ unsafe fn publish_black(slots: &mut Slots, at: usize) {
 /// # Errors
 /// There is no memory.
 pub(crate) fn alloc_value_no_safepoint<T: Trace>(value: T, publish: impl FnOnce(NonNull<T>)) -> Result<(), AllocError> {
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     const {
         assert!(align_of::<T>() <= 4096, "the heap aligns objects to 4096 bytes at most");
         assert!(size_of::<T>() <= layout::SMALL_MAX, "only small objects are made without a safepoint");
@@ -403,7 +403,7 @@ impl Heap {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
 

@@ -7,7 +7,7 @@ use crate::stress::Stress;
 use barrier_lint::nowritebarrierrec;
 
 /// Entries; a store needs two.
-const CAPACITY: usize = if cfg!(loom) { 2 } else { 512 };
+const CAPACITY: usize = if cfg!(modelled) { 2 } else { 512 };
 
 pub(crate) struct WbBuf {
     len: usize,

@@ -23,7 +23,7 @@ mod canary;
 mod cell;
 mod moves;
 mod mutable;
-#[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+#[cfg(all(target_arch = "x86_64", not(any(modelled, miri))))]
 mod ranges;
 mod rootcell;
 mod store;
@@ -31,6 +31,6 @@ mod store;
 pub(crate) use buffer::WbBuf;
 pub use cell::{CellValue, GcCell};
 pub use mutable::{Busy, Entered, GcMut};
-#[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+#[cfg(all(target_arch = "x86_64", not(any(modelled, miri))))]
 pub use ranges::restart_point;
 pub use rootcell::RootCell;

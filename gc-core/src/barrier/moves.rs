@@ -20,7 +20,7 @@ use barrier_lint::writebarrier;
 use core::ops::{Bound, Range, RangeBounds};
 
 /// Words of a chunk.
-const CHUNK: usize = if cfg!(loom) { 2 } else { 256 };
+const CHUNK: usize = if cfg!(modelled) { 2 } else { 256 };
 const WORD: usize = size_of::<usize>();
 
 impl<V: CellValue> Gc<[GcCell<V>]> {

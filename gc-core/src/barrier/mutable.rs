@@ -203,14 +203,14 @@ pub struct Entered {
 impl Entered {
     /// An empty list.
     #[allow(clippy::new_without_default)] // `const`, but not under loom
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     pub const fn new() -> Entered {
         Entered { head: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// An empty list.
     #[allow(clippy::new_without_default)]
-    #[cfg(loom)]
+    #[cfg(modelled)]
     pub fn new() -> Entered {
         Entered { head: AtomicPtr::new(ptr::null_mut()) }
     }

@@ -48,7 +48,7 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RootCell<T> {}
 
 impl<T: ?Sized> RootCell<T> {
     /// An empty one.
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     pub const fn new() -> RootCell<T> {
         RootCell {
             slot: AtomicPtr::new(ptr::null_mut()),
@@ -59,7 +59,7 @@ impl<T: ?Sized> RootCell<T> {
     }
 
     /// An empty one.
-    #[cfg(loom)]
+    #[cfg(modelled)]
     pub fn new() -> RootCell<T> {
         RootCell {
             slot: AtomicPtr::new(ptr::null_mut()),

@@ -14,7 +14,7 @@ use barrier_lint::writebarrier;
 #[inline(always)]
 pub(super) unsafe fn store(slot: usize, new: usize) {
     // ThreadSanitizer sees no store in assembly: it gets the twin.
-    #[cfg(all(target_arch = "x86_64", not(any(loom, miri, tsan))))]
+    #[cfg(all(target_arch = "x86_64", not(any(modelled, miri, tsan))))]
     // SAFETY: the asm reads this thread's state word and, if it is zero (P held, barrier off), does the one store that
     // the caller vouches for; else it leaves for the slow path, having stored nothing.
     unsafe {
@@ -35,7 +35,7 @@ pub(super) unsafe fn store(slot: usize, new: usize) {
             options(nostack),
         );
     }
-    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri, tsan)))))]
+    #[cfg(not(all(target_arch = "x86_64", not(any(modelled, miri, tsan)))))]
     // SAFETY: the caller's contract.
     unsafe {
         store_twin(slot, new);
@@ -49,7 +49,7 @@ pub(super) unsafe fn store(slot: usize, new: usize) {
 #[allow(dead_code)] // one of the two is used by each build; a test compares them
 pub(super) unsafe fn store_twin(slot: usize, new: usize) {
     if current::state() == 0 {
-        #[cfg(loom)]
+        #[cfg(modelled)]
         if faults::active(Fault::StopBeforeStore) {
             GcP::current().heap().world.at_safepoint(&mut || {});
         }
@@ -85,7 +85,7 @@ pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
 pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize) {
     let state = current::state();
     if state & (current::NO_P | current::STOPPED) != 0 {
-        #[cfg(any(feature = "faults", loom))]
+        #[cfg(any(feature = "faults", modelled))]
         if state & current::NO_P != 0 && faults::active(Fault::ShadeWithoutP) {
             return faults::shade_without_p(new);
         }

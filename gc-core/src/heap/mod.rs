@@ -39,17 +39,17 @@ use barrier_lint::nowritebarrierrec;
 use core::fmt;
 
 /// Bytes of a page, the unit of spans.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 pub const PAGE_SIZE: usize = 8 << 10;
 /// Bytes of a page; tiny, so that a model's tables are.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub const PAGE_SIZE: usize = 128;
 
 /// Most Ps that a heap serves.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 pub const MAX_PS: usize = 1024;
 /// Most Ps that a heap serves.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub const MAX_PS: usize = 4;
 
 /// How a heap is set up.
@@ -93,7 +93,7 @@ impl Default for Config {
             stress: Stress::default(),
             min_heap: 4 << 20,
             memory_limit: None,
-            reserve: if cfg!(any(loom, miri)) { 4 * PAGE_SIZE } else { 64 << 30 },
+            reserve: if cfg!(any(modelled, miri)) { 4 * PAGE_SIZE } else { 64 << 30 },
             huge_pages: false,
             procs: 1,
         }
@@ -191,7 +191,7 @@ impl Heap {
             match Heap::sized(bytes, &config, world) {
                 Ok(heap) => {
                     let heap = Box::leak(Box::new(heap));
-                    #[cfg(any(feature = "faults", loom))]
+                    #[cfg(any(feature = "faults", modelled))]
                     crate::faults::remember(heap);
                     return Ok(heap);
                 }
@@ -205,7 +205,7 @@ impl Heap {
     fn sized(bytes: usize, config: &Config, world: &'static dyn World) -> Result<Heap, MapError> {
         let space = Reservation::new(bytes)?;
         let (base, bytes) = (space.base, space.bytes);
-        #[cfg(not(any(loom, miri)))]
+        #[cfg(not(any(modelled, miri)))]
         if config.huge_pages {
             crate::sync::want_huge_pages(base, bytes);
         }

@@ -18,9 +18,9 @@ use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Rank, Table}
 use barrier_lint::nowritebarrierrec;
 
 /// Runs of this many pages or more share one list.
-const LONG: usize = if cfg!(loom) { 4 } else { 128 };
+const LONG: usize = if cfg!(modelled) { 4 } else { 128 };
 /// Pages are committed in pieces of this many.
-const COMMIT: usize = if cfg!(loom) { 1 } else { (4 << 20) / PAGE_SIZE };
+const COMMIT: usize = if cfg!(modelled) { 1 } else { (4 << 20) / PAGE_SIZE };
 
 pub(crate) struct PageHeap {
     space: Reservation,
@@ -337,7 +337,7 @@ impl PageHeap {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
     use proptest::prelude::{Strategy, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};

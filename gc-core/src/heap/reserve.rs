@@ -12,7 +12,7 @@ use super::PAGE_SIZE;
 use crate::sync::MapError;
 
 /// The smallest reservation that is tried.
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 const LEAST: usize = 16 << 20;
 
 /// A range of addresses for the heap.
@@ -22,11 +22,11 @@ pub(crate) struct Reservation {
     /// Bytes, a multiple of a page.
     pub bytes: usize,
     /// Address and length of the mapping, which may begin before `base`.
-    #[cfg(not(any(loom, miri)))]
+    #[cfg(not(any(modelled, miri)))]
     mapping: (usize, usize),
 }
 
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 impl Reservation {
     /// `bytes` bytes of address space, nothing of it committed.
     pub fn new(bytes: usize) -> Result<Reservation, MapError> {
@@ -62,7 +62,7 @@ impl Reservation {
     }
 }
 
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 impl Drop for Reservation {
     fn drop(&mut self) {
         // SAFETY: mapped by `new`; a heap that was made lives for ever, so nobody has used this one.
@@ -71,13 +71,13 @@ impl Drop for Reservation {
 }
 
 /// Under loom and Miri a heap is a few pages of malloc'd memory.
-#[cfg(any(loom, miri))]
+#[cfg(any(modelled, miri))]
 impl Reservation {
     pub fn new(bytes: usize) -> Result<Reservation, MapError> {
         let layout = core::alloc::Layout::from_size_align(bytes, PAGE_SIZE).expect("a small heap");
         // SAFETY: not empty.
         let base = unsafe { std::alloc::alloc_zeroed(layout) }.expose_provenance();
-        #[cfg(loom)]
+        #[cfg(modelled)]
         crate::sync::word::model::install(base, bytes);
         Ok(Reservation { base, bytes })
     }
@@ -91,26 +91,26 @@ impl Reservation {
     }
 }
 
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
 /// The sizes to try for a reservation of `wanted` bytes, largest first.
 pub(crate) fn sizes(wanted: usize) -> impl Iterator<Item = usize> {
-    #[cfg(not(any(loom, miri)))]
+    #[cfg(not(any(modelled, miri)))]
     {
         let first = wanted.min(address_space_left() / 3).max(LEAST).next_multiple_of(PAGE_SIZE);
         core::iter::successors(Some(first), |s| (*s > LEAST).then(|| (s / 2).max(LEAST).next_multiple_of(PAGE_SIZE)))
     }
-    #[cfg(any(loom, miri))]
+    #[cfg(any(modelled, miri))]
     core::iter::once(wanted)
 }
 
 /// Bytes that the limits of this process leave for mappings: `RLIMIT_AS` less what is mapped, `RLIMIT_DATA`, and,
 /// where the kernel never overcommits, what it has left to promise. `usize::MAX` if there is no limit. For hosts that
 /// reserve something too. May run without a P; reads files of /proc.
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 pub fn address_space_left() -> usize {
     let of = |resource| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -135,20 +135,20 @@ pub fn address_space_left() -> usize {
 }
 
 /// No limit.
-#[cfg(any(loom, miri))]
+#[cfg(any(modelled, miri))]
 pub fn address_space_left() -> usize {
     usize::MAX
 }
 
 /// The figure of a line `name   123 kB` of a file in /proc, in bytes.
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 fn proc_number(path: &str, name: &str) -> Option<usize> {
     let text = std::fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<usize>().ok().map(|kib| kib << 10)
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(any(modelled, miri))))]
 mod tests {
     use super::*;
 

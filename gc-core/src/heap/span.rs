@@ -22,7 +22,7 @@ use barrier_lint::nowritebarrierrec;
 use core::ops::Index;
 
 /// See the module's text. All fields are written by the owner, before publication unless noted.
-#[cfg_attr(not(loom), repr(align(64)))]
+#[cfg_attr(not(modelled), repr(align(64)))]
 pub(crate) struct Span {
     /// Address of the first slot.
     pub base: AtomicUsize,
@@ -160,7 +160,7 @@ impl Heap {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
     use crate::alloc::Scan;

@@ -10,10 +10,10 @@ use barrier_lint::nowritebarrierrec;
 pub const GRANULE: usize = 16;
 
 /// Largest object that shares a span with others, in bytes. Larger ones have a span of their own.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 pub const SMALL_MAX: usize = 32 << 10;
 /// Largest object that shares a span with others, in bytes.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub const SMALL_MAX: usize = PAGE_SIZE;
 
 /// Classes per doubling above 128 bytes.
@@ -71,7 +71,7 @@ pub const fn index_of(offset: usize, magic: u32) -> usize {
     ((offset as u64 * magic as u64) >> 32) as usize
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
 

@@ -255,11 +255,11 @@ impl Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 
     /// A type, as a tree, and the codes of its words, written down by another rule than flattening.
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     #[derive(Clone, Debug)]
     enum Shape {
         Data(usize),
@@ -269,7 +269,7 @@ mod tests {
         Struct(Vec<(Shape, usize, usize)>),
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     impl Shape {
         fn codes(&self) -> Vec<u8> {
             match self {
@@ -303,7 +303,7 @@ mod tests {
         }
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     fn shape() -> impl Strategy<Value = Shape> {
         let leaf = prop_oneof![
             (0..4_usize).prop_map(Shape::Data),
@@ -315,7 +315,7 @@ mod tests {
         })
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     proptest! {
         #![proptest_config(crate::testing::cases(256))]
         #[test]

@@ -11,7 +11,7 @@ use crate::sync::{AtomicUsize, MapError, Ordering, Table, observe};
 use barrier_lint::nowritebarrierrec;
 
 /// Granules for which a word stands: never more than a page has, so that the objects of a word are of one span.
-pub(crate) const BITS: usize = if cfg!(loom) { PAGE_SIZE / GRANULE } else { usize::BITS as usize };
+pub(crate) const BITS: usize = if cfg!(modelled) { PAGE_SIZE / GRANULE } else { usize::BITS as usize };
 const _: () = assert!(PAGE_SIZE.is_multiple_of(BITS * GRANULE));
 
 pub(crate) struct MarkMap {
@@ -126,10 +126,10 @@ fn for_words(first: usize, n: usize, mut f: impl FnMut(usize, usize)) {
 }
 
 /// A word of marks by itself, for its model.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub struct MarkWord(MarkMap);
 
-#[cfg(loom)]
+#[cfg(modelled)]
 #[allow(missing_docs, clippy::new_without_default)]
 impl MarkWord {
     pub fn new() -> MarkWord {
@@ -149,7 +149,7 @@ impl MarkWord {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
     use proptest::prelude::{Strategy, prop, prop_assert_eq, prop_oneof, proptest};

@@ -20,11 +20,11 @@ use crate::sync::Ordering;
 use core::mem::replace;
 
 /// Objects between leaving the lists and being scanned.
-const RING: usize = if cfg!(loom) { 2 } else { 16 };
+const RING: usize = if cfg!(modelled) { 2 } else { 16 };
 /// Pointers between being found and being tested.
-const FOUND: usize = if cfg!(loom) { 2 } else { 16 };
+const FOUND: usize = if cfg!(modelled) { 2 } else { 16 };
 /// Bytes that are marked between two looks at the clock and at `preempt`.
-const LOOK: usize = if cfg!(loom) { 64 } else { 16 << 10 };
+const LOOK: usize = if cfg!(modelled) { 64 } else { 16 << 10 };
 
 /// A P that marks: its work, and the pointers that it has found and not yet tested.
 pub(crate) struct Marker<'a> {
@@ -121,7 +121,7 @@ impl Heap {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
     use crate::heap::PAGE_SIZE;

@@ -13,26 +13,26 @@ mod scan;
 mod work;
 
 pub(crate) use bitmap::MarkMap;
-#[cfg(loom)]
+#[cfg(modelled)]
 pub use bitmap::MarkWord;
 pub(crate) use cycle::Cycle;
 pub use cycle::WorkKind;
 pub(crate) use drain::Marker;
 pub(crate) use roots::Found;
 pub use roots::Scanner;
-#[cfg(loom)]
+#[cfg(modelled)]
 pub use work::BufferList;
 pub(crate) use work::{GcWork, Work};
 
 /// Starts to load the cache line of `addr`, which need not be a valid address.
 #[inline(always)]
 fn prefetch(addr: usize) {
-    #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+    #[cfg(all(target_arch = "x86_64", not(any(modelled, miri))))]
     // SAFETY: a prefetch has no effect but on time.
     unsafe {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(core::ptr::without_provenance(addr));
     }
-    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
+    #[cfg(not(all(target_arch = "x86_64", not(any(modelled, miri)))))]
     let _ = addr;
 }

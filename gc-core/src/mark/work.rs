@@ -47,10 +47,10 @@ impl Grey {
 }
 
 /// Objects per buffer: with the header, 2 KiB.
-pub(crate) const CAPACITY: usize = if cfg!(loom) { 2 } else { 254 };
+pub(crate) const CAPACITY: usize = if cfg!(modelled) { 2 } else { 254 };
 /// Most buffers. A small heap has fewer: half of its bytes, which is enough if all its objects are small and grey; under
 /// `smallbuf` one for each object that it has room for, since a listed buffer holds at least one.
-const MAX_BUFFERS: usize = if cfg!(loom) { 8 } else { 1 << 20 };
+const MAX_BUFFERS: usize = if cfg!(modelled) { 8 } else { 1 << 20 };
 
 /// A buffer of grey objects.
 pub(crate) struct Buffer {
@@ -147,7 +147,7 @@ pub(crate) struct Work {
 impl Work {
     pub fn new(npages: usize, stress: &Stress) -> Result<Work, MapError> {
         let bytes = npages * crate::heap::PAGE_SIZE;
-        let buffers = if cfg!(loom) {
+        let buffers = if cfg!(modelled) {
             MAX_BUFFERS
         } else {
             let most = if stress.small_buffers { bytes / GRANULE } else { bytes / 2 / size_of::<Buffer>() };
@@ -341,13 +341,13 @@ impl GcWork {
 }
 
 /// A list of buffers by itself, for its model.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub struct BufferList {
     buffers: Table<Buffer>,
     list: Stack,
 }
 
-#[cfg(loom)]
+#[cfg(modelled)]
 #[allow(missing_docs)]
 impl BufferList {
     /// Buffers `1..=n`, the first one on top.
@@ -366,7 +366,7 @@ impl BufferList {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
     use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};

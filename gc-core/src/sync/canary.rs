@@ -95,7 +95,7 @@ macros! {
     std::dbg!(()),
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     #[test]
     fn each_row_has_a_canary() {

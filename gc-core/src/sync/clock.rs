@@ -1,14 +1,14 @@
-//! Time. Under loom it stands still, for the length of an execution: what a model does must not depend on how it passes. But
+//! Time. In models it stands still, for the length of an execution: what a model does must not depend on how it passes. But
 //! for models of who asks again after a while: there it goes on by what such a one waits ([`clock_goes`]).
 
 use barrier_lint::nowritebarrierrec;
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 barrier_lint::certify! {
     use libc::clock_gettime: "a system call, or the vDSO";
 }
 
-#[cfg(loom)]
+#[cfg(modelled)]
 std::thread_local! {
     /// What time it is. All model threads share the OS thread.
     static CLOCK: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
@@ -16,19 +16,19 @@ std::thread_local! {
 }
 
 /// Says what time it is, in nanoseconds; before the threads of a model start.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub fn set_clock(nanos: u64) {
     CLOCK.set(nanos);
 }
 
 /// From now on time goes on when somebody waits with a limit; in all executions.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub fn clock_goes() {
     GOES.set(true);
 }
 
 /// Somebody has waited for so many nanoseconds.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub fn pass(nanos: u64) {
     if GOES.get() {
         CLOCK.set(CLOCK.get() + nanos);
@@ -39,26 +39,26 @@ pub fn pass(nanos: u64) {
 #[nowritebarrierrec]
 #[inline]
 pub fn nanos() -> u64 {
-    #[cfg(loom)]
+    #[cfg(modelled)]
     {
         CLOCK.get()
     }
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     read(libc::CLOCK_MONOTONIC)
 }
 
 /// Nanoseconds of processor time that this thread has used. A system call. May run without a P.
 #[nowritebarrierrec]
 pub fn cpu_nanos() -> u64 {
-    #[cfg(loom)]
+    #[cfg(modelled)]
     {
         0
     }
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     read(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 #[nowritebarrierrec]
 #[inline]
 fn read(clock: libc::clockid_t) -> u64 {

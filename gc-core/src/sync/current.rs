@@ -159,7 +159,7 @@ slot!(p, set_p, 1, "collector part of a P (`GcP`)");
 slot!(g, set_g, 2, "G (owned by the host)");
 slot!(m, set_m, 3, "M (owned by the host)");
 
-#[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+#[cfg(all(target_arch = "x86_64", not(any(modelled, miri))))]
 mod imp {
     use barrier_lint::nowritebarrierrec;
     use core::arch::{asm, global_asm};
@@ -294,7 +294,7 @@ mod imp {
 }
 
 /// The Rust twin, for Miri and for machines whose assembly is not written yet.
-#[cfg(all(not(loom), any(miri, not(target_arch = "x86_64"))))]
+#[cfg(all(not(modelled), any(miri, not(target_arch = "x86_64"))))]
 mod imp {
     use barrier_lint::{certify, nowritebarrierrec};
     use core::cell::Cell;
@@ -378,7 +378,7 @@ mod imp {
 }
 
 /// The signals of a model's thread.
-#[cfg(loom)]
+#[cfg(modelled)]
 #[derive(Clone, Copy)]
 pub struct Signals {
     /// Called between two instructions: runs the handler if a signal is under way.
@@ -387,7 +387,7 @@ pub struct Signals {
     pub raise: fn(),
 }
 
-#[cfg(loom)]
+#[cfg(modelled)]
 impl Signals {
     /// From now on this thread takes signals, or none; what was before.
     pub fn set(signals: Option<Signals>) -> Option<Signals> {
@@ -395,14 +395,32 @@ impl Signals {
     }
 }
 
-/// The twin for models: loom's threads share one OS thread, so each model thread has a leaked block of its own.
-#[cfg(loom)]
+/// The words of a thread of a model.
+#[cfg(modelled)]
+#[derive(Clone, Copy)]
+pub struct Words(&'static imp::Current);
+
+#[cfg(modelled)]
+impl Words {
+    /// Those of this thread.
+    pub fn mine() -> Words {
+        Words(imp::block())
+    }
+
+    /// From now on this thread has these, as if it were the one whose they are, which waits meanwhile.
+    pub fn borrow(self) {
+        imp::set_block(self.0);
+    }
+}
+
+/// The twin for models: threads of a model share one OS thread, so each has a leaked block of its own.
+#[cfg(modelled)]
 mod imp {
     use crate::faults::{self, Fault};
     use barrier_lint::nowritebarrierrec;
     use core::cell::Cell;
 
-    struct Current {
+    pub(super) struct Current {
         state: super::AtomicU32,
         locks: Cell<u32>,
         slots: [Cell<*mut ()>; 4],
@@ -410,14 +428,22 @@ mod imp {
         signals: Cell<Option<super::Signals>>,
     }
 
-    loom::thread_local! {
-        static CURRENT: &'static Current = Box::leak(Box::new(Current {
+    super::super::explorer::thread_local! {
+        static CURRENT: Cell<&'static Current> = Cell::new(Box::leak(Box::new(Current {
             state: super::AtomicU32::new(super::NO_P),
             locks: Cell::new(0),
             slots: [const { Cell::new(core::ptr::null_mut()) }; 4],
             refused: Cell::new(0),
             signals: Cell::new(None),
-        }));
+        })));
+    }
+
+    pub(super) fn block() -> &'static Current {
+        CURRENT.with(Cell::get)
+    }
+
+    pub(super) fn set_block(block: &'static Current) {
+        CURRENT.with(|mine| mine.set(block));
     }
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
@@ -427,44 +453,44 @@ mod imp {
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn state_word() -> &'static super::AtomicU32 {
-        CURRENT.with(|c| &c.state)
+        &block().state
     }
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn locks() -> u32 {
-        CURRENT.with(|c| c.locks.get())
+        block().locks.get()
     }
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn set_locks(n: u32) {
-        CURRENT.with(|c| c.locks.set(n));
+        block().locks.set(n);
     }
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn set_refused(signal: u32) {
-        CURRENT.with(|c| c.refused.set(signal));
+        block().refused.set(signal);
     }
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn refused() -> u32 {
-        CURRENT.with(|c| c.refused.get())
+        block().refused.get()
     }
 
     pub fn set_signals(signals: Option<super::Signals>) -> Option<super::Signals> {
-        CURRENT.with(|c| c.signals.replace(signals))
+        block().signals.replace(signals)
     }
 
     /// Between two instructions.
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     fn between() {
-        if let Some(signals) = CURRENT.with(|c| c.signals.get()) {
+        if let Some(signals) = block().signals.get() {
             (signals.between)();
         }
     }
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn come_again() {
-        if let Some(signals) = CURRENT.with(|c| c.signals.get())
+        if let Some(signals) = block().signals.get()
             && !faults::active(Fault::RefusalForgotten)
         {
             (signals.raise)();
@@ -493,11 +519,11 @@ mod imp {
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn get<const I: usize>() -> *mut () {
-        CURRENT.with(|c| c.slots[I].get())
+        block().slots[I].get()
     }
 
     #[nowritebarrierrec(indirect = "the twin: not checked in production builds")]
     pub fn set<const I: usize>(p: *mut ()) {
-        CURRENT.with(|c| c.slots[I].set(p));
+        block().slots[I].set(p);
     }
 }

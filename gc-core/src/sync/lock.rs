@@ -7,46 +7,48 @@
 //! Which may be taken while which are held says their [`Rank`].
 
 use super::current;
+#[cfg(modelled)]
+use super::explorer;
 use super::rank::{Rank, Ranked};
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 use super::{AtomicU32, Ordering};
 use barrier_lint::nowritebarrierrec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
 /// A lock without data, for code that must not run drop glue.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 pub struct RawLock {
     state: AtomicU32,
     rank: Ranked,
 }
 
-/// In models: loom's own, which blocks; a loop in which one of three threads waits need not end there. Leaked, as this
+/// In models: the explorer's own, which blocks; a loop in which one of three threads waits need not end there. Leaked, as this
 /// one needs no drop either.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub struct RawLock {
     model: &'static ModelLock,
     rank: Ranked,
 }
 
-#[cfg(loom)]
+#[cfg(modelled)]
 struct ModelLock {
-    mutex: loom::sync::Mutex<()>,
+    mutex: explorer::sync::Mutex<()>,
     /// The holder's.
-    guard: UnsafeCell<Option<loom::sync::MutexGuard<'static, ()>>>,
+    guard: UnsafeCell<Option<explorer::sync::MutexGuard<'static, ()>>>,
 }
 
-// SAFETY: `guard` is touched by the holder only, and loom's threads share an OS thread.
-#[cfg(loom)]
+// SAFETY: `guard` is touched by the holder only, and a model's threads share an OS thread.
+#[cfg(modelled)]
 unsafe impl Send for ModelLock {}
 // SAFETY: as above.
-#[cfg(loom)]
+#[cfg(modelled)]
 unsafe impl Sync for ModelLock {}
 
-#[cfg(loom)]
+#[cfg(modelled)]
 impl ModelLock {
     /// Whether `guard` is one: then it is kept.
-    fn keep(&self, guard: Option<loom::sync::MutexGuard<'static, ()>>) -> bool {
+    fn keep(&self, guard: Option<explorer::sync::MutexGuard<'static, ()>>) -> bool {
         let taken = guard.is_some();
         if taken {
             // SAFETY: this thread holds the lock.
@@ -63,29 +65,29 @@ impl ModelLock {
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 const FREE: u32 = 0;
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 const HELD: u32 = 1;
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 const CONTENDED: u32 = 2;
 
 /// How often a waiter looks before it sleeps; a critical section here is some tens of instructions.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 const SPINS: u32 = 100;
 
 #[nowritebarrierrec]
 impl RawLock {
     /// A free lock of this rank.
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     pub const fn new(rank: Rank) -> RawLock {
         RawLock { state: AtomicU32::new(FREE), rank: Ranked::new(rank) }
     }
 
     /// A free lock of this rank.
-    #[cfg(loom)]
+    #[cfg(modelled)]
     pub fn new(rank: Rank) -> RawLock {
-        let model = ModelLock { mutex: loom::sync::Mutex::new(()), guard: UnsafeCell::new(None) };
+        let model = ModelLock { mutex: explorer::sync::Mutex::new(()), guard: UnsafeCell::new(None) };
         RawLock { model: Box::leak(Box::new(model)), rank: Ranked::new(rank) }
     }
 
@@ -108,12 +110,12 @@ impl RawLock {
         free
     }
 
-    #[cfg(loom)]
+    #[cfg(modelled)]
     fn acquire(&self) -> bool {
         self.model.keep(self.model.mutex.try_lock().ok())
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     #[inline]
     fn acquire(&self) -> bool {
         self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -128,13 +130,13 @@ impl RawLock {
         self.wait();
     }
 
-    #[cfg(loom)]
+    #[cfg(modelled)]
     fn wait(&self) {
         self.model.keep(self.model.mutex.lock().ok());
         self.rank.taken();
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     #[inline]
     fn wait(&self) {
         if !self.acquire() {
@@ -143,7 +145,7 @@ impl RawLock {
         self.rank.taken();
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     #[cold]
     #[inline(never)]
     fn lock_slow(&self) {
@@ -165,9 +167,9 @@ impl RawLock {
     #[inline]
     pub fn unlock(&self) {
         self.rank.given_back();
-        #[cfg(loom)]
+        #[cfg(modelled)]
         self.model.unlock();
-        #[cfg(not(loom))]
+        #[cfg(not(modelled))]
         {
             let old = self.state.swap(FREE, Ordering::Release);
             debug_assert_ne!(old, FREE, "unlock of a lock that nobody holds");
@@ -193,13 +195,13 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 #[nowritebarrierrec]
 impl<T> Lock<T> {
     /// A free lock of this rank around `data`.
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     pub const fn new(rank: Rank, data: T) -> Lock<T> {
         Lock { raw: RawLock::new(rank), data: UnsafeCell::new(data) }
     }
 
     /// A free lock of this rank around `data`.
-    #[cfg(loom)]
+    #[cfg(modelled)]
     pub fn new(rank: Rank, data: T) -> Lock<T> {
         Lock { raw: RawLock::new(rank), data: UnsafeCell::new(data) }
     }
@@ -256,7 +258,7 @@ impl<T> Drop for Guard<'_, T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
 

@@ -1,13 +1,15 @@
-//! The one module that knows whether this is a production build or a loom model.
+//! The one module that knows whether this is a production build or a model, and what explores it.
 //!
 //! Everything that threads share goes through here: atomics, locks, thread-local words, heap words and the
-//! tables of metadata. Loom changes what code may look like, so the rules are:
+//! tables of metadata. `cfg(modelled)` is a build for models: small sizes, a switch of stacks is a call. Which of the two
+//! [`explorer`]s runs them only this module asks: `cfg(loom)`, which tries every order (`cargo models`), or `cfg(shuttle)`,
+//! which tries some, in larger programs (`cargo cycles`). Both change what code may look like, so the rules are:
 //!
 //! - No static atomics: loom's have no `const` constructor. State hangs off `Heap` and the host's own struct.
 //! - Zeroed memory is not a fresh loom atomic, so a [`Table`] is a mapping in production and a boxed slice of
-//!   constructed atomics under loom and Miri.
+//!   constructed atomics in models and under Miri.
 //! - All model threads share one OS thread, so what is per thread goes through [`current`].
-//! - A word inside the heap is reached by [`word::at`], which finds loom's twin of it.
+//! - A word inside the heap is reached by [`word::at`], which finds its twin in a model.
 //! - Where one thread may `load` a word that another thread loads and then stores, the observer's read goes
 //!   through [`observe`]: loom 0.7 forgets interleavings of a plain load there (tokio-rs/loom#166).
 
@@ -21,47 +23,58 @@ mod note;
 mod rank;
 #[cfg(loom)]
 mod seq_cst;
+#[cfg(shuttle)]
+mod stepped;
 pub mod signal;
 mod table;
 pub mod word;
 
 use barrier_lint::nowritebarrierrec;
 
-#[cfg(loom)]
+#[cfg(any(all(modelled, loom, shuttle), all(modelled, not(any(loom, shuttle))), all(not(modelled), any(loom, shuttle))))]
+compile_error!("a build for models has `--cfg modelled` and one of `--cfg loom`, `--cfg shuttle`: see .cargo/config.toml");
+
+#[cfg(modelled)]
 pub use clock::{clock_goes, pass, set_clock};
 pub use clock::{cpu_nanos, nanos};
-#[cfg(loom)]
+#[cfg(modelled)]
 pub use drive::AsPtr;
-#[cfg(loom)]
+#[cfg(modelled)]
 pub use drive::{entered, listen};
 pub use drive::{modelled, step};
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
-#[cfg(loom)]
+#[cfg(modelled)]
 pub use note::limits_that_pass;
 pub use rank::Rank;
 pub use table::{MapError, Table, Zeroed};
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 pub(crate) use table::{map_reserve, want_huge_pages};
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+#[cfg(modelled)]
+pub use explorer::sync::atomic::{Ordering, fence};
 #[cfg(loom)]
-pub use loom::sync::atomic::{Ordering, fence};
+pub use loom as explorer;
+#[cfg(shuttle)]
+pub use shuttle as explorer;
 #[cfg(loom)]
 pub use seq_cst::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+#[cfg(shuttle)]
+pub use stepped::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 barrier_lint::certify! {
     use std::thread::yield_now as os_yield: "a system call";
 }
 
-/// Lets another thread run, and tells loom that this thread only spins. May run without a P.
+/// Lets another thread run, and tells a model that this thread only spins. May run without a P.
 #[nowritebarrierrec]
 pub fn yield_now() {
-    #[cfg(loom)]
-    loom::thread::yield_now();
-    #[cfg(not(loom))]
+    #[cfg(modelled)]
+    explorer::thread::yield_now();
+    #[cfg(not(modelled))]
     os_yield();
 }
 

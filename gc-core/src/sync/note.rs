@@ -3,18 +3,18 @@
 //! `clear` comes before the sleeper announces itself, `wakeup` happens once, `sleep` returns after it. The store of
 //! `wakeup` is Release and pairs with the Acquire of `sleep`, so what the waker wrote is seen by the sleeper.
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 use super::nanos;
 use super::{AtomicU32, Ordering};
 use barrier_lint::nowritebarrierrec;
 use core::time::Duration;
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 barrier_lint::certify! {
     use libc::syscall: "the kernel runs no code of ours";
 }
 
-#[cfg(loom)]
+#[cfg(modelled)]
 std::thread_local! {
     /// How many limits pass yet. All model threads share the OS thread.
     static PASS: core::cell::Cell<u32> = const { core::cell::Cell::new(u32::MAX) };
@@ -22,36 +22,36 @@ std::thread_local! {
 
 /// Says how many limits pass in an execution; afterwards who sleeps with one sleeps until he is woken. For models of what
 /// must come about without another try. Before the threads of a model start.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub fn limits_that_pass(n: u32) {
     PASS.set(n);
 }
 
 /// How many limits pass on one note, at most, before the model fails: all others have run as far as they can by then.
-#[cfg(loom)]
+#[cfg(modelled)]
 const PATIENCE: u32 = 200;
 
 /// A one-shot event between a sleeper and a waker.
 pub struct Note {
     key: AtomicU32,
     /// Limits that have passed since it was cleared: no part of what is modelled.
-    #[cfg(loom)]
+    #[cfg(modelled)]
     in_vain: core::sync::atomic::AtomicU32,
     /// What the futex is in models.
-    #[cfg(loom)]
-    futex: &'static (loom::sync::Mutex<()>, loom::sync::Condvar),
+    #[cfg(modelled)]
+    futex: &'static (super::explorer::sync::Mutex<()>, super::explorer::sync::Condvar),
 }
 
 #[nowritebarrierrec]
 impl Note {
     /// A note that has not been signalled.
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     pub const fn new() -> Note {
         Note { key: AtomicU32::new(0) }
     }
 
     /// A note that has not been signalled.
-    #[cfg(loom)]
+    #[cfg(modelled)]
     pub fn new() -> Note {
         Note { key: AtomicU32::new(0), in_vain: Default::default(), futex: Box::leak(Box::default()) }
     }
@@ -61,7 +61,7 @@ impl Note {
     pub fn clear(&self) {
         // Relaxed: the sleeper publishes itself (list, lock) after this, which orders it.
         self.key.store(0, Ordering::Relaxed);
-        #[cfg(loom)]
+        #[cfg(modelled)]
         self.in_vain.store(0, Ordering::Relaxed);
     }
 
@@ -75,9 +75,9 @@ impl Note {
     #[inline]
     pub fn wakeup(&self) {
         self.key.store(1, Ordering::Release);
-        #[cfg(not(loom))]
+        #[cfg(not(modelled))]
         futex_wake(&self.key, 1);
-        #[cfg(loom)]
+        #[cfg(modelled)]
         {
             drop(self.futex.0.lock());
             self.futex.1.notify_all();
@@ -86,11 +86,11 @@ impl Note {
 
     /// Sleeps until `wakeup`. May run without a P.
     pub fn sleep(&self) {
-        #[cfg(not(loom))]
+        #[cfg(not(modelled))]
         while !self.is_set() {
             futex_wait(&self.key, 0, None);
         }
-        #[cfg(loom)]
+        #[cfg(modelled)]
         {
             let mut held = self.futex.0.lock().expect("nobody panics with it");
             while !self.is_set() {
@@ -101,7 +101,7 @@ impl Note {
 
     /// Sleeps until `wakeup` or for about `limit`; says whether the note was signalled. May run without a P.
     pub fn sleep_for(&self, limit: Duration) -> bool {
-        #[cfg(not(loom))]
+        #[cfg(not(modelled))]
         {
             let begin = nanos();
             let limit = limit.as_nanos() as u64;
@@ -115,7 +115,7 @@ impl Note {
             }
             true
         }
-        #[cfg(loom)]
+        #[cfg(modelled)]
         {
             if PASS.get() == 0 {
                 self.sleep();
@@ -143,7 +143,7 @@ impl Default for Note {
 }
 
 /// Sleeps while `*word == expected`; returns on a wake-up, a signal, the limit (nanoseconds), or for no reason.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 #[nowritebarrierrec]
 pub(super) fn futex_wait(word: &AtomicU32, expected: u32, limit: Option<u64>) {
     const SECOND: u64 = 1_000_000_000;
@@ -157,7 +157,7 @@ pub(super) fn futex_wait(word: &AtomicU32, expected: u32, limit: Option<u64>) {
 }
 
 /// Wakes up to `count` sleepers on `word`.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 #[nowritebarrierrec]
 pub(super) fn futex_wake(word: &AtomicU32, count: i32) {
     // SAFETY: the kernel only uses the address as a key.

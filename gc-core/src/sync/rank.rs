@@ -89,12 +89,12 @@ ranks! {
     Unranked,
 }
 
-#[cfg(all(debug_assertions, not(any(loom, miri))))]
+#[cfg(all(debug_assertions, not(any(modelled, miri))))]
 pub(super) use checked::Ranked;
-#[cfg(not(all(debug_assertions, not(any(loom, miri)))))]
+#[cfg(not(all(debug_assertions, not(any(modelled, miri)))))]
 pub(super) use unchecked::Ranked;
 
-#[cfg(all(debug_assertions, not(any(loom, miri))))]
+#[cfg(all(debug_assertions, not(any(modelled, miri))))]
 mod checked {
     use super::Rank;
     use barrier_lint::{certify, nowritebarrierrec};
@@ -190,7 +190,7 @@ mod checked {
     }
 }
 
-#[cfg(not(all(debug_assertions, not(any(loom, miri)))))]
+#[cfg(not(all(debug_assertions, not(any(modelled, miri)))))]
 mod unchecked {
     use super::Rank;
     use barrier_lint::nowritebarrierrec;
@@ -219,11 +219,11 @@ mod unchecked {
     }
 
     // It costs nothing where it is not checked.
-    #[cfg(not(any(loom, miri)))]
+    #[cfg(not(any(modelled, miri)))]
     const _: () = assert!(size_of::<super::super::RawLock>() == 4);
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Metadata tables: lazily committed mappings in production, boxed slices under loom and Miri.
+//! Metadata tables: lazily committed mappings in production, boxed slices in models and under Miri.
 
 use barrier_lint::nowritebarrierrec;
 use core::fmt;
@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 /// # Safety
 /// In a production build, zeroed memory is a valid value that means the same as [`Zeroed::zeroed`].
 pub unsafe trait Zeroed {
-    /// The initial value, built by hand where zeroed memory will not do (loom).
+    /// The initial value, built by hand where zeroed memory will not do (models).
     fn zeroed() -> Self;
 }
 
@@ -71,13 +71,13 @@ impl<T: Zeroed> Table<T> {
     /// # Errors
     /// [`MapError`] where the address space or the overcommit policy does not allow it.
     pub fn new(len: usize) -> Result<Table<T>, MapError> {
-        #[cfg(not(any(loom, miri)))]
+        #[cfg(not(any(modelled, miri)))]
         {
             let bytes = (len * size_of::<T>()).max(1);
             let ptr = map_reserve(bytes)?.cast();
             Ok(Table { ptr, len })
         }
-        #[cfg(any(loom, miri))]
+        #[cfg(any(modelled, miri))]
         {
             let boxed: Box<[T]> = (0..len).map(|_| T::zeroed()).collect();
             Ok(Table { ptr: NonNull::from(Box::leak(boxed)).cast(), len })
@@ -120,19 +120,19 @@ impl<T> Index<usize> for Table<T> {
 
 impl<T> Drop for Table<T> {
     fn drop(&mut self) {
-        #[cfg(not(any(loom, miri)))]
+        #[cfg(not(any(modelled, miri)))]
         // SAFETY: mapped by `new` with this size; the borrow checker ended all uses.
         unsafe {
             libc::munmap(self.ptr.as_ptr().cast(), (self.len * size_of::<T>()).max(1));
         }
-        #[cfg(any(loom, miri))]
+        #[cfg(any(modelled, miri))]
         // SAFETY: leaked by `new` as a boxed slice of `len` elements.
         drop(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(self.ptr.as_ptr(), self.len)) });
     }
 }
 
 /// Readable, writable, zeroed address space that costs memory only where it is touched.
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 pub(crate) fn map_reserve(bytes: usize) -> Result<NonNull<u8>, MapError> {
     // SAFETY: a fresh anonymous mapping; no existing memory is touched.
     let p = unsafe {
@@ -152,7 +152,7 @@ pub(crate) fn map_reserve(bytes: usize) -> Result<NonNull<u8>, MapError> {
 }
 
 /// Asks for huge pages in a part of a mapping. Where there are none, nothing happens.
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(modelled, miri)))]
 pub(crate) fn want_huge_pages(start: usize, bytes: usize) {
     // SAFETY: advice about memory of our own; its contents stay.
     unsafe { libc::madvise(core::ptr::with_exposed_provenance_mut(start), bytes, libc::MADV_HUGEPAGE) };

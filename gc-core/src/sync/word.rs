@@ -1,6 +1,6 @@
 //! Words inside the heap, by address.
 //!
-//! In production a heap word *is* an atomic. Under loom memory is only bytes, so each word of the (tiny) heap has a
+//! In production a heap word *is* an atomic. In models memory is only bytes, so each word of the (tiny) heap has a
 //! twin in a table that belongs to the execution; [`adopt`] copies freshly written plain memory into it.
 
 use super::AtomicUsize;
@@ -11,12 +11,12 @@ use super::AtomicUsize;
 /// `addr` is word-aligned, inside the heap, and no plain access to it runs concurrently.
 #[inline(always)]
 pub unsafe fn at<'a>(addr: usize) -> &'a AtomicUsize {
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     // SAFETY: the caller's contract.
     unsafe {
         AtomicUsize::from_ptr(core::ptr::with_exposed_provenance_mut(addr))
     }
-    #[cfg(loom)]
+    #[cfg(modelled)]
     model::at(addr)
 }
 
@@ -26,12 +26,12 @@ pub unsafe fn at<'a>(addr: usize) -> &'a AtomicUsize {
 /// The range is inside the heap, initialised, and nobody else writes it.
 #[inline(always)]
 pub unsafe fn adopt(addr: usize, bytes: usize) {
-    #[cfg(loom)]
+    #[cfg(modelled)]
     // SAFETY: the caller's contract.
     unsafe {
         model::adopt(addr, bytes)
     };
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     let _ = (addr, bytes);
 }
 
@@ -42,16 +42,25 @@ pub unsafe fn adopt(addr: usize, bytes: usize) {
 /// The caller alone uses the range, but for the marker, which may read words of it.
 #[inline(always)]
 pub unsafe fn lend(addr: usize, bytes: usize) {
-    #[cfg(loom)]
+    #[cfg(modelled)]
     // SAFETY: the caller's contract.
     unsafe {
         model::lend(addr, bytes)
     };
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     let _ = (addr, bytes);
 }
 
-#[cfg(loom)]
+/// What the word at `addr` holds, for who looks on: no step of the model.
+///
+/// # Panics
+/// If `addr` is not in the heap.
+#[cfg(shuttle)]
+pub fn peek(addr: usize) -> usize {
+    model::at(addr).peek()
+}
+
+#[cfg(modelled)]
 pub(crate) mod model {
     use super::AtomicUsize;
     use crate::sync::Ordering;

@@ -3,25 +3,30 @@
 //! file per architecture with the same functions; where there is none, and in models, a stub that refuses at
 //! start.
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(loom)))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(modelled)))]
 mod x86_64;
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(loom)))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(modelled)))]
 pub(crate) use x86_64::{
     FIRST_FRAME, REFUSED, call_on, frame_pointer, go_on_at, init_segment, init_stack, interrupted_at,
     keeps_frame_pointers, morestack, restart_point, shadow_stacks, spill_and_call, spilled_frame_pointer,
     stack_pointer, switch,
 };
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(loom)))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(modelled)))]
 #[path = "async_preempt/x86_64.rs"]
 #[allow(dead_code)] // what other architectures and the harness of `mkpreempt` need, too
 pub(crate) mod async_preempt;
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(loom))))]
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(modelled))))]
 mod unsupported;
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(loom))))]
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(modelled))))]
 pub(crate) use unsupported::{
     FIRST_FRAME, REFUSED, async_preempt, call_on, frame_pointer, go_on_at, init_segment, init_stack, interrupted_at,
     keeps_frame_pointers, morestack, restart_point, shadow_stacks, spill_and_call, spilled_frame_pointer,
-    stack_pointer, switch,
+    stack_pointer,
 };
+/// In models goroutines have threads of their own (`model::whole`).
+#[cfg(modelled)]
+pub(crate) use unsupported::Handed;
+#[cfg(not(any(modelled, all(target_arch = "x86_64", target_os = "linux"))))]
+pub(crate) use unsupported::switch;

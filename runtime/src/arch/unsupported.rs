@@ -5,7 +5,7 @@ use barrier_lint::nowritebarrierrec;
 /// Why a runtime does not start on this machine.
 pub(crate) const REFUSED: Option<&str> = Some("tricolor runs on Linux on x86_64 only, for now");
 
-pub(crate) const FIRST_FRAME: usize = if cfg!(loom) { 3 * size_of::<usize>() } else { 0 };
+pub(crate) const FIRST_FRAME: usize = if cfg!(modelled) { 3 * size_of::<usize>() } else { 0 };
 
 pub(crate) mod async_preempt {
     pub(crate) const STACK_BYTES: usize = 0;
@@ -29,12 +29,12 @@ pub(crate) unsafe fn switch(_: *mut usize, _: usize, _: usize, _: usize) -> Hand
     unreachable!("no runtime starts here")
 }
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 pub(crate) unsafe fn morestack(_: usize, _: *mut usize, _: usize, _: crate::proc::schedule::Mcall) -> usize {
     unreachable!("no runtime starts here")
 }
 
-#[cfg(loom)]
+#[cfg(modelled)]
 pub(crate) use crate::model::morestack;
 
 pub(crate) unsafe fn init_segment(_: usize, _: extern "C" fn(*mut ()), _: *mut (), _: usize) -> usize {
@@ -43,12 +43,12 @@ pub(crate) unsafe fn init_segment(_: usize, _: extern "C" fn(*mut ()), _: *mut (
 
 pub(crate) fn stack_pointer() -> usize {
     // In models: below the poisoned guard, above all others.
-    usize::MAX - usize::from(cfg!(loom))
+    usize::MAX - usize::from(cfg!(modelled))
 }
 
 pub(crate) unsafe fn init_stack(top: usize, _: extern "C" fn() -> !) -> usize {
     // In models: the whole stack is in use.
-    if cfg!(loom) { top - FIRST_FRAME } else { unreachable!("no runtime starts here") }
+    if cfg!(modelled) { top - FIRST_FRAME } else { unreachable!("no runtime starts here") }
 }
 
 pub(crate) unsafe fn spill_and_call(_: *mut (), _: unsafe extern "C" fn(*mut (), usize)) {
@@ -75,7 +75,7 @@ pub(crate) fn keeps_frame_pointers<T>() -> bool {
 #[nowritebarrierrec]
 pub(crate) fn interrupted_at(context: &libc::ucontext_t) -> (usize, usize, usize) {
     // In models: where the goroutine's stack is.
-    (0, if cfg!(loom) { context.uc_stack.ss_sp.addr() } else { 0 }, 0)
+    (0, if cfg!(modelled) { context.uc_stack.ss_sp.addr() } else { 0 }, 0)
 }
 
 #[nowritebarrierrec]

@@ -31,7 +31,7 @@ impl World {
     pub fn set_stack(self, g: usize, i: usize, word: usize) {
         assert!(i < super::STACK_WORDS);
         let at = self.g(g).stack.lo + i * size_of::<usize>();
-        // SAFETY: its own stack, made by `start`; loom's threads share an OS thread.
+        // SAFETY: its own stack, made by `start`; a model's threads share an OS thread.
         unsafe { core::ptr::with_exposed_provenance_mut::<usize>(at).write(word) };
     }
 

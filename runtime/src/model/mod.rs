@@ -1,13 +1,14 @@
-//! What the models of `cargo models` drive: a scheduler of a few Ms, Ps and goroutines inside one execution of loom. Only
-//! built under `--cfg loom`.
+//! What the models of `cargo models` drive: a scheduler of a few Ms, Ps and goroutines inside one execution. Only
+//! built under `--cfg modelled`.
 //!
 //! Each thread of a model is the thread of one M. All that it does here is the runtime's own code, with these exceptions,
 //! which have no protocol of their own:
 //!
 //! - **The switch.** A goroutine runs on the stack of its M's thread, and `mcall` calls what it would have switched to
 //!   ([`on_g0`]). So a goroutine always goes on upon the M on which it parked, as if each were pinned.
-//! - **The loop.** Where a goroutine has left its M that is not locked to it, that looks for it in all queues, comes by the door each time,
-//!   and runs nothing else: what else it finds it puts into the global queue.
+//! - **The loop.** Where a goroutine has left its M that is not locked to it, that looks for it in all queues, comes by the
+//!   door each time, and runs nothing else: what else it finds it puts into the global queue. Models of whole cycles have the
+//!   runtime's loop, and a thread for each goroutine (`whole`).
 //! - **Time.** [`set_clock`] says what it is, for the whole execution. Whoever sleeps with a limit wakes up for no reason
 //!   whenever nobody else can run, unless [`limits_that_pass`] says otherwise.
 
@@ -20,6 +21,7 @@ mod stack;
 mod stop;
 mod sysmon;
 pub mod timer;
+mod whole;
 mod xregs;
 
 use crate::g::{self, G};
@@ -39,12 +41,13 @@ use gc_core::{Config, Heap, PAGE_SIZE};
 pub use gc_core::model::{clock_goes, limits_that_pass, set_clock};
 pub(crate) use signal::deliver;
 pub(crate) use stack::morestack;
+pub(crate) use whole::switch;
 
 /// How often a thread that waits looks before the model fails: all others have run as far as they can by then.
 const PATIENCE: u32 = 200;
 
 /// Words of a goroutine's stack, all of which are scanned.
-const STACK_WORDS: usize = crate::arch::FIRST_FRAME / size_of::<usize>();
+pub const STACK_WORDS: usize = crate::arch::FIRST_FRAME / size_of::<usize>();
 
 /// Pages of the heap: Ms that the runtime makes lie there, and goroutines.
 const PAGES: usize = 24;
@@ -76,21 +79,27 @@ impl World {
 
     /// As `start`, with so many goroutines.
     pub fn start_with(n: usize, goroutines: usize) -> World {
-        let settings = crate::config::Settings { procs: n, gc_percent: None, ..crate::config::Settings::default() };
+        let config = Config { percent: None, reserve: PAGES * PAGE_SIZE, ..Config::default() };
+        World::make(n, n, goroutines, config)
+    }
+
+    fn make(ms: usize, procs: usize, goroutines: usize, config: Config) -> World {
+        let settings = crate::config::Settings { procs, gc_percent: None, ..crate::config::Settings::default() };
         let sched: &'static Sched = Box::leak(Box::new(Sched::new(settings).expect("a scheduler")));
-        let config = Config { percent: None, procs: n, reserve: PAGES * PAGE_SIZE, ..Config::default() };
-        let heap = Heap::new(config, sched).expect("a heap");
+        let heap = Heap::new(Config { procs, ..config }, sched).expect("a heap");
         let (_, p0) = sched.set_heap(heap);
-        for id in 1..n {
+        for id in 1..procs {
             let p: &'static P = Box::leak(Box::new(P::new(id as u32)));
             p.init(heap.new_p());
             sched.allpadd(id, core::ptr::from_ref(p).cast_mut().cast());
+        }
+        for id in 1..ms {
             let m: &'static M = Box::leak(Box::new(M::new(id as u32)));
             m.sched.store(core::ptr::from_ref(sched).cast_mut(), Ordering::SeqCst);
             sched.allmadd(id, core::ptr::from_ref(m).cast_mut().cast());
         }
-        sched.nps.store(n, Ordering::SeqCst);
-        sched.lock().mcount = n as u32;
+        sched.nps.store(procs, Ordering::SeqCst);
+        sched.lock().mcount = ms as u32;
         heap.acquire_p(p0.gcp());
         for id in 0..goroutines {
             let stack: &'static mut [usize; STACK_WORDS] = Box::leak(Box::new([0; STACK_WORDS]));
@@ -202,6 +211,9 @@ fn held_back(gp: &G) -> bool {
 
 /// The two switches of `mcall`, and what the loop does in between.
 pub(crate) fn on_g0(m: &'static M, gp: &'static G, f: Mcall, ctxt: usize) {
+    if whole::left(gp, f, ctxt) {
+        return;
+    }
     let sched = gp.sched;
     current::set_g(core::ptr::null_mut());
     // SAFETY: the goroutine's stack does not change while this runs on top of it.

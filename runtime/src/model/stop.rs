@@ -58,7 +58,7 @@ impl Goroutine {
     /// A blocking call, as `trampoline` makes it.
     pub fn blocking(self, f: impl FnOnce()) {
         let region = Region::enter();
-        entersyscall(self.0, 0);
+        entersyscall(self.0, self.0.stack.lo);
         drop(region);
         f();
         let _region = Region::enter();

@@ -48,7 +48,7 @@ const NIL: *mut G = core::ptr::null_mut();
 const READY: *mut G = core::ptr::without_provenance_mut(1);
 
 /// Descriptors that are mapped at once.
-const CHUNK: usize = if cfg!(loom) { 1 } else { 128 };
+const CHUNK: usize = if cfg!(modelled) { 1 } else { 128 };
 
 /// Bits of an address that are zero: the alignment of a `PollDesc`.
 const ALIGN_BITS: u32 = 7;

@@ -175,7 +175,7 @@ pub(crate) fn register(sched: &'static Sched, fd: RawFd) -> io::Result<&'static 
     Ok(desc)
 }
 
-#[cfg(loom)]
+#[cfg(modelled)]
 impl Netpoll {
     /// A descriptor, as [`register`] takes one.
     pub(crate) fn take_desc(&self) -> &'static PollDesc {

@@ -17,6 +17,7 @@ use super::glist::injectglist;
 use super::locked::{startlockedm, stoplockedm};
 use super::newm::{acquirep, releasep, startm, stopm, wakep};
 use super::runq::{demote_next, globrunqget, runqget, runqput, runqsteal};
+#[cfg(not(modelled))]
 use crate::arch;
 use crate::g::{self, G, WaitReason, set_g_no_write_barrier};
 use crate::latency::{self, Latency};
@@ -27,8 +28,6 @@ use crate::time::timers;
 use barrier_lint::{certify, nowritebarrierrec};
 use gc_core::WorkKind;
 use gc_core::faults::{self, Fault};
-#[cfg(loom)]
-use gc_core::sync::AsPtr as _;
 use gc_core::sync::{Ordering, current, fence, modelled};
 
 /// What `mcall` runs on g0: changes the status of the goroutine that called, and says who continues (null: look).
@@ -54,8 +53,11 @@ pub(crate) fn schedule(sched: &'static Sched, m: &'static M) {
             }
         };
         current::set_g(core::ptr::from_ref(gp).cast_mut().cast());
+        #[cfg(not(modelled))]
         // SAFETY: `gp` is Running, so its saved sp is a suspended context that only this M continues.
         let handed = unsafe { arch::switch(m.g0_sp.as_ptr(), gp.sp.load(Ordering::Acquire), 0, 0) };
+        #[cfg(modelled)]
+        let handed = crate::model::switch(gp);
         current::set_g(core::ptr::null_mut());
         // SAFETY: `mcall` and `morestack` pass functions of this type.
         let f = unsafe { core::mem::transmute::<usize, Mcall>(handed.value) };
@@ -105,17 +107,17 @@ pub(crate) unsafe fn mcall(gp: &'static G, f: Mcall) {
 pub(crate) unsafe fn mcall_at(gp: &'static G, f: Mcall, depth: u32) {
     current::lock();
     // What runs until this goroutine continues is not inside its no-barrier functions; afterwards it is again.
-    #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
+    #[cfg(all(debug_assertions, not(any(modelled, barrier_lint))))]
     let elsewhere = barrier_lint::Inside::enter(None);
     let m = super::newm::this_m();
-    #[cfg(loom)]
+    #[cfg(modelled)]
     crate::model::on_g0(m, gp, f, 0);
     // SAFETY: this M's g0 waits in `schedule`; `m` is not used after the switch, when this may be another thread.
-    #[cfg(not(loom))]
+    #[cfg(not(modelled))]
     unsafe {
         arch::switch(gp.sp.as_ptr(), m.g0_sp.load(Ordering::Relaxed), f as *const () as usize, 0)
     };
-    #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
+    #[cfg(all(debug_assertions, not(any(modelled, barrier_lint))))]
     drop(elsewhere);
     current::set_locks(depth);
 }

@@ -35,10 +35,10 @@ struct Task<F, R> {
 }
 
 /// How much of a new goroutine's stack is cleared, in bytes: one page, which its first frames touch anyway.
-const STALE: usize = if cfg!(loom) { crate::arch::FIRST_FRAME } else { 4 << 10 };
+const STALE: usize = if cfg!(modelled) { crate::arch::FIRST_FRAME } else { 4 << 10 };
 
 /// Dead Gs that a P keeps; half go to the global list beyond that.
-const GFREE: u32 = if cfg!(loom) { 2 } else { 64 };
+const GFREE: u32 = if cfg!(modelled) { 2 } else { 64 };
 
 /// Starts a goroutine that runs `f`.
 ///

@@ -65,7 +65,7 @@ impl Template {
     }
 }
 
-#[cfg(loom)]
+#[cfg(modelled)]
 impl Template {
     /// As the template thread waits.
     pub(crate) fn sleep(&self) {

@@ -64,7 +64,7 @@ pub(crate) enum Hit {
 }
 
 /// A fresh mapping for stacks.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 pub(super) fn map(bytes: usize) -> io::Result<usize> {
     // SAFETY: a fresh anonymous mapping; no existing memory is touched.
     let p = unsafe {
@@ -86,7 +86,7 @@ pub(super) fn map(bytes: usize) -> io::Result<usize> {
 }
 
 /// No goroutine of a model has a stack of its own.
-#[cfg(loom)]
+#[cfg(modelled)]
 pub(super) fn map(_: usize) -> io::Result<usize> {
     Ok(GUARD)
 }

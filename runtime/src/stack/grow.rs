@@ -27,7 +27,7 @@ use crate::sched::Sched;
 use barrier_lint::nowritebarrierrec;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::faults::{self, Fault};
-#[cfg(loom)]
+#[cfg(modelled)]
 use gc_core::sync::AsPtr as _;
 use gc_core::sync::{Ordering, current, modelled, overwrite, word};
 use gc_core::{Gc, Trace};
@@ -41,7 +41,7 @@ const POISON: usize = usize::MAX;
 const SYSTEM: usize = 8 << 20;
 
 /// Bytes that a check leaves to the runtime's own frames, the unwinder, and what a signal injects.
-const RESERVE: usize = if cfg!(loom) { 0 } else { 16 << 10 };
+const RESERVE: usize = if cfg!(modelled) { 0 } else { 16 << 10 };
 
 /// The lowest address that code of `gp` may use without a check, on the newest segment. On its own thread.
 fn guard_of(gp: &G) -> usize {
@@ -293,12 +293,12 @@ unsafe fn morestack(gp: &'static G, ctxt: usize, wanted: &Wanted) -> bool {
     // One that is unwinding is never queued (`leave_safepoint`).
     gp.noyield.store(std::thread::panicking(), Ordering::Relaxed);
     gp.wanted.store(core::ptr::from_ref(wanted).cast_mut().cast(), Ordering::Relaxed);
-    #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
+    #[cfg(all(debug_assertions, not(any(modelled, barrier_lint))))]
     let elsewhere = barrier_lint::Inside::enter(None);
     let g0 = this_m().g0_sp.load(Ordering::Relaxed);
     // SAFETY: this M's g0 waits in `schedule`.
     let grown = unsafe { arch::morestack(ctxt, gp.sp.as_ptr(), g0, newstack) } != 0;
-    #[cfg(all(debug_assertions, not(any(loom, barrier_lint))))]
+    #[cfg(all(debug_assertions, not(any(modelled, barrier_lint))))]
     drop(elsewhere);
     if grown {
         gp.segments.pop();

@@ -12,9 +12,9 @@ use gc_core::StopReason;
 use gc_core::sync::{AtomicU64, Lock, Ordering, Rank};
 
 /// Stops that are kept.
-const KEPT: usize = if cfg!(loom) { 1 } else { 10 };
+const KEPT: usize = if cfg!(modelled) { 1 } else { 10 };
 /// Ps of each that are.
-const SHOWN: usize = if cfg!(loom) { 2 } else { 32 };
+const SHOWN: usize = if cfg!(modelled) { 2 } else { 32 };
 
 #[derive(Clone, Copy)]
 struct Row {

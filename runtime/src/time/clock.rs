@@ -1,19 +1,19 @@
 //! The monotonic clock.
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 use barrier_lint::certify;
 use barrier_lint::nowritebarrierrec;
 
 /// Nanoseconds since some fixed moment. May run without a P.
 pub(crate) use gc_core::sync::nanos as nanotime;
 
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 certify! {
     use libc::clock_gettime: "a system call, or the vDSO";
 }
 
 /// Time does not pass.
-#[cfg(loom)]
+#[cfg(modelled)]
 #[nowritebarrierrec]
 pub(crate) fn coarse() -> u64 {
     nanotime()
@@ -21,7 +21,7 @@ pub(crate) fn coarse() -> u64 {
 
 /// As [`nanotime`], but only as of the last tick of the kernel (some milliseconds), for a quarter of the price: for
 /// what is written at every switch and read by reports only. May run without a P.
-#[cfg(not(loom))]
+#[cfg(not(modelled))]
 #[nowritebarrierrec]
 pub(crate) fn coarse() -> u64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -5,14 +5,14 @@
 //! `TRICOLOR_PROCS` as everywhere. A wrong answer ends it with status 7; if there have not been enough after ten minutes
 //! (an hour), that does with status 9.
 
-#[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(not(modelled), target_os = "linux", target_arch = "x86_64"))]
 #[path = "../../../runtime/tests/common/checked.rs"]
 mod checked;
 
-#[cfg(any(loom, not(all(target_os = "linux", target_arch = "x86_64"))))]
+#[cfg(any(modelled, not(all(target_os = "linux", target_arch = "x86_64"))))]
 fn main() {}
 
-#[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(not(modelled), target_os = "linux", target_arch = "x86_64"))]
 fn main() {
     use std::time::Duration;
     use tricolor_tests::injection::{Plan, print, run};
@@ -42,7 +42,7 @@ fn main() {
     println!("{} passed, 0 failed, {} skipped", report.kernels.len(), report.skipped.len());
 }
 
-#[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(not(modelled), target_os = "linux", target_arch = "x86_64"))]
 fn usage(why: &str) -> ! {
     eprintln!("injection: {why}\nusage: injection [PREEMPTIONS [FAULT]]");
     std::process::exit(2)

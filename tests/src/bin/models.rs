@@ -9,7 +9,7 @@ fn main() -> std::process::ExitCode {
     return tricolor_tests::models::main();
     #[cfg(not(loom))]
     {
-        eprintln!("models: built without `--cfg loom`: run `cargo models`, which passes it");
+        eprintln!("models: built without `--cfg modelled --cfg loom`: run `cargo models`, which passes it");
         std::process::ExitCode::from(2)
     }
 }

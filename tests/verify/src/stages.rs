@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// All stages.
 pub const STAGES: &[Stage] = &[
     stage("fmt", "the sources are formatted", Tier::Commit, fmt),
-    stage("clippy", "no lint fires, also not under loom", Tier::Commit, clippy),
+    stage("clippy", "no lint fires, also not in builds for models", Tier::Commit, clippy),
     stage("unit", "tests inside the crates", Tier::Commit, unit),
     stage("doc", "documentation builds, its examples run", Tier::Commit, doc),
     stage("integration", "tests that use the crates from outside", Tier::Commit, integration),
@@ -20,6 +20,7 @@ pub const STAGES: &[Stage] = &[
     stage("twins", "no no-barrier function has an implied call", Tier::Commit, twins),
     stage("outside", "a user's crate that names `tricolor` alone", Tier::Commit, outside),
     stage("models", "loom models, each with its failing twin", Tier::Commit, models),
+    stage("cycles", "whole cycles under shuttle, with failing twins", Tier::Commit, cycles),
     stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
     stage("lint-lto", "the same for the shipped profile, and with link-time optimisation", Tier::Long, lint_lto),
     stage("preempt-asm", "async_preempt keeps every register, on each architecture", Tier::Commit, preempt_asm),
@@ -37,7 +38,10 @@ pub const STAGES: &[Stage] = &[
 const CLAIMED: &[&str] = &["compile_fail", "implied", "word_index", "oracle", "async_preempt", "gdb", "injection"];
 
 /// Sets the flags that `cargo models` sets; the two share a target folder.
-const LOOM: &str = "build.rustflags=[\"--cfg=loom\"]";
+const LOOM: &str = "build.rustflags=[\"--cfg=modelled\",\"--cfg=loom\"]";
+
+/// Sets the flags that `cargo cycles` sets; likewise.
+const SHUTTLE: &str = "build.rustflags=[\"--cfg=modelled\",\"--cfg=shuttle\"]";
 
 /// Sets the flag that makes the attributes emit twins; programs are never built with it.
 const TWINS: &str = "build.rustflags=[\"--cfg=barrier_lint_twin\"]";
@@ -67,21 +71,14 @@ fn fmt(workspace: &Workspace) -> Plan {
 fn clippy(workspace: &Workspace) -> Plan {
     workspace.needs(workspace.cargo(&["clippy", "--version"]), "clippy")?;
     let all = ["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"];
-    // The models reach every module that is built differently under loom.
-    let loom = [
-        "clippy",
-        "--package",
-        "tricolor-tests",
-        "--bin",
-        "models",
-        "--target-dir",
-        "target/loom",
-        "--config",
-        LOOM,
-        "--",
-        "-Dwarnings",
-    ];
-    Ok(vec![Step::new(workspace.cargo(&all), Expect::Success), Step::new(workspace.cargo(&loom), Expect::Success)])
+    // The models reach every module that is built differently for them.
+    let of_models = |bin, target, flags| {
+        let build = ["clippy", "--package", "tricolor-tests", "--bin", bin, "--target-dir", target, "--config", flags];
+        workspace.cargo(&[&build[..], &["--", "-Dwarnings"]].concat())
+    };
+    let builds =
+        [workspace.cargo(&all), of_models("models", "target/loom", LOOM), of_models("cycles", "target/shuttle", SHUTTLE)];
+    Ok(builds.map(|build| Step::new(build, Expect::Success)).into())
 }
 
 fn unit(workspace: &Workspace) -> Plan {
@@ -149,6 +146,12 @@ fn models(workspace: &Workspace) -> Plan {
         Step::new(workspace.cargo(&[&checks[..], &[LOOM]].concat()), Expect::Tests { at_least: 7 }),
         Step::new(workspace.cargo(&["models", "run"]), Expect::Summary),
     ])
+}
+
+fn cycles(workspace: &Workspace) -> Plan {
+    // The same seed for every commit; with more time others, each time.
+    let more: &[&str] = if workspace.tier == Tier::Long { &["--fresh", "--iterations", "100000"] } else { &[] };
+    Ok(vec![Step::new(workspace.cargo(&[&["cycles", "run"], more].concat()), Expect::Summary)])
 }
 
 fn lint(workspace: &Workspace) -> Plan {

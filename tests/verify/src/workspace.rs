@@ -23,7 +23,7 @@ pub struct Workspace {
     runtime_tests: BTreeSet<String>,
 }
 
-/// Flags from outside would replace those of the workspace (frame pointers, `--cfg loom`), and what `cargo run` says
+/// Flags from outside would replace those of the workspace (frame pointers, `--cfg modelled`), and what `cargo run` says
 /// about this tool is not about the tests.
 const FOREIGN: [&str; 5] =
     ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTDOCFLAGS", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"];
