@@ -1,5 +1,8 @@
 //! What ties models to the code that ships.
-#![cfg_attr(modelled, expect(clippy::disallowed_types, reason = "what models run beside is no part of what they model"))]
+#![cfg_attr(
+    modelled,
+    expect(clippy::disallowed_types, reason = "what models run beside is no part of what they model")
+)]
 
 #[cfg(modelled)]
 use super::AtomicUsize;

@@ -23,16 +23,22 @@ mod note;
 mod rank;
 #[cfg(loom)]
 mod seq_cst;
+pub mod signal;
 #[cfg(shuttle)]
 mod stepped;
-pub mod signal;
 mod table;
 pub mod word;
 
 use barrier_lint::nowritebarrierrec;
 
-#[cfg(any(all(modelled, loom, shuttle), all(modelled, not(any(loom, shuttle))), all(not(modelled), any(loom, shuttle))))]
-compile_error!("a build for models has `--cfg modelled` and one of `--cfg loom`, `--cfg shuttle`: see .cargo/config.toml");
+#[cfg(any(
+    all(modelled, loom, shuttle),
+    all(modelled, not(any(loom, shuttle))),
+    all(not(modelled), any(loom, shuttle))
+))]
+compile_error!(
+    "a build for models has `--cfg modelled` and one of `--cfg loom`, `--cfg shuttle`: see .cargo/config.toml"
+);
 
 #[cfg(modelled)]
 pub use clock::{clock_goes, pass, set_clock};
@@ -57,10 +63,10 @@ pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU
 pub use explorer::sync::atomic::{Ordering, fence};
 #[cfg(loom)]
 pub use loom as explorer;
-#[cfg(shuttle)]
-pub use shuttle as explorer;
 #[cfg(loom)]
 pub use seq_cst::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+#[cfg(shuttle)]
+pub use shuttle as explorer;
 #[cfg(shuttle)]
 pub use stepped::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 

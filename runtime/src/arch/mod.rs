@@ -19,14 +19,14 @@ pub(crate) mod async_preempt;
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(modelled))))]
 mod unsupported;
+/// In models goroutines have threads of their own (`model::whole`).
+#[cfg(modelled)]
+pub(crate) use unsupported::Handed;
+#[cfg(not(any(modelled, all(target_arch = "x86_64", target_os = "linux"))))]
+pub(crate) use unsupported::switch;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(modelled))))]
 pub(crate) use unsupported::{
     FIRST_FRAME, REFUSED, async_preempt, call_on, frame_pointer, go_on_at, init_segment, init_stack, interrupted_at,
     keeps_frame_pointers, morestack, restart_point, shadow_stacks, spill_and_call, spilled_frame_pointer,
     stack_pointer,
 };
-/// In models goroutines have threads of their own (`model::whole`).
-#[cfg(modelled)]
-pub(crate) use unsupported::Handed;
-#[cfg(not(any(modelled, all(target_arch = "x86_64", target_os = "linux"))))]
-pub(crate) use unsupported::switch;

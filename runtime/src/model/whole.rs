@@ -175,4 +175,3 @@ impl World {
         (0..STACK_WORDS).for_each(|i| self.set_stack(g, i, words.get(i).copied().unwrap_or(0)));
     }
 }
-

@@ -44,7 +44,10 @@ impl Graph {
         let node = Gc::new(Node { id, left: GcCell::new(left), right: GcCell::new(right) });
         let reachable = self.reachable();
         if let Some(old) = self.ids.borrow_mut().insert(addr(node), id) {
-            assert!(!reachable.contains(&addr(node)), "object {old:x} is reachable, was freed, and object {id:x} has its slot");
+            assert!(
+                !reachable.contains(&addr(node)),
+                "object {old:x} is reachable, was freed, and object {id:x} has its slot"
+            );
         }
         node
     }

@@ -112,7 +112,8 @@ impl Job {
         let Some(failed_in) = out.failed_in else { return false };
         let (seed, iterations) = self.shortest(failed_in, plan);
         let again = [self.explore(seed, iterations), self.replay(&out.schedule)];
-        !out.schedule.is_empty() && again.iter().all(|again| again.failed_in.is_some() && again.schedule == out.schedule)
+        !out.schedule.is_empty()
+            && again.iter().all(|again| again.failed_in.is_some() && again.schedule == out.schedule)
     }
 
     /// Whether it came to what it should, and a word for it.
@@ -121,7 +122,9 @@ impl Job {
             (None, Some(_), _) => (true, "holds".into()),
             (None, None, _) => (false, format!("FAILED: {}", out.why)),
             (Some(_), Some((n, _)), _) => (false, format!("passes {n} executions")),
-            (Some(_), None, Some((n, _))) if !out.why.is_empty() => (true, format!("fails in execution {n}: {}", out.why)),
+            (Some(_), None, Some((n, _))) if !out.why.is_empty() => {
+                (true, format!("fails in execution {n}: {}", out.why))
+            }
             (Some(_), None, _) => (false, "ends without a message".into()),
         }
     }
@@ -172,7 +175,11 @@ pub fn run(models: &[&'static Model], twins: bool, plan: &Plan) -> ExitCode {
     );
     for (job, out) in jobs.iter().zip(&outcomes) {
         let (ok, verdict) = job.verdict(out);
-        if ok { passed += 1 } else { failed += 1 }
+        if ok {
+            passed += 1
+        } else {
+            failed += 1
+        }
         let (model, (n, steps)) = (job.model, out.held.unwrap_or_default());
         let (name, threads, chooser, seconds) = (model.name, model.threads, job.chooser.name(), out.seconds);
         println!("{name:<12} {threads:>7} {chooser:<9} {n:>10} {steps:>9} {seconds:>7.1}  {verdict}");
@@ -220,7 +227,11 @@ fn run_twins(models: &[&'static Model], plan: &Plan) -> (usize, usize) {
     }
     for (job, out) in failures {
         let again = job.comes_again(&out, plan);
-        println!("{}: {}", job.name(), if again { "comes again" } else { "DOES NOT COME AGAIN by its seed and its schedule" });
+        println!(
+            "{}: {}",
+            job.name(),
+            if again { "comes again" } else { "DOES NOT COME AGAIN by its seed and its schedule" }
+        );
         if again { caught += 1 } else { missed += 1 }
     }
     println!();

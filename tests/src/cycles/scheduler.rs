@@ -16,7 +16,7 @@ pub const MODEL: Model = Model {
                blocking calls, and sysmon that takes Ps from these, nothing that can be reached is freed, what cannot is, \
                nobody runs while the world is stopped, and nobody waits for ever",
     threads: 8,
-    iterations: 1500,
+    iterations: 1000,
     run: cycles,
     drives: &[
         "stop_the_world",
@@ -45,21 +45,7 @@ pub const MODEL: Model = Model {
         "Heap::finish_mark",
         "Heap::sweep_owned",
     ],
-    twins: &[
-        "syscall-exit-plain",
-        "left-behind-unclaimed",
-        "acquire-plain",
-        "handshake-unclaimed",
-        "status-ignores-scan",
-        "steal-head-first",
-        "runq-tail-early",
-        "runnext-blind",
-        "rest-unchecked",
-        "skip-bulk-barrier",
-        "no-deletion-barrier",
-        "allms-unscanned",
-        "allocm-unborrowed",
-    ],
+    twins: &["syscall-exit-plain", "acquire-plain", "allms-unscanned", "allocm-unborrowed"],
 };
 
 const PROCS: usize = 2;

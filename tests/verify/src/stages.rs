@@ -76,8 +76,11 @@ fn clippy(workspace: &Workspace) -> Plan {
         let build = ["clippy", "--package", "tricolor-tests", "--bin", bin, "--target-dir", target, "--config", flags];
         workspace.cargo(&[&build[..], &["--", "-Dwarnings"]].concat())
     };
-    let builds =
-        [workspace.cargo(&all), of_models("models", "target/loom", LOOM), of_models("cycles", "target/shuttle", SHUTTLE)];
+    let builds = [
+        workspace.cargo(&all),
+        of_models("models", "target/loom", LOOM),
+        of_models("cycles", "target/shuttle", SHUTTLE),
+    ];
     Ok(builds.map(|build| Step::new(build, Expect::Success)).into())
 }
 
