@@ -62,7 +62,8 @@ impl Outcome {
         Outcome {
             held: held.filter(|_| output.status.success()),
             failed_in: lines.iter().find_map(|l| l.strip_prefix(FAILED_IN)).and_then(numbers),
-            schedule: schedule.map_or(String::new(), |(schedule, _)| schedule.into()),
+            // shuttle breaks it into lines.
+            schedule: schedule.map_or(String::new(), |(schedule, _)| schedule.split_whitespace().collect()),
             why: why.into(),
             seconds: begin.elapsed().as_secs_f64(),
         }
