@@ -5,6 +5,7 @@
 //! | `TRICOLOR_GC` | `off`, or 1 to 100000: percent by which the heap grows before a collection |
 //! | `TRICOLOR_MEMLIMIT` | `off`, or a size: `512MiB`, `2GiB`, `8388608`, at least 1 MiB: what the heap should keep within |
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
+//! | `TRICOLOR_TRACE` | the file that a trace is written to |
 //! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS`, `asyncpreemptoff=0\|1`, |
 //! | | `schedtrace=MS`, `scheddetail=0\|1`, `trace=0\|1`, `preemptstorm=USEC`, |
 //! | | and what [`Stress`] knows: `poison=0\|1`, `eagerbarrier=0\|1`, `smallbuf=0\|1`, `delay=WINDOW:USEC` |
@@ -15,6 +16,7 @@ use crate::sched::MAX_PS;
 use core::time::Duration;
 use gc_core::Stress;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// What a runtime is made with.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) sched_detail: bool,
     /// The flight recorder is on.
     pub(crate) trace: bool,
+    /// The file of a trace.
+    pub(crate) trace_file: Option<PathBuf>,
     /// Signals without reason, so often.
     pub(crate) preempt_storm: Option<Duration>,
     pub(crate) stack: usize,
@@ -59,6 +63,7 @@ impl Default for Settings {
             sched_trace: Duration::ZERO,
             sched_detail: false,
             trace: false,
+            trace_file: None,
             preempt_storm: None,
             stack: crate::stack::DEFAULT_STACK,
             main_stack: crate::stack::DEFAULT_MAIN_STACK,
@@ -155,6 +160,12 @@ impl Settings {
                 None => return Err(refuse("TRICOLOR_PROCS", &v, "a number from 1 to 256")),
             }
         }
+        if let Some(v) = get("TRICOLOR_TRACE") {
+            if v.is_empty() {
+                return Err(refuse("TRICOLOR_TRACE", &v, "the path of a file"));
+            }
+            self.trace_file = Some(v.into());
+        }
         if let Some(v) = get("TRICOLOR_DEBUG") {
             const NAME: &str = "TRICOLOR_DEBUG";
             let Some(text) = v.to_str() else {
@@ -234,6 +245,7 @@ mod tests {
         assert!(!s.async_preempt);
         let s = read(&[("TRICOLOR_DEBUG", "schedtrace=250,scheddetail=1")]).expect("all valid");
         assert_eq!((s.sched_trace, s.sched_detail), (Duration::from_millis(250), true));
+        assert_eq!(read(&[("TRICOLOR_TRACE", "a b")]).expect("valid").trace_file, Some("a b".into()));
         assert!(read(&[("TRICOLOR_DEBUG", "trace=1")]).expect("valid").trace);
         assert!(!read(&[("TRICOLOR_DEBUG", "trace=1,trace=0")]).expect("valid").trace);
         let s = read(&[("TRICOLOR_DEBUG", "preemptstorm=20")]).expect("valid");
@@ -272,6 +284,7 @@ mod tests {
             ("TRICOLOR_PROCS", "0"),
             ("TRICOLOR_PROCS", "257"),
             ("TRICOLOR_PROCS", "two"),
+            ("TRICOLOR_TRACE", ""),
             ("TRICOLOR_DEBUG", "gctrace"),
             ("TRICOLOR_DEBUG", "gctrace=2"),
             ("TRICOLOR_DEBUG", "gctrace=1,nosuch=1"),

@@ -56,6 +56,7 @@ fn look_for_the_living(sched: &Sched) {
     {
         let _ = Stderr.write_str("fatal error: all goroutines are asleep - deadlock!\n");
         crate::dump::goroutines(sched);
+        crate::trace::end_fatally(sched);
         // SAFETY: ends the process.
         unsafe { libc::_exit(2) }
     }
@@ -84,6 +85,7 @@ pub(crate) fn describe_current(out: &mut dyn Write) {
             crate::trace::last(sched, m, |e| {
                 let _ = writeln!(out, "\t{e}");
             });
+            crate::trace::end_fatally(sched);
         }
     }
 }

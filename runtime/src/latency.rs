@@ -207,9 +207,10 @@ pub(crate) fn forget_request(p: &P) {
 
 /// Hears of the collector's work for `sched`, a scheduler's address.
 pub(crate) fn heard(event: &Event, sched: usize) {
+    // SAFETY: `enter` passes its scheduler, which lives for ever.
+    let sched = unsafe { &*core::ptr::with_exposed_provenance::<Sched>(sched) };
+    crate::trace::heard(sched, event);
     if let Event::Mark { kind: WorkKind::Assist, ns, .. } = *event {
-        // SAFETY: `enter` passes its scheduler, which lives for ever.
-        let sched = unsafe { &*core::ptr::with_exposed_provenance::<Sched>(sched) };
         sched.latencies.rows[Latency::Assist as usize].record(ns);
     }
 }

@@ -23,7 +23,7 @@
 //! | signals | `signal`, `suspend`, `preempt`, `storm` | what is taken over, stopping and descheduling goroutines where they are |
 //! | dumps | `dump`, `quit`, `schedtrace`, `sight`, `symbol` | where everybody is, also who does not answer |
 //! | histograms | `histogram`, `latency` | how long goroutines waited for the scheduler and the collector |
-//! | flight recorder | [`trace`] | what each thread did last |
+//! | traces, flight recorder | [`trace`] | what threads did, in a file; what each did last |
 //! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
 //! | time | [`time`] | timers on each P |
 //! | sockets | [`net`], `netpoll` | who waits for a file; the M that sleeps until one is ready, or a timer due |

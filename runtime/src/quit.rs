@@ -63,10 +63,12 @@ pub(crate) fn asked(sched: &Sched, m: Option<&'static M>, context: &libc::uconte
 struct Dump<'a> {
     sched: &'a Sched,
     here: Option<Seen>,
+    /// The process ends.
+    ends: bool,
 }
 
 fn print(sched: &Sched, m: Option<&'static M>, context: &libc::ucontext_t, handled: bool) {
-    let mut dump = Dump { sched, here: m.map(|m| crate::sight::own(m, context)) };
+    let mut dump = Dump { sched, here: m.map(|m| crate::sight::own(m, context)), ends: !handled };
     // SAFETY: the stack is used by one thread at a time, which has moved `PRINTING`; `on_own_stack` gets what it expects.
     unsafe { crate::arch::call_on(TOP.load(Ordering::SeqCst), (&raw mut dump).cast(), on_own_stack) };
     if !handled {
@@ -85,4 +87,7 @@ unsafe extern "C" fn on_own_stack(dump: *mut ()) {
     crate::dump::threads(dump.sched, dump.here.as_ref());
     print_line(format_args!(""));
     crate::schedtrace::print(dump.sched, crate::time::nanotime() - dump.sched.began, true);
+    if dump.ends {
+        crate::trace::end_fatally(dump.sched);
+    }
 }

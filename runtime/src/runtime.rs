@@ -130,6 +130,13 @@ impl Builder {
         self
     }
 
+    /// Writes all that the scheduler and the collector do to a file, as [`trace::start`](crate::trace::start) does, from the
+    /// start to the end of the runtime. Default: none.
+    pub fn trace_file(mut self, path: impl Into<std::path::PathBuf>) -> Builder {
+        self.settings.trace_file = Some(path.into());
+        self
+    }
+
     /// Whether every goroutine stays, as long as it lives, on the thread that it began on, as if it had called
     /// [`lock_os_thread`](crate::lock_os_thread) first of all: the main goroutine and the one that runs drops, too.
     /// Default: off.
@@ -271,9 +278,11 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
     let main = Main { f: UnsafeCell::new(Some(f)), out: UnsafeCell::new(None) };
     *sched.boot.lock() = Some(Boot { main: MainPtr((&raw const main).cast()), entry: main_entry::<F, R> });
     start_threads(sched).map_err(|e| format!("no thread for the runtime's own use: {e}"))?;
+    crate::trace::begin(sched);
     // The first M, with the first P, makes the main goroutine and runs it.
     start_first(sched, m0, p0);
     sched.done.sleep();
+    crate::trace::end(sched);
     Ok(main.out.into_inner().unwrap_or_else(|| Err(Box::new("the main goroutine left no result"))))
 }
 

@@ -313,6 +313,8 @@ pub(crate) fn retake(sched: &'static Sched, now: u64) -> u32 {
                 if sched.all_kept() && starves && now - p.seen_sched_at.load(relaxed).min(now) > STARVED {
                     keep_more(sched);
                 }
+            } else {
+                trace::event_of(sched, None, Kind::PreemptRequest, Some(p), None, 0);
             }
         }
         if status == p::SYSCALL {

@@ -83,6 +83,8 @@ ranks! {
     Classes,
     /// Functions by address, for dumps.
     Symbols,
+    /// The trace's events of threads that are no Ms.
+    TraceRing,
     /// Memory that is never freed.
     Chunk,
     /// No lock of the runtime's: a test's, a benchmark's. Not checked.

@@ -93,7 +93,6 @@ impl<T> Table<T> {
     }
 
     /// Whether there are none.
-    #[nowritebarrierrec]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

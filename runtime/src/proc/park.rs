@@ -92,7 +92,7 @@ unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'stati
     if blind || word.compare_exchange(WAIT, at, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
         return core::ptr::null();
     }
-    run_on(m, gp);
+    run_on(m, gp, true);
     gp.casgstatus(g::WAITING, g::RUNNING);
     gp
 }

@@ -134,7 +134,7 @@ pub(crate) fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inhe
     }
     gp.fresh.store(false, Ordering::Relaxed);
     crate::stack::begins_to_run(gp);
-    run_on(m, gp);
+    run_on(m, gp, false);
     if !inherit {
         p.schedtick.fetch_add(1, Ordering::SeqCst);
         if !faults::active(Fault::SliceInherited) {
@@ -145,11 +145,11 @@ pub(crate) fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inhe
     clear_preempt(sched, p);
 }
 
-/// Ties `gp` and `m`.
-pub(crate) fn run_on(m: &'static M, gp: &'static G) {
+/// Ties `gp` and `m`; `again`: `gp` had not become runnable meanwhile.
+pub(crate) fn run_on(m: &'static M, gp: &'static G, again: bool) {
     set_g_no_write_barrier(&m.curg, core::ptr::from_ref(gp).cast_mut());
     set_m_no_write_barrier(&gp.m, core::ptr::from_ref(m).cast_mut());
-    crate::trace::event(gp.sched, m, crate::trace::Kind::GoStart, 0);
+    crate::trace::go_start(m, gp, again);
 }
 
 /// Unties `gp` and `m`, which may go on being locked to each other.

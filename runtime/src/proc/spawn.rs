@@ -138,7 +138,7 @@ pub(crate) fn newproc(sched: &'static Sched, p: &'static P, gp: &'static G, star
     }
     // Relaxed: read by who takes it off a queue.
     gp.fresh.store(true, Ordering::Relaxed);
-    crate::trace::ready(crate::m::getm(), gp);
+    crate::trace::created(crate::m::getm(), gp);
     gp.casgstatus(g::DEAD, g::RUNNABLE);
     runqput(sched, p, gp, true);
 }

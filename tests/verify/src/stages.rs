@@ -19,6 +19,7 @@ pub const STAGES: &[Stage] = &[
     stage("compile-fail", "what must not compile does not", Tier::Commit, compile_fail),
     stage("twins", "no no-barrier function has an implied call", Tier::Commit, twins),
     stage("outside", "a user's crate that names `tricolor` alone", Tier::Commit, outside),
+    stage("traces", "traces, read with Perfetto's own schema", Tier::Commit, traces),
     stage("models", "loom models, each with its failing twin", Tier::Commit, models),
     stage("cycles", "whole cycles under shuttle, with failing twins", Tier::Commit, cycles),
     stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
@@ -65,6 +66,7 @@ fn fmt(workspace: &Workspace) -> Plan {
     Ok(vec![
         Step::new(workspace.cargo(&["fmt", "--all", "--check"]), Expect::Success),
         Step::new(workspace.cargo(&["fmt", "--manifest-path", "tests/outside/Cargo.toml", "--check"]), Expect::Success),
+        Step::new(workspace.cargo(&["fmt", "--manifest-path", "tests/traces/Cargo.toml", "--check"]), Expect::Success),
     ])
 }
 
@@ -130,6 +132,13 @@ fn outside(workspace: &Workspace) -> Plan {
         Step::new(with, Expect::Line(WITH_FRAME_POINTERS)),
         Step::new(without, Expect::Line(WITHOUT_FRAME_POINTERS)).env("RUSTFLAGS", "-Cforce-frame-pointers=no"),
     ])
+}
+
+fn traces(workspace: &Workspace) -> Plan {
+    let mut command = workspace.cargo(&["test", "--manifest-path", "tests/traces/Cargo.toml"]);
+    // As with `outside`.
+    command.arg("--target-dir").arg(&workspace.target);
+    Ok(vec![Step::new(command, Expect::Tests { at_least: 6 })])
 }
 
 fn models(workspace: &Workspace) -> Plan {
