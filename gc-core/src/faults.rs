@@ -1,6 +1,9 @@
 //! Planted faults: known ways to break the collector, one of which can be switched on by name at run time, so that
 //! tests, models and the stress tool can show that they notice.
 //!
+//! A fault that opens a window of a few instructions keeps it open for a while ([`linger`]), so that it shows on a real machine,
+//! too; nothing of that is on the path without it.
+//!
 //! Compiled in only with the feature `faults` (or under loom); otherwise [`active`] is the constant `false`.
 
 macro_rules! faults {
@@ -222,6 +225,24 @@ mod on {
         CHOSEN.load(Ordering::Relaxed) == fault as u32 + 1
     }
 
+    /// Keeps the window open that an active fault has just made: a few instructions of a real machine are rarely met. Now
+    /// and then, or everything would be slow; never under loom, which tries all orders. May run without a P.
+    #[nowritebarrierrec]
+    pub fn linger() {
+        #[cfg(not(modelled))]
+        {
+            // Relaxed: random numbers.
+            static DICE: AtomicU32 = AtomicU32::new(0);
+            let dice = DICE.fetch_add(0x9e37_79b9, Ordering::Relaxed).wrapping_mul(0x85eb_ca6b) >> 16;
+            if dice.is_multiple_of(8) {
+                let end = crate::sync::nanos() + u64::from(dice % 64) * 1000;
+                while crate::sync::nanos() < end {
+                    crate::sync::yield_now();
+                }
+            }
+        }
+    }
+
     /// The heap that a planted fault without a P reaches for.
     static HEAP: AtomicUsize = AtomicUsize::new(0);
 
@@ -264,7 +285,7 @@ mod on {
     }
 }
 #[cfg(any(feature = "faults", modelled))]
-pub use on::{active, choose};
+pub use on::{active, choose, linger};
 #[cfg(any(feature = "faults", modelled))]
 pub(crate) use on::{remember, shade_without_p};
 
@@ -278,3 +299,9 @@ use barrier_lint::nowritebarrierrec;
 pub const fn active(_: Fault) -> bool {
     false
 }
+
+/// Keeps the window of an active fault open: there is none, in this build.
+#[cfg(not(any(feature = "faults", modelled)))]
+#[nowritebarrierrec]
+#[inline(always)]
+pub const fn linger() {}

@@ -1,9 +1,9 @@
 //! The command line.
 
 use super::kind::Kind;
-use super::plan::{Mode, PATIENCE, Wanted};
+use super::plan::{GOROUTINES, HEAP, Mode, PATIENCE, Wanted};
 use super::report::Report;
-use super::{child, progress, watch};
+use super::{child, faults, progress, watch};
 use crate::oracle::cell::seed;
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,8 @@ enum Sub {
     Syscall(Options),
     /// All of it, in phases chosen at random
     Soak(Options),
+    /// Each planted fault: whether it is caught, by which check, and how long that takes
+    Faults(Faults),
     /// Runs a leg (what the others start)
     #[command(hide = true)]
     Child {
@@ -48,6 +50,25 @@ enum Sub {
 }
 
 #[derive(Args)]
+struct Faults {
+    /// The faults; none: all
+    #[arg(value_name = "FAULT", value_parser = fault)]
+    names: Vec<String>,
+    /// How often each is run
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    runs: u64,
+    /// How long a run lasts at most, in seconds
+    #[arg(long, value_name = "N", default_value_t = 60.0, value_parser = seconds)]
+    limit: f64,
+    /// Of the first run of each
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Prints one JSON array instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 struct Options {
     /// How long
     #[arg(long, value_name = "N", default_value = "10", value_parser = seconds)]
@@ -56,10 +77,10 @@ struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     procs: Option<u16>,
     /// Workers at a time, 1 to 2000; some have partners
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    #[arg(long, value_name = "N", default_value_t = GOROUTINES as u16, value_parser = clap::value_parser!(u16).range(1..=2000))]
     goroutines: u16,
     /// Bytes that workers keep alive, about: a number, or one with KiB, MiB, GiB; 64KiB to 64GiB
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value_t = HEAP, value_parser = size)]
     heap: u64,
     /// Repeats a run; without it a new one is drawn, and printed
     #[arg(long, value_name = "N")]
@@ -124,6 +145,7 @@ pub fn main() -> ExitCode {
         Sub::Preempt(options) => run(Mode::Preempt, options),
         Sub::Syscall(options) => run(Mode::Syscall, options),
         Sub::Soak(options) => run(Mode::Soak, options),
+        Sub::Faults(options) => all_faults(&options),
         Sub::Child { page, leg } => child::run(page, &leg),
     }
 }
@@ -152,22 +174,22 @@ fn run(mode: Mode, options: Options) -> ExitCode {
         debug,
         patience,
     };
-    match follow(wanted, json) {
+    if !json {
+        println!("{} for {} s, seed {}", wanted.mode.name(), wanted.seconds, wanted.seed);
+    }
+    match follow(wanted) {
         Ok(found) => conclude(&found, report.as_deref(), json),
         Err(Refusal(why)) => usage(&why),
     }
 }
 
 /// Why nothing has run.
-struct Refusal(String);
+pub(super) struct Refusal(String);
 
 /// Runs all legs, until one breaks.
-fn follow(wanted: Wanted, json: bool) -> Result<Report, Refusal> {
+pub(super) fn follow(wanted: Wanted) -> Result<Report, Refusal> {
     let mut found = Report::new(wanted.clone());
     let mut bar = progress::Progress::new(&wanted);
-    if !json {
-        println!("{} for {} s, seed {}", wanted.mode.name(), wanted.seconds, wanted.seed);
-    }
     for k in 0..wanted.legs() {
         let leg = wanted.leg(k);
         let begun = found.seconds;
@@ -183,6 +205,26 @@ fn follow(wanted: Wanted, json: bool) -> Result<Report, Refusal> {
     }
     bar.end();
     Ok(found)
+}
+
+/// Prints a row for each fault. Status 1 if one that could be caught was not, in any run.
+fn all_faults(options: &Faults) -> ExitCode {
+    let Faults { names, runs, limit, json, .. } = options;
+    let mut show = |row: &faults::Row| {
+        if !json {
+            println!("{}", row.line());
+        }
+    };
+    match faults::run(names, *runs, *limit, options.seed.unwrap_or_else(seed), &mut show) {
+        Ok(rows) => {
+            if *json {
+                println!("{}", serde_json::to_string_pretty(&rows).expect("plain data"));
+            }
+            let missed = rows.iter().filter(|row| row.elsewhere.is_none() && row.caught() == 0).count();
+            if missed > 0 { ExitCode::from(BROKE) } else { ExitCode::SUCCESS }
+        }
+        Err(Refusal(why)) => usage(&why),
+    }
 }
 
 /// Prints, writes, and returns the status of the verdict.

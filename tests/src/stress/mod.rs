@@ -11,6 +11,7 @@ mod child;
 mod cli;
 mod crash;
 mod html;
+pub mod faults;
 mod kind;
 mod outside;
 pub mod page;

@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 pub const LEG: f64 = 10.0;
 /// How long nothing may move if nobody says otherwise, in seconds.
 pub const PATIENCE: f64 = 20.0;
+/// Workers of a phase if nobody says otherwise.
+pub const GOROUTINES: usize = 24;
+/// Bytes that they keep alive if nobody says otherwise.
+pub const HEAP: u64 = 16 << 20;
 /// About how long a phase is.
 const PHASE: f64 = 2.0;
 

@@ -1,0 +1,120 @@
+//! `cargo stress faults`: which planted fault is caught, by which check, and how long that takes.
+
+use super::cli::{Refusal, follow};
+use super::plan::{Mode, PATIENCE, Wanted};
+use gc_core::faults::ALL;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// Faults that no run of this tool can show, with who catches them instead, and why.
+pub const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("no-cpu-limit", "gc-core's tests", "slower, not wrong"),
+    ("no-scavenger", "gc-core's tests", "keeps memory, is not wrong"),
+    ("no-proportional-sweep", "gc-core's tests", "longer pauses, not wrong"),
+    ("no-guard-marks", "runtime/tests/stack.rs", "nothing here overflows a stack"),
+    ("shade-without-p", "model greyobject", "no code of today stores a pointer without a P"),
+    ("unpublished-buffers", "ThreadSanitizer", "an x86 store is a release"),
+    ("xregs-unscanned", "runtime/tests/vectors.rs", "compilers keep no pointer in a vector register alone"),
+];
+
+/// How a fault was caught.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub fault: String,
+    /// Of each run: the seconds it took, and the check; `None`: not caught.
+    pub runs: Vec<Option<(f64, String)>>,
+    /// Who catches it, and why this tool does not.
+    pub elsewhere: Option<(String, String)>,
+}
+
+impl Row {
+    /// Runs that caught it.
+    pub fn caught(&self) -> usize {
+        self.runs.iter().flatten().count()
+    }
+
+    /// Seconds until it was caught, if most runs did.
+    fn median(&self) -> Option<f64> {
+        let mut times: Vec<f64> = self.runs.iter().map(|run| run.as_ref().map_or(f64::INFINITY, |(s, _)| *s)).collect();
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).copied().filter(|s| s.is_finite())
+    }
+
+    /// The checks that caught it, most frequent first.
+    fn checks(&self) -> String {
+        let mut checks: Vec<(usize, &str)> = Vec::new();
+        for (_, check) in self.runs.iter().flatten() {
+            match checks.iter_mut().find(|(_, c)| c == check) {
+                Some((n, _)) => *n += 1,
+                None => checks.push((1, check)),
+            }
+        }
+        checks.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
+        checks.into_iter().map(|(_, c)| c).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A line of the table.
+    pub fn line(&self) -> String {
+        let mut line = format!("{:<26}", self.fault);
+        let _ = match (&self.elsewhere, self.median()) {
+            (Some((who, why)), _) => write!(line, "        {who}: {why}"),
+            (None, Some(s)) => write!(line, "{s:6.1} s {} ({} of {})", self.checks(), self.caught(), self.runs.len()),
+            (None, None) => write!(line, "     —   {} ({} of {})", self.checks(), self.caught(), self.runs.len()),
+        };
+        line
+    }
+}
+
+/// Runs the faults of these names (none: all) `runs` times each, for `limit` seconds at most, and shows each row. Returns
+/// all of them.
+///
+/// # Errors
+/// If nothing can be run.
+pub(super) fn run(
+    names: &[String],
+    runs: u64,
+    limit: f64,
+    seed: u64,
+    show: &mut dyn FnMut(&Row),
+) -> Result<Vec<Row>, Refusal> {
+    let mut rows = Vec::new();
+    let wanted = |name: &&(&str, gc_core::faults::Fault)| names.is_empty() || names.iter().any(|n| n == name.0);
+    for (fault, _) in ALL.iter().filter(wanted) {
+        let elsewhere = ELSEWHERE.iter().find(|(name, ..)| name == fault && names.is_empty());
+        let mut row = Row {
+            fault: (*fault).into(),
+            runs: Vec::new(),
+            elsewhere: elsewhere.map(|(_, who, why)| ((*who).into(), (*why).into())),
+        };
+        for i in 0..if row.elsewhere.is_some() { 0 } else { runs } {
+            let found = follow(Wanted {
+                mode: Mode::Soak,
+                seed: seed.wrapping_add(1000 * i),
+                seconds: limit,
+                procs: None,
+                goroutines: super::plan::GOROUTINES,
+                heap: super::plan::HEAP,
+                fault: Some((*fault).into()),
+                plant: None,
+                debug: None,
+                patience: PATIENCE,
+            })?;
+            row.runs.push(found.failure.as_ref().map(|failure| (found.seconds, failure.check.clone())));
+        }
+        show(&row);
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, ELSEWHERE};
+
+    #[test]
+    fn what_is_caught_elsewhere_is_a_fault() {
+        for (name, ..) in ELSEWHERE {
+            assert!(ALL.iter().any(|(fault, _)| fault == name), "{name}");
+        }
+    }
+}
