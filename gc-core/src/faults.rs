@@ -184,6 +184,8 @@ faults! {
     ExitUntiesLate = "exit-unties-late",
     /// Who leaves the runtime looks for a refused signal before it says that it has left.
     RefusalSoughtEarly = "refusal-sought-early",
+    /// A dead G is taken off the P's list where the goroutine may be descheduled.
+    GfgetUnguarded = "gfget-unguarded",
     /// A signal that was refused does not come again.
     RefusalForgotten = "refusal-forgotten",
     /// Who has found the turn taken queues for it without another look.

@@ -116,6 +116,9 @@ impl Stack {
                 return None;
             }
             let next = buffers[id as usize - 1].next.load(Ordering::Relaxed);
+            if faults::active(Fault::UntaggedBuffers) {
+                faults::linger();
+            }
             let new = Self::head_after(head, next);
             match self.head.compare_exchange_weak(head, new, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return Some(id),

@@ -115,6 +115,7 @@ fn unblock(word: &AtomicPtr<G>, to: *mut G) -> Option<&'static G> {
         }
         let blind = faults::active(Fault::ReadyOverwrites);
         if blind {
+            faults::linger();
             word.store(to, Ordering::SeqCst);
         }
         if blind || word.compare_exchange(old, to, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
@@ -188,6 +189,9 @@ impl PollDesc {
             }
             let may = !self.closing() && !limit.expired.load(Ordering::SeqCst);
             if may || faults::active(Fault::WaitUnchecked) {
+                if faults::active(Fault::WaitUnchecked) {
+                    faults::linger();
+                }
                 let waiters = &gp.sched.netpoll.waiters;
                 waiters.fetch_add(1, Ordering::SeqCst);
                 park_in(gp, word, WaitReason::Io);

@@ -53,6 +53,7 @@ pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
         if t.wrapping_sub(h) < LEN {
             if faults::active(Fault::RunqTailEarly) {
                 p.runqtail.store(t.wrapping_add(1), Release);
+                faults::linger();
             }
             put_slot(p, t, gp);
             // Release: pairs with the Acquire loads of takers.
@@ -97,6 +98,7 @@ pub(crate) fn runqget(p: &P) -> Option<(&'static G, bool)> {
     let next = p.runnext.get();
     let blind = faults::active(Fault::RunnextBlind) && !next.is_null();
     if blind {
+        faults::linger();
         set_g_no_write_barrier(&p.runnext, core::ptr::null_mut());
     }
     // If the CAS fails a thief has it: only the owner sets it.
@@ -194,6 +196,9 @@ fn runqgrab(p: &P, victim: &P, t: u32, steal_next: bool) -> u32 {
             && victim.runqhead.compare_exchange(h, h.wrapping_add(n), AcqRel, Relaxed).is_err()
         {
             continue;
+        }
+        if faults::active(Fault::StealHeadFirst) {
+            faults::linger();
         }
         for i in 0..n {
             put_slot(p, t.wrapping_add(i), slot(victim, h.wrapping_add(i)).get());

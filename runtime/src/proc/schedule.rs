@@ -190,6 +190,9 @@ pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
             || p.slice_over.load(Ordering::SeqCst)
     };
     let too_early = faults::active(Fault::ClearPreemptLast).then(wanted);
+    if too_early.is_some() {
+        faults::linger();
+    }
     current::set_refused(0);
     p.gcp().preempt.store(false, Ordering::SeqCst);
     latency::forget_request(p);
@@ -294,6 +297,9 @@ pub(crate) fn rest(sched: &'static Sched, m: &'static M) -> bool {
     sched.pidleput(&mut global, p);
     unlock(global);
 
+    if faults::active(Fault::RestUnchecked) {
+        faults::linger();
+    }
     stop_spinning(sched, m);
     // Pairs with the fence in `wakep`: either it sees that nobody spins any more, or the looks below see its work.
     fence(Ordering::SeqCst);

@@ -65,7 +65,12 @@ where
     let join = Gc::new(Conservative(Join::<R>::new(goid)));
     let handle = JoinHandle::new(join);
     let start = new_task(f, join);
-    let new = match gfget(sched) {
+    // Inside the runtime: descheduled between the look at its P and the take, this goroutine would take from a list that
+    // somebody else owns by then.
+    let region = (!faults::active(Fault::GfgetUnguarded)).then(Region::enter);
+    let dead = gfget(sched);
+    drop(region);
+    let new = match dead {
         Some(g) => g,
         None => malg(sched),
     };
@@ -249,10 +254,13 @@ fn pop(p: &P) -> Option<&'static G> {
     Some(gp)
 }
 
-/// A dead G with its stack, from this P's list or the global one.
+/// A dead G with its stack, from this P's list or the global one. In the runtime: this thread must keep its P.
 fn gfget(sched: &'static Sched) -> Option<&'static G> {
     modelled("gfget");
     let p = this_m().p()?;
+    if faults::active(Fault::GfgetUnguarded) {
+        faults::linger();
+    }
     if let Some(gp) = pop(p) {
         return Some(gp);
     }

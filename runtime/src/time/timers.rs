@@ -145,6 +145,9 @@ impl Timer {
         // Acquire: pairs with the Release in `run_due`: `fire` is done.
         // SAFETY: null, or in a P, which lives for ever.
         let Some(timers) = (unsafe { self.owner.load(Ordering::Acquire).as_ref() }) else { return };
+        if faults::active(Fault::TimerStopUnchecked) {
+            faults::linger();
+        }
         timers.lock.lock();
         // If not, it has fired.
         if !self.owner.load(Ordering::Relaxed).is_null() || faults::active(Fault::TimerStopUnchecked) {
@@ -211,6 +214,7 @@ pub(crate) fn run_due(sched: &'static Sched, of: &P) -> bool {
             let timer = unsafe { &*first.timer };
             if faults::active(Fault::TimerOutEarly) {
                 timer.owner.store(core::ptr::null_mut(), Ordering::Release);
+                faults::linger();
             }
             let gp = (timer.fire)(timer);
             // Release: pairs with the Acquire in `stop`. The record may end from here on.

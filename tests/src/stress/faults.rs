@@ -2,6 +2,7 @@
 
 use super::cli::{Refusal, follow};
 use super::plan::{Mode, PATIENCE, Wanted};
+use super::watch::Failure;
 use gc_core::faults::ALL;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -14,15 +15,26 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("no-guard-marks", "runtime/tests/stack.rs", "nothing here overflows a stack"),
     ("shade-without-p", "model greyobject", "no code of today stores a pointer without a P"),
     ("unpublished-buffers", "ThreadSanitizer", "an x86 store is a release"),
-    ("xregs-unscanned", "runtime/tests/vectors.rs", "compilers keep no pointer in a vector register alone"),
+    ("stop-before-store", "model store-word", "a store's instructions have no gap: the fault is in their twin"),
+    ("stop-in-allocation", "model claim", "a region has no gap: the fault is a stop that only the model has"),
+    ("wake-unfenced", "model wake-local", "the window is a processor's store buffer"),
 ];
+
+/// A run in which a fault was caught.
+#[derive(Clone, Debug, Serialize)]
+pub struct Caught {
+    pub seconds: f64,
+    /// As in `Failure`.
+    pub check: String,
+    pub what: String,
+}
 
 /// How a fault was caught.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub fault: String,
-    /// Of each run: the seconds it took, and the check; `None`: not caught.
-    pub runs: Vec<Option<(f64, String)>>,
+    /// `None`: not caught.
+    pub runs: Vec<Option<Caught>>,
     /// Who catches it, and why this tool does not.
     pub elsewhere: Option<(String, String)>,
 }
@@ -35,7 +47,8 @@ impl Row {
 
     /// Seconds until it was caught, if most runs did.
     fn median(&self) -> Option<f64> {
-        let mut times: Vec<f64> = self.runs.iter().map(|run| run.as_ref().map_or(f64::INFINITY, |(s, _)| *s)).collect();
+        let mut times: Vec<f64> =
+            self.runs.iter().map(|run| run.as_ref().map_or(f64::INFINITY, |c| c.seconds)).collect();
         times.sort_by(f64::total_cmp);
         times.get(times.len() / 2).copied().filter(|s| s.is_finite())
     }
@@ -43,7 +56,7 @@ impl Row {
     /// The checks that caught it, most frequent first.
     fn checks(&self) -> String {
         let mut checks: Vec<(usize, &str)> = Vec::new();
-        for (_, check) in self.runs.iter().flatten() {
+        for Caught { check, .. } in self.runs.iter().flatten() {
             match checks.iter_mut().find(|(_, c)| c == check) {
                 Some((n, _)) => *n += 1,
                 None => checks.push((1, check)),
@@ -61,6 +74,9 @@ impl Row {
             (None, Some(s)) => write!(line, "{s:6.1} s {} ({} of {})", self.checks(), self.caught(), self.runs.len()),
             (None, None) => write!(line, "     —   {} ({} of {})", self.checks(), self.caught(), self.runs.len()),
         };
+        if let Some(Caught { what, .. }) = self.runs.iter().flatten().next() {
+            let _ = write!(line, ": {}", what.trim_start_matches("fatal error: ").chars().take(90).collect::<String>());
+        }
         line
     }
 }
@@ -99,7 +115,8 @@ pub(super) fn run(
                 debug: None,
                 patience: PATIENCE,
             })?;
-            row.runs.push(found.failure.as_ref().map(|failure| (found.seconds, failure.check.clone())));
+            let seconds = found.seconds;
+            row.runs.push(found.failure.map(|Failure { check, what, .. }| Caught { seconds, check, what }));
         }
         show(&row);
         rows.push(row);

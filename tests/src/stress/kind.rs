@@ -33,6 +33,8 @@ kinds! {
     Loop = "loop",
     /// Kernels of `injection`: much of a thread's state is alive at any instruction. Their answers are known.
     Kernel = "kernel",
+    /// A pointer is in a register alone, general or vector, while others collect.
+    Registers = "registers",
     /// Reads the clock, and notes when that took long.
     Hiccup = "hiccup",
     /// Keeps lists in the heap, and turns them round. Each word is known.

@@ -122,6 +122,7 @@ const TRAFFIC: &[Kind] = &[
     Kind::Timer,
     Kind::Churn,
     Kind::Afterlife,
+    Kind::Registers,
 ];
 /// What goes into the kernel and comes back.
 const BLOCKING: &[Kind] = &[Kind::Block, Kind::Pipe, Kind::Threads, Kind::Locked, Kind::Loop, Kind::Alloc];
@@ -235,7 +236,7 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
         }
         Mode::Preempt => {
             [Kind::Stopper, Kind::Collect, Kind::Hiccup].into_iter().for_each(|kind| add(&mut crew, kind, 1));
-            &[Kind::Kernel]
+            &[Kind::Kernel, Kind::Registers]
         }
         Mode::Heap => {
             add(&mut crew, Kind::Oracle, 1);
@@ -250,7 +251,7 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
         [Kind::Stopper, Kind::Afterlife, Kind::Arrays].into_iter().for_each(|kind| add(&mut crew, kind, 1));
     }
     // A part of the kinds at a time, so that their mixture changes; each kind that is there at least once.
-    let mut here: Vec<Kind> = traffic.iter().copied().filter(|_| traffic.len() == 1 || !rng.one_in(3)).collect();
+    let mut here: Vec<Kind> = traffic.iter().copied().filter(|kind| *kind == Kind::Kernel || !rng.one_in(3)).collect();
     wanted.plant.into_iter().for_each(|kind| add(&mut crew, kind, 1));
     (1..here.len()).for_each(|i| here.swap(i, rng.below(i + 1)));
     let fixed: usize = crew.iter().map(|(_, n)| n).sum();

@@ -1,7 +1,8 @@
 //! Who computes.
 
 use super::Worker;
-use crate::oracle::rng::mix;
+use super::heap::outlast;
+use crate::oracle::rng::{Rng, mix};
 use crate::stress::page::Count;
 use std::hint::black_box;
 use tricolor::{Gc, JoinHandle, Trace, spawn, stack, yield_now};
@@ -91,6 +92,9 @@ pub fn churn(w: Worker) {
                 let carried = Gc::new(Frame { depth: 0, word, up: None });
                 let handle = spawn(move || match task {
                     Task::Yields(n) => {
+                        if n == 2 {
+                            outlast(&mut Rng::new(word));
+                        }
                         (0..n).for_each(|_| yield_now());
                         mix(carried.word)
                     }

@@ -7,11 +7,12 @@ use crate::oracle::cell::Cell;
 use crate::oracle::rng::{Rng, mix};
 use crate::stress::page::Count;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use tricolor::{Gc, GcCell, Root, RootCell, Trace, Weak, gc};
+use tricolor::gc_core::GcP;
+use tricolor::{Gc, GcCell, GcMut, Root, RootCell, Trace, Weak, gc};
 
 /// An object that knows its own word, of 64 bytes.
 #[derive(Trace)]
-struct Link {
+pub(super) struct Link {
     word: u64,
     next: GcCell<Option<Gc<Link>>>,
     /// Scattered from the word.
@@ -21,12 +22,12 @@ struct Link {
 /// Links of a list.
 const LONG: usize = 500;
 
-fn link(word: u64, next: Option<Gc<Link>>) -> Gc<Link> {
+pub(super) fn link(word: u64, next: Option<Gc<Link>>) -> Gc<Link> {
     Gc::new(Link { word, next: GcCell::new(next), filling: [mix(word); 6] })
 }
 
 /// Compares an object with its word.
-fn check(w: Worker, object: Gc<Link>, word: u64, what: &str) {
+pub(super) fn check(w: Worker, object: Gc<Link>, word: u64, what: &str) {
     let filling = mix(word);
     if object.word != word || object.filling.iter().any(|f| *f != filling) {
         w.broke(format_args!(
@@ -81,6 +82,23 @@ fn turn(heads: Heads, i: usize) {
         done = Some(object);
     }
     heads[i].set(done);
+}
+
+/// While marking is on, makes garbage until it is over, or for a good while: what the caller's stack alone has must have been
+/// told to the collector by then, and freed slots are used again.
+#[inline(never)]
+pub(super) fn outlast(rng: &mut Rng) {
+    let heap = GcP::current().heap();
+    let cycle = heap.cycle();
+    if heap.marking() {
+        let mut left = 20_000;
+        while left > 0 && heap.marking() && heap.cycle() == cycle {
+            garbage(rng);
+            left -= 200;
+            tricolor::poll();
+        }
+    }
+    garbage(rng);
 }
 
 /// Lists that are made, turned round, compared, replaced.
@@ -145,7 +163,7 @@ pub fn arrays(w: Worker) {
             }
         }
         if let Some((object, word)) = held.take() {
-            garbage(&mut rng);
+            outlast(&mut rng);
             check(w, object, word, "held on the stack");
         }
         for _ in 0..200 {
@@ -165,13 +183,16 @@ pub fn afterlife(w: Worker) {
     let mut rng = w.rng();
     let set: &'static RootCell<Link> = Box::leak(Box::new(RootCell::new()));
     let mut in_set = 0_u64;
+    let pocket = Gc::new(Pocket(GcMut::new(None)));
+    let mut in_pocket = 0_u64;
     let mut roots: Vec<(Root<Link>, u64)> = Vec::new();
     let mut weak: Vec<(Weak<Link>, u64)> = Vec::new();
     while w.go() {
         for _ in 0..20 {
             let word = rng.draw() | 1;
-            match rng.below(5) {
+            match rng.below(6) {
                 0 => one_cleanup(w, word),
+                5 => mutable(w, pocket, &mut in_pocket, word, &mut rng),
                 1 => swap_root(w, set, &mut in_set, word, &mut rng),
                 2 => {
                     roots.push((Root::new(link(word, None)), word));
@@ -179,7 +200,7 @@ pub fn afterlife(w: Worker) {
                         let (root, word) = roots.swap_remove(rng.below(roots.len()));
                         let object = root.get();
                         drop(root);
-                        garbage(&mut rng);
+                        outlast(&mut rng);
                         check(w, object, word, "behind a root that was dropped");
                     }
                 }
@@ -196,7 +217,7 @@ pub fn afterlife(w: Worker) {
             let i = rng.below(weak.len());
             match weak[i].0.upgrade() {
                 Some(object) => {
-                    garbage(&mut rng);
+                    outlast(&mut rng);
                     check(w, object, weak[i].1, "behind a weak pointer");
                 }
                 None => drop(weak.swap_remove(i)),
@@ -218,6 +239,34 @@ fn garbage(rng: &mut Rng) {
     }
 }
 
+/// What can be borrowed.
+#[derive(Trace)]
+struct Pocket(GcMut<Option<Gc<Link>>>);
+
+/// Takes an object out of the pocket, or puts one in and stays inside for a while.
+#[inline(never)]
+fn mutable(w: Worker, pocket: Gc<Pocket>, in_pocket: &mut u64, word: u64, rng: &mut Rng) {
+    let agrees = |found: Option<Gc<Link>>, held: u64| match (found, held) {
+        (None, 0) => {}
+        (Some(object), held) if held != 0 => check(w, object, held, "out of a pocket"),
+        (found, held) => w.broke(format_args!("a pocket should hold {held:#x}: {}", found.is_some())),
+    };
+    let held = std::mem::replace(in_pocket, 0);
+    if rng.one_in(2) {
+        let found = pocket.0.with(Option::take);
+        outlast(rng);
+        agrees(found, held);
+    } else {
+        pocket.0.with(|slot| {
+            agrees(slot.take(), held);
+            *slot = Some(link(word, None));
+            outlast(rng);
+            agrees(*slot, word);
+        });
+        *in_pocket = word;
+    }
+}
+
 /// The cleanup's argument is all that keeps an object.
 #[inline(never)]
 fn one_cleanup(w: Worker, word: u64) {
@@ -226,6 +275,7 @@ fn one_cleanup(w: Worker, word: u64) {
     gc::add_cleanup(
         mortal,
         |(w, kept, word): (Worker, Gc<Link>, u64)| {
+            outlast(&mut Rng::new(word));
             check(w, kept, !word, "a cleanup's argument");
             match kept.next.get() {
                 Some(next) => check(w, next, word ^ 1, "behind a cleanup's argument"),
@@ -241,7 +291,7 @@ fn one_cleanup(w: Worker, word: u64) {
 #[inline(never)]
 fn swap_root(w: Worker, set: &RootCell<Link>, in_set: &mut u64, word: u64, rng: &mut Rng) {
     let old = set.swap(None);
-    garbage(rng);
+    outlast(rng);
     match (old, *in_set) {
         (None, 0) => {}
         (Some(object), held) if held != 0 => check(w, object, held, "out of a settable root"),

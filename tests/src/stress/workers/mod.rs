@@ -7,6 +7,7 @@ mod calls;
 mod compute;
 mod heap;
 mod planted;
+mod registers;
 mod sockets;
 mod stops;
 mod talk;
@@ -90,6 +91,7 @@ impl Worker {
             Kind::Main => {}
             Kind::Loop => compute::numbers(self),
             Kind::Kernel => compute::kernel(self),
+            Kind::Registers => registers::registers(self),
             Kind::Churn => compute::churn(self),
             Kind::Hiccup => return Harvest { times: Some(("a goroutine's hiccups", stops::hiccup(self))), oracle },
             Kind::Alloc => heap::lists(self),

@@ -1,7 +1,8 @@
 //! Who waits for others: channels, locks, timers.
 
+use super::heap::outlast;
 use super::{Worker, times};
-use crate::oracle::rng::mix;
+use crate::oracle::rng::{Rng, mix};
 use crate::stress::page::Count;
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
@@ -45,9 +46,14 @@ pub fn channel(w: Worker) {
     while w.go() {
         let (tx, rx) = chan::bounded::<Gc<Token>>(rng.below(4));
         let n = rng.length(2000) as u64;
+        let mut far = Rng::new(rng.draw());
         let receiver = spawn(move || {
+            let rng = &mut far;
             let mut got = 0;
             while let Ok(token) = rx.recv() {
+                if got % 16 == 5 {
+                    outlast(rng);
+                }
                 check(w, token, got);
                 if let Some(before) = token.before {
                     check(w, before, got.wrapping_sub(1));
