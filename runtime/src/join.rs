@@ -9,7 +9,6 @@
 
 use crate::g::{G, WaitReason, getg};
 use crate::panic::{Snapshot, nobody_can_join};
-use crate::proc::newm::this_m;
 use crate::proc::park::{park, ready};
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -219,7 +218,7 @@ impl<R: Send + 'static> Drop for JoinHandle<R> {
         join.lock.unlock();
         // Without a P the value stays where it is and is lost with the object.
         if let Some(gp) = getg()
-            && this_m().p().is_some()
+            && crate::p::holds_one()
         {
             match join.take(gp) {
                 // It panicked while the handle was still there, but nobody has asked. One panic at a time.

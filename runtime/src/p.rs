@@ -183,6 +183,16 @@ impl P {
     }
 }
 
+/// Whether this thread holds a P: what tells a goroutine from one in a blocking call.
+///
+/// One load. By way of the M it would be two, and a goroutine that is descheduled between them would hear of the thread that
+/// it was on, which may hold none by then.
+#[nowritebarrierrec]
+#[inline(always)]
+pub(crate) fn holds_one() -> bool {
+    !gc_core::sync::current::p().is_null()
+}
+
 /// Sets a link to a P. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn set_p_no_write_barrier(field: &NoBarrierPtr<P>, p: *mut P) {

@@ -78,7 +78,7 @@ struct Call<F, R> {
 /// # Panics
 /// If the closure does: with its payload, in the caller's frame.
 pub unsafe fn blocking_with<R, F: FnOnce() -> R>(f: F) -> R {
-    let inside = getg().is_some_and(|_| this_m().p().is_some());
+    let inside = getg().is_some() && p::holds_one();
     // While a panic unwinds the goroutine must keep its M (std counts panics by thread), so it keeps its P as well.
     if !inside || std::thread::panicking() {
         return f();

@@ -2,7 +2,6 @@
 
 use super::hchan::{Ended, Hchan, Refused};
 use crate::g::{G, getg};
-use crate::proc::newm::this_m;
 use core::fmt;
 use core::time::Duration;
 use gc_core::sync::Ordering;
@@ -22,7 +21,7 @@ pub fn bounded<T: Send + 'static>(cap: usize) -> (Sender<T>, Receiver<T>) {
 
 fn goroutine(what: &str) -> &'static G {
     match getg() {
-        Some(gp) if this_m().p().is_some() => gp,
+        Some(gp) if crate::p::holds_one() => gp,
         _ => panic!("`{what}` on a channel is called on a goroutine, not in a blocking call or on another thread"),
     }
 }
@@ -247,7 +246,7 @@ impl<T: Send + 'static> Drop for Receiver<T> {
         let chan = self.0.chan();
         if chan.receivers.fetch_sub(1, Ordering::SeqCst) == 1 {
             chan.close();
-            if getg().is_some() && this_m().p().is_some() {
+            if getg().is_some() && crate::p::holds_one() {
                 chan.drain();
             }
         }

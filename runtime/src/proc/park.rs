@@ -4,7 +4,7 @@
 //! stack is at rest (`park_m`); so who takes it off the list finds it Waiting. What would break otherwise: it would be
 //! readied while it still runs.
 
-use super::newm::{this_m, wakep};
+use super::newm::wakep;
 use super::runq::runqput;
 use super::schedule::{dropg, gosched_m, mcall, mcall_at, pause_m, preempt_m, run_on};
 use crate::g::{self, G, WaitReason, getg};
@@ -122,7 +122,7 @@ pub(crate) fn ready(gp: &'static G) {
 /// goroutine and while a panic unwinds.
 pub fn yield_now() {
     let Some(gp) = getg() else { return };
-    if std::thread::panicking() || this_m().p().is_none() {
+    if std::thread::panicking() || !crate::p::holds_one() {
         return;
     }
     clear_panics(gp);
@@ -149,7 +149,7 @@ pub fn poll() {
 #[inline(never)]
 pub(crate) fn poll_slow() {
     let Some(gp) = getg() else { return };
-    if this_m().p().is_none() {
+    if !crate::p::holds_one() {
         return;
     }
     let unwinding = std::thread::panicking();

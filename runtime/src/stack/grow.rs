@@ -170,7 +170,7 @@ impl Wanted {
 
 /// Whether the stack cannot grow here: without a P, or inside the runtime, there is no way to `newstack`.
 fn cannot_grow() -> bool {
-    current::locks() != 0 || this_m().p().is_none()
+    current::locks() != 0 || !crate::p::holds_one()
 }
 
 /// The slow path of [`ensure`].

@@ -68,7 +68,7 @@ fn wake(gp: Option<&'static G>) {
 
 fn goroutine(what: &str) -> &'static G {
     match crate::g::getg() {
-        Some(gp) if crate::proc::newm::this_m().p().is_some() => gp,
+        Some(gp) if crate::p::holds_one() => gp,
         _ => panic!("`{what}` is called on a goroutine, not in a blocking call or on another thread"),
     }
 }

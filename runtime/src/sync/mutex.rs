@@ -158,7 +158,7 @@ impl<T: Send + 'static> Drop for Mutex<T> {
             return;
         }
         if let Some(_gp) = crate::g::getg()
-            && crate::proc::newm::this_m().p().is_some()
+            && crate::p::holds_one()
         {
             let inner = self.inner();
             // SAFETY: the last handle: nobody else reaches the value any more.

@@ -37,13 +37,12 @@ pub use std::time::{Duration, Instant};
 pub(crate) use clock::{coarse, nanotime};
 
 use crate::g::{G, getg};
-use crate::proc::newm::this_m;
 use core::fmt;
 
 /// The goroutine that calls `what`.
 fn goroutine(what: &str) -> &'static G {
     match getg() {
-        Some(gp) if this_m().p().is_some() => gp,
+        Some(gp) if crate::p::holds_one() => gp,
         _ => panic!("`{what}` is called on a goroutine, not in a blocking call or on another thread"),
     }
 }
