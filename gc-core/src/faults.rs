@@ -227,17 +227,19 @@ mod on {
         CHOSEN.load(Ordering::Relaxed) == fault as u32 + 1
     }
 
-    /// Keeps the window open that an active fault has just made: a few instructions of a real machine are rarely met. Now
-    /// and then, or everything would be slow; never under loom, which tries all orders. May run without a P.
+    /// Keeps the window open that an active fault has just made, for up to so many microseconds: a few instructions of a real machine are rarely met. Now
+    /// and then, or everything would be slow; never under models, which try all orders. May run without a P.
     #[nowritebarrierrec]
-    pub fn linger() {
+    pub fn linger(micros: u32) {
+        #[cfg(modelled)]
+        let _ = micros;
         #[cfg(not(modelled))]
         {
             // Relaxed: random numbers.
             static DICE: AtomicU32 = AtomicU32::new(0);
             let dice = DICE.fetch_add(0x9e37_79b9, Ordering::Relaxed).wrapping_mul(0x85eb_ca6b) >> 16;
             if dice.is_multiple_of(8) {
-                let end = crate::sync::nanos() + u64::from(dice % 64) * 1000;
+                let end = crate::sync::nanos() + u64::from(dice % 64 * micros) * 1000 / 64;
                 while crate::sync::nanos() < end {
                     crate::sync::yield_now();
                 }
@@ -306,4 +308,4 @@ pub const fn active(_: Fault) -> bool {
 #[cfg(not(any(feature = "faults", modelled)))]
 #[nowritebarrierrec]
 #[inline(always)]
-pub const fn linger() {}
+pub const fn linger(_: u32) {}

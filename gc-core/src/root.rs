@@ -75,6 +75,10 @@ impl RootTable {
         if faults::active(Fault::RootsUnscanned) && !scanner.verifying() {
             return;
         }
+        // What loses a pointer from a root to a black stack needs roots that are scanned late.
+        if faults::active(Fault::CleanupUnshaded) || faults::active(Fault::RootCleared) {
+            faults::linger(5000);
+        }
         let end = ((piece + 1) * PIECE).min(self.top.load(Ordering::Acquire));
         for i in piece * PIECE..end {
             // Acquire: pairs with the Release in `add`: what the object holds is seen.

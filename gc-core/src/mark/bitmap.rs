@@ -106,7 +106,7 @@ fn fetch_or(word: &AtomicUsize, bits: usize) -> usize {
     crate::sync::modelled("MarkMap::mark");
     if faults::active(Fault::MarkByStore) {
         let old = observe(word, Ordering::Relaxed);
-        faults::linger();
+        faults::linger(64);
         word.store(old | bits, Ordering::Relaxed);
         return old;
     }

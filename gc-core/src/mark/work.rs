@@ -117,7 +117,7 @@ impl Stack {
             }
             let next = buffers[id as usize - 1].next.load(Ordering::Relaxed);
             if faults::active(Fault::UntaggedBuffers) {
-                faults::linger();
+                faults::linger(64);
             }
             let new = Self::head_after(head, next);
             match self.head.compare_exchange_weak(head, new, Ordering::Acquire, Ordering::Acquire) {

@@ -115,7 +115,7 @@ fn unblock(word: &AtomicPtr<G>, to: *mut G) -> Option<&'static G> {
         }
         let blind = faults::active(Fault::ReadyOverwrites);
         if blind {
-            faults::linger();
+            faults::linger(64);
             word.store(to, Ordering::SeqCst);
         }
         if blind || word.compare_exchange(old, to, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
@@ -190,7 +190,7 @@ impl PollDesc {
             let may = !self.closing() && !limit.expired.load(Ordering::SeqCst);
             if may || faults::active(Fault::WaitUnchecked) {
                 if faults::active(Fault::WaitUnchecked) {
-                    faults::linger();
+                    faults::linger(64);
                 }
                 let waiters = &gp.sched.netpoll.waiters;
                 waiters.fetch_add(1, Ordering::SeqCst);

@@ -183,7 +183,7 @@ pub(crate) fn acquirep(sched: &'static Sched, m: &'static M, p: &'static P) -> b
     modelled("acquirep");
     let plain = faults::active(Fault::AcquirePlain);
     if plain {
-        faults::linger();
+        faults::linger(64);
         p.status.store(p::RUNNING, Ordering::SeqCst);
     }
     if !plain && !p.cas(p::IDLE, p::RUNNING) && !wait_for_p(sched, m, p) {

@@ -48,7 +48,7 @@ unsafe extern "C" fn park_m(sched: &'static Sched, m: &'static M, gp: &'static G
     let unlock = || unsafe { (*lock).unlock() };
     if faults::active(Fault::ParkUnlocksEarly) {
         unlock();
-        faults::linger();
+        faults::linger(64);
     }
     gp.casgstatus(g::RUNNING, g::WAITING);
     dropg(m, gp);
@@ -88,7 +88,7 @@ unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'stati
     let word = unsafe { &*word };
     let blind = faults::active(Fault::ParkOverwrites);
     if blind {
-        faults::linger();
+        faults::linger(64);
         word.store(at, Ordering::SeqCst);
     }
     if blind || word.compare_exchange(WAIT, at, Ordering::SeqCst, Ordering::SeqCst).is_ok() {

@@ -53,7 +53,7 @@ pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
         if t.wrapping_sub(h) < LEN {
             if faults::active(Fault::RunqTailEarly) {
                 p.runqtail.store(t.wrapping_add(1), Release);
-                faults::linger();
+                faults::linger(64);
             }
             put_slot(p, t, gp);
             // Release: pairs with the Acquire loads of takers.
@@ -98,7 +98,7 @@ pub(crate) fn runqget(p: &P) -> Option<(&'static G, bool)> {
     let next = p.runnext.get();
     let blind = faults::active(Fault::RunnextBlind) && !next.is_null();
     if blind {
-        faults::linger();
+        faults::linger(64);
         set_g_no_write_barrier(&p.runnext, core::ptr::null_mut());
     }
     // If the CAS fails a thief has it: only the owner sets it.
@@ -198,7 +198,7 @@ fn runqgrab(p: &P, victim: &P, t: u32, steal_next: bool) -> u32 {
             continue;
         }
         if faults::active(Fault::StealHeadFirst) {
-            faults::linger();
+            faults::linger(64);
         }
         for i in 0..n {
             put_slot(p, t.wrapping_add(i), slot(victim, h.wrapping_add(i)).get());

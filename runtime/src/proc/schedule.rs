@@ -191,7 +191,7 @@ pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
     };
     let too_early = faults::active(Fault::ClearPreemptLast).then(wanted);
     if too_early.is_some() {
-        faults::linger();
+        faults::linger(64);
     }
     current::set_refused(0);
     p.gcp().preempt.store(false, Ordering::SeqCst);
@@ -298,7 +298,7 @@ pub(crate) fn rest(sched: &'static Sched, m: &'static M) -> bool {
     unlock(global);
 
     if faults::active(Fault::RestUnchecked) {
-        faults::linger();
+        faults::linger(64);
     }
     stop_spinning(sched, m);
     // Pairs with the fence in `wakep`: either it sees that nobody spins any more, or the looks below see its work.

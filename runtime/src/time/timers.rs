@@ -146,7 +146,7 @@ impl Timer {
         // SAFETY: null, or in a P, which lives for ever.
         let Some(timers) = (unsafe { self.owner.load(Ordering::Acquire).as_ref() }) else { return };
         if faults::active(Fault::TimerStopUnchecked) {
-            faults::linger();
+            faults::linger(64);
         }
         timers.lock.lock();
         // If not, it has fired.
@@ -214,7 +214,7 @@ pub(crate) fn run_due(sched: &'static Sched, of: &P) -> bool {
             let timer = unsafe { &*first.timer };
             if faults::active(Fault::TimerOutEarly) {
                 timer.owner.store(core::ptr::null_mut(), Ordering::Release);
-                faults::linger();
+                faults::linger(64);
             }
             let gp = (timer.fire)(timer);
             // Release: pairs with the Acquire in `stop`. The record may end from here on.

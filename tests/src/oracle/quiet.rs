@@ -71,7 +71,8 @@ impl Report {
         mortal::bury(host, heap);
         let leftover = compare(&expected, &alive, alone).max(mortal::leftover(expected.mortals));
         let allowed = expected.ids.len() / SHARE + MORE;
-        if leftover > allowed {
+        // Others may have left words on their stacks that keep something.
+        if alone && leftover > allowed {
             fail(format_args!(
                 "round {}: {leftover} unreachable objects are alive after two cycles, beside {} reachable ones \
                  ({allowed} allowed)",

@@ -175,7 +175,7 @@ impl Leg {
             ballast: if rng.one_in(2) { live / 4 } else { 0 },
             large: rng.one_in(2),
             round_ms: 200,
-            alone: mode == Mode::Heap,
+            alone: mode == Mode::Heap && storm == 0,
             ..Cell::default()
         };
         let mut left = wanted.seconds;

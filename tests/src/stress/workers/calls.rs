@@ -1,19 +1,27 @@
 //! Who goes into the kernel and comes back.
 
 use super::Worker;
+use super::heap::{Link, check, link, outlast};
 use crate::oracle::rng::mix;
 use crate::stress::page::Count;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-use tricolor::{Gc, blocking, lock_os_thread, spawn, time, unlock_os_thread, yield_now};
+use tricolor::{Gc, GcCell, blocking, lock_os_thread, spawn, time, unlock_os_thread, yield_now};
 
 /// Blocking calls of some length, with an object on the stack meanwhile.
 pub fn block(w: Worker) {
     let mut rng = w.rng();
+    let holder: Gc<[GcCell<Option<Gc<Link>>>]> = Gc::cells(1, None);
+    let cell = &holder[0];
+    let mut in_cell = 0;
     while w.go() {
         let (word, us) = (rng.draw(), if rng.one_in(3) { rng.length(3000) as u64 } else { 0 });
+        not_a_locked_one(w);
         let kept = Gc::new([word, mix(word)]);
+        // What comes out of the heap here is told to the collector in the P's buffer, which the call gives up with the P.
+        let taken = cell.get();
+        cell.set(None);
         let found = blocking((word, us), |(word, us)| {
             match us {
                 0 => std::thread::yield_now(),
@@ -27,6 +35,12 @@ pub fn block(w: Worker) {
         if *kept != [word, mix(word)] {
             w.broke(format_args!("an object kept over a blocking call holds {:#x?}, not {:#x}", *kept, word));
         }
+        if let Some(object) = taken {
+            outlast(&mut rng);
+            check(w, object, in_cell, "taken out before a blocking call");
+        }
+        in_cell = word;
+        cell.set(Some(link(word, None)));
         w.count(Count::Syscalls, 1);
     }
 }
@@ -128,6 +142,26 @@ fn thread() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// What a thread is called while a goroutine is locked to it. Threads inherit the name of who makes them.
+const NAME: &[u8; 16] = b"stress-locked\0\0\0";
+
+fn rename(name: &[u8; 16]) {
+    // SAFETY: a name of 16 bytes with a 0 among them.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Nobody else made this thread than should have.
+fn not_a_locked_one(w: Worker) {
+    let mut name = [0_u8; 16];
+    let region = gc_core::sync::current::Region::enter();
+    // SAFETY: room for a name of 16 bytes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    drop(region);
+    if name == *NAME {
+        w.broke(format_args!("thread {} was made by one that is a goroutine's own", thread()));
+    }
+}
+
 /// Goroutines that keep their thread whatever they do; some end with it.
 pub fn locked(w: Worker) {
     let mut rng = w.rng();
@@ -138,6 +172,7 @@ pub fn locked(w: Worker) {
             let mut rng = crate::oracle::rng::Rng::new(seed);
             lock_os_thread();
             let mine = thread();
+            rename(NAME);
             for _ in 0..n {
                 match rng.below(4) {
                     0 => yield_now(),
@@ -156,6 +191,8 @@ pub fn locked(w: Worker) {
                 }
                 w.tick();
             }
+            // Whoever runs here next is not locked.
+            rename(b"stress\0\0\0\0\0\0\0\0\0\0");
             if !ends_locked {
                 unlock_os_thread();
             }
