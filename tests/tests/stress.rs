@@ -111,6 +111,8 @@ fn planted_faults_are_found() {
     breaks("preempt --seconds 60 --break xregs-of-another", &[]);
     breaks("syscall --seconds 60 --break syscall-exit-plain", &[]);
     breaks("soak --seconds 60 --break alloc-white", &[]);
+    // Found by this tool.
+    breaks("stw --seconds 120 --debug preemptstorm=50 --break gfget-unguarded", &[]);
 }
 
 #[test]

@@ -259,7 +259,7 @@ fn gfget(sched: &'static Sched) -> Option<&'static G> {
     modelled("gfget");
     let p = this_m().p()?;
     if faults::active(Fault::GfgetUnguarded) {
-        faults::linger(64);
+        faults::linger(500);
     }
     if let Some(gp) = pop(p) {
         return Some(gp);

@@ -24,6 +24,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("newm-direct", "runtime/tests/threads.rs"),
     ("xregs-of-another", "tests/tests/injection.rs"),
     ("no-guard-marks", "runtime/tests/stack.rs"),
+    ("gfget-unguarded", "tests/tests/stress.rs"),
 ];
 
 /// # Errors
