@@ -1,8 +1,8 @@
 //! Planted faults: known ways to break the collector, one of which can be switched on by name at run time, so that
 //! tests, models and the stress tool can show that they notice.
 //!
-//! A fault that opens a window of a few instructions keeps it open for a while ([`linger`]), so that it shows on a real machine,
-//! too; nothing of that is on the path without it.
+//! A fault that opens a window of a few instructions keeps it open for a while ([`linger`]), so that it shows on a real
+//! machine, too; nothing of that is on the path without it.
 //!
 //! Compiled in only with the feature `faults` (or under loom); otherwise [`active`] is the constant `false`.
 
@@ -227,8 +227,9 @@ mod on {
         CHOSEN.load(Ordering::Relaxed) == fault as u32 + 1
     }
 
-    /// Keeps the window open that an active fault has just made, for up to so many microseconds: a few instructions of a real machine are rarely met. Now
-    /// and then, or everything would be slow; never under models, which try all orders. May run without a P.
+    /// Keeps the window open that an active fault has just made, for up to so many microseconds: a few instructions of a
+    /// real machine are rarely met. Now and then, or everything would be slow; never under models, which try all orders.
+    /// May run without a P.
     #[nowritebarrierrec]
     pub fn linger(micros: u32) {
         #[cfg(modelled)]
