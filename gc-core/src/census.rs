@@ -88,20 +88,25 @@ impl Heap {
     fn stopped_walk(&self, f: &mut dyn FnMut(&Heap, &Span)) {
         self.world.at_safepoint(&mut || {
             self.stop_the_world(StopReason::Census);
-            let pages = self.pages.top();
-            let mut page = 0;
-            while page < pages {
-                // Relaxed: the stop orders it.
-                if self.page_map.get(page, Ordering::Relaxed).span == 0 {
-                    page += 1;
-                    continue;
-                }
-                let span = &self.spans[page];
-                f(self, span);
-                page += span.npages.load(Ordering::Relaxed) as usize;
-            }
+            self.each_span(&mut |span| f(self, span));
             self.start_the_world();
         });
+    }
+
+    /// Calls `f` for every span. The world is stopped.
+    pub(crate) fn each_span(&self, f: &mut dyn FnMut(&Span)) {
+        let pages = self.pages.top();
+        let mut page = 0;
+        while page < pages {
+            // Relaxed: the stop orders it.
+            if self.page_map.get(page, Ordering::Relaxed).span == 0 {
+                page += 1;
+                continue;
+            }
+            let span = &self.spans[page];
+            f(span);
+            page += span.npages.load(Ordering::Relaxed) as usize;
+        }
     }
 
     /// The name of the type of a class's objects, as [`Counted::name`].

@@ -60,6 +60,12 @@ faults! {
     PendingDropReused = "pending-drop-reused",
     /// Conservative words find dead objects that are to be dropped.
     DoomedFound = "doomed-found",
+    /// The check for leaked goroutines does not look at memory outside the heap.
+    LeaksBlind = "leaks-blind",
+    /// The check for leaked goroutines does not go on from those that were found to have a waker.
+    LeaksEndEarly = "leaks-end-early",
+    /// The heap profile does not notice that objects die.
+    SampleNotFreed = "sample-not-freed",
     /// Spans in custody are not swept.
     CustodyUnswept = "custody-unswept",
     /// Values that pass through channels, joins and locks are copied without shading.

@@ -14,6 +14,8 @@
 //! | afterlife | `afterlife` | weak pointers, cleanups, drop of dead objects |
 //! | pacing | `pacer`, `limiter` | when a cycle starts, who helps, how much it may cost |
 //! | scavenging | `heap::scavenge` | what gives free memory back |
+//! | reach | `reach` | what cannot be reached any more, though it is alive |
+//! | heap profile | `profile` | which code allocates, and what of it is alive |
 //! | events | [`events`] | what tells listeners, `gctrace` and [`Stats`] |
 //! | P | [`GcP`] | the collector's part of a P |
 //! | world | [`World`] | what the host supplies |
@@ -47,6 +49,8 @@ mod offheap;
 mod p;
 mod pacer;
 mod poison;
+mod profile;
+mod reach;
 mod root;
 mod stats;
 mod stop;
@@ -88,6 +92,8 @@ pub mod model {
 }
 pub use offheap::Pile;
 pub use p::GcP;
+pub use profile::{HeapProfile, PROFILE_FRAMES, ProfileSite};
+pub use reach::Reach;
 pub use root::Root;
 pub use stats::{OffHeap, Stats};
 pub use stress::{Stress, Window};

@@ -136,6 +136,7 @@ fn pages(bytes: usize) -> NonNull<u8> {
 #[cfg(not(any(modelled, miri)))]
 unsafe fn free_pages(at: NonNull<u8>, bytes: usize) {
     count(&PILES, -(bytes as isize));
+    crate::sync::disown_mapping(at.as_ptr().addr());
     // SAFETY: the caller's contract.
     unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
 }

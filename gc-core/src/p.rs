@@ -46,7 +46,7 @@ impl GcP {
             state_word: AtomicPtr::new(core::ptr::null_mut()),
             wb: UnsafeCell::new(WbBuf::new(&heap.config.stress)),
             gcw: UnsafeCell::new(GcWork::new(&heap.config.stress)),
-            cache: UnsafeCell::new(Cache::new()),
+            cache: UnsafeCell::new(Cache::new(heap.config.profile_rate, id)),
             worked: AtomicU64::new(0),
             held: AtomicU64::new(0),
             held_since: AtomicU64::new(0),

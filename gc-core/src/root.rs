@@ -20,6 +20,8 @@ use core::marker::PhantomData;
 
 /// Most roots that a heap can have. A small heap has fewer: an eighth of its bytes go into the table.
 const MAX_ROOTS: usize = if cfg!(modelled) { 4 } else { 1 << 26 };
+/// `next` of the slot of a handle's root, as long as it is one. No slot has this number.
+const HANDLE: u32 = u32::MAX;
 /// Slots per root job.
 const PIECE: usize = 4096;
 
@@ -27,7 +29,7 @@ const PIECE: usize = 4096;
 pub(crate) struct Slot {
     /// The object, or 0.
     pub object: AtomicUsize,
-    /// Next in the deferred or the free list (index + 1).
+    /// Next in the deferred or the free list (index + 1); or [`HANDLE`].
     next: AtomicU32,
 }
 
@@ -84,6 +86,16 @@ impl RootTable {
             // Acquire: pairs with the Release in `add`: what the object holds is seen.
             let object = self.slots[i].object.load(Ordering::Acquire);
             scanner.object(core::ptr::with_exposed_provenance::<()>(object));
+        }
+    }
+
+    /// Calls `f` with the object of each root, those of handles only `with_handles`. The world is stopped.
+    pub fn each(&self, with_handles: bool, f: &mut dyn FnMut(usize)) {
+        for slot in &self.slots.as_slice()[..self.top.load(Ordering::Acquire)] {
+            // Relaxed: the stop orders them, but for roots that are dropped just now.
+            if with_handles || slot.next.load(Ordering::Relaxed) != HANDLE {
+                f(slot.object.load(Ordering::Relaxed));
+            }
         }
     }
 
@@ -221,6 +233,21 @@ impl<T: ?Sized> Root<T> {
 }
 
 impl<T: ?Sized> Root<T> {
+    /// As [`new`](Root::new), for a handle that goes with a pointer to `object`, side by side wherever it is moved: whoever
+    /// asks what can be reached finds the handle itself ([`Reach`](crate::Reach)).
+    pub fn of_handle(object: Gc<T>) -> Root<T> {
+        let root = Root::new(object);
+        // Relaxed: read while the world is stopped.
+        root.heap.roots.slots[root.slot as usize].next.store(HANDLE, Ordering::Relaxed);
+        root
+    }
+
+    fn is_of_handle(&self) -> bool {
+        self.heap.roots.slots[self.slot as usize].next.load(Ordering::Relaxed) == HANDLE
+    }
+}
+
+impl<T: ?Sized> Root<T> {
     /// The slot, which keeps the object alive until it is made a root again.
     pub(crate) fn into_slot(self) -> u32 {
         core::mem::ManuallyDrop::new(self).slot
@@ -237,7 +264,7 @@ impl<T: ?Sized> Root<T> {
 
 impl<T: ?Sized> Clone for Root<T> {
     fn clone(&self) -> Self {
-        Root::new(self.get())
+        if self.is_of_handle() { Root::of_handle(self.get()) } else { Root::new(self.get()) }
     }
 }
 

@@ -95,6 +95,8 @@ pub struct OffHeap {
     pub work_buffers: usize,
     /// Records of weak pointers and cleanups.
     pub afterlife: usize,
+    /// Sites of the heap profile.
+    pub profile: usize,
     /// Slots of `Root`s.
     pub roots: usize,
     /// What is never given back: the collector's parts of Ps with their barrier buffers and caches, types' bitmaps,
@@ -112,6 +114,7 @@ impl Heap {
             page_tables: self.page_table_bytes(),
             work_buffers: self.work.table_bytes(),
             afterlife: self.afterlife.records.bytes(),
+            profile: self.profile.bytes(),
             roots: self.roots.bytes(),
             persistent,
             lists,

@@ -21,10 +21,10 @@ use crate::sync::{AtomicU64, Ordering, Table, word};
 type Edge = (usize, usize);
 
 /// The verifier's own map: a bit for each granule of the pages in use.
-struct Seen(Table<AtomicU64>);
+pub(crate) struct Seen(Table<AtomicU64>);
 
 impl Seen {
-    fn of(heap: &Heap) -> Seen {
+    pub fn of(heap: &Heap) -> Seen {
         let granules = heap.pages.usage().top * PAGE_SIZE / GRANULE;
         match Table::new(granules.div_ceil(64)) {
             Ok(table) => Seen(table),
@@ -32,12 +32,12 @@ impl Seen {
         }
     }
 
-    fn has(&self, granule: usize) -> bool {
+    pub fn has(&self, granule: usize) -> bool {
         // Relaxed, here and below: its only user's.
         self.0[granule / 64].load(Ordering::Relaxed) >> (granule % 64) & 1 != 0
     }
 
-    fn flip(&mut self, granule: usize) {
+    pub fn flip(&mut self, granule: usize) {
         self.0[granule / 64].fetch_xor(1 << (granule % 64), Ordering::Relaxed);
     }
 }

@@ -23,18 +23,21 @@ pub enum StopReason {
     SetProcs,
     /// The program asked.
     User,
+    /// Where all goroutines are is written down.
+    Profile,
     /// The main goroutine has ended: nobody starts the world again.
     End,
 }
 
 impl StopReason {
     /// All of them, in the order of their numbers (`reason as usize`).
-    pub const ALL: [StopReason; 6] = [
+    pub const ALL: [StopReason; 7] = [
         StopReason::GcStart,
         StopReason::MarkTermination,
         StopReason::Census,
         StopReason::SetProcs,
         StopReason::User,
+        StopReason::Profile,
         StopReason::End,
     ];
 
@@ -47,6 +50,7 @@ impl StopReason {
             StopReason::Census => "census",
             StopReason::SetProcs => "set_procs",
             StopReason::User => "user",
+            StopReason::Profile => "profile",
             StopReason::End => "end of main",
         }
     }
@@ -97,6 +101,13 @@ pub unsafe trait World: Sync {
     /// The list of the calling mutator for what it has mutable access to ([`GcMut`](crate::GcMut)): scanned by
     /// [`Scanner::entered`] in the same step as its stack, and its own as long as it lives.
     fn entered(&self) -> &'static Entered;
+
+    /// Return addresses on the stack of the calling mutator, innermost first, for the heap profile: writes them to `into` and
+    /// says how many. Inside an allocation: no safepoint, no malloc. None unless the host can tell.
+    fn callers(&self, into: &mut [usize]) -> usize {
+        let _ = into;
+        0
+    }
 
     /// There is mark work: wakes idle Ps.
     fn wake_workers(&self);

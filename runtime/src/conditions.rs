@@ -44,12 +44,13 @@ pub(crate) struct Objects {
 /// Why something is off, and what to do about it.
 type Missing = (&'static str, &'static str);
 
-/// Turns signals off in `settings` if there can be none, and says so. `None`: nobody is descheduled. The caller knows
-/// whether the program's crate has frame pointers.
+/// Turns signals off in `settings` if there can be none, and says so. `None`: nobody is descheduled.
 ///
 /// # Errors
 /// If the runtime cannot run at all.
-pub(crate) fn check(settings: &mut Settings, frame_pointers: bool) -> Result<Option<Known>, String> {
+pub(crate) fn check(settings: &mut Settings) -> Result<Option<Known>, String> {
+    // Of the program's code, says the caller; and of the runtime's own.
+    settings.frame_pointers &= keeps_frame_pointers::<Known>();
     if let Some(why) = REFUSED {
         return Err(why.to_owned());
     }
@@ -65,9 +66,7 @@ pub(crate) fn check(settings: &mut Settings, frame_pointers: bool) -> Result<Opt
         say("goroutines stop at safepoints only", missing);
         return Ok(None);
     }
-    // Of the program's code, says the caller; and of the runtime's own.
-    let frame_pointers = frame_pointers && keeps_frame_pointers::<Known>();
-    match known(xsave_mode(), frame_pointers, objects()) {
+    match known(xsave_mode(), settings.frame_pointers, objects()) {
         Ok(known) => Ok(Some(known)),
         Err(missing) => {
             say("time slices end at safepoints only", missing);

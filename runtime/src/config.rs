@@ -7,7 +7,8 @@
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
 //! | `TRICOLOR_TRACE` | the file that a trace is written to |
 //! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS`, `asyncpreemptoff=0\|1`, |
-//! | | `schedtrace=MS`, `scheddetail=0\|1`, `trace=0\|1`, `preemptstorm=USEC`, |
+//! | | `schedtrace=MS`, `scheddetail=0\|1`, `trace=0\|1`, `preemptstorm=USEC`, `memprofilerate=BYTES`, |
+//! | | `heapprofile=FILE`, |
 //! | | and what [`Stress`] knows: `poison=0\|1`, `eagerbarrier=0\|1`, `smallbuf=0\|1`, `delay=WINDOW:USEC` |
 //!
 //! A value that does not parse ends the program before anything runs, with one line and status 2.
@@ -38,6 +39,12 @@ pub(crate) struct Settings {
     pub(crate) trace: bool,
     /// The file of a trace.
     pub(crate) trace_file: Option<PathBuf>,
+    /// Mean distance in bytes of the allocations that the heap profile samples; 0: none.
+    pub(crate) profile_rate: usize,
+    /// Where the heap profile goes when the main goroutine has ended.
+    pub(crate) heap_profile: Option<String>,
+    /// Goroutines' stacks can be read along the frame pointers.
+    pub(crate) frame_pointers: bool,
     /// Signals without reason, so often.
     pub(crate) preempt_storm: Option<Duration>,
     pub(crate) stack: usize,
@@ -64,6 +71,9 @@ impl Default for Settings {
             sched_detail: false,
             trace: false,
             trace_file: None,
+            profile_rate: DEFAULT_PROFILE_RATE,
+            heap_profile: None,
+            frame_pointers: false,
             preempt_storm: None,
             stack: crate::stack::DEFAULT_STACK,
             main_stack: crate::stack::DEFAULT_MAIN_STACK,
@@ -101,6 +111,9 @@ fn number(text: &str, lo: u64, hi: u64) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     text.parse::<u64>().ok().filter(|n| plain && (lo..=hi).contains(n))
 }
+
+/// As Go's `MemProfileRate`.
+const DEFAULT_PROFILE_RATE: usize = 512 << 10;
 
 /// The smallest memory limit.
 pub(crate) const LEAST_LIMIT: usize = 1 << 20;
@@ -184,7 +197,7 @@ impl Settings {
             let stress = Stress::NAMES.join(", ");
             format!(
                 "key=value with one of the keys gctrace, verify, gcevery, stwtimeout, asyncpreemptoff, schedtrace, \
-                 scheddetail, trace, preemptstorm, {stress}"
+                 scheddetail, trace, preemptstorm, memprofilerate, heapprofile, {stress}"
             )
         };
         let (key, value) = pair.split_once('=').ok_or_else(keys)?;
@@ -214,6 +227,17 @@ impl Settings {
             "preemptstorm" => {
                 let us = number(value, 10, 1_000_000).ok_or("preemptstorm=USEC, microseconds from 10 to 1000000")?;
                 self.preempt_storm = Some(Duration::from_micros(us));
+            }
+            "memprofilerate" => {
+                let most = isize::MAX as u64;
+                let allowed = "memprofilerate=BYTES, a number of bytes between samples, 1 for all objects, 0 for none";
+                self.profile_rate = number(value, 0, most).ok_or(allowed)? as usize;
+            }
+            "heapprofile" => {
+                // Not truncated before there is something to write.
+                let file = std::fs::OpenOptions::new().create(true).append(true).open(value);
+                file.map_err(|e| format!("heapprofile=FILE, where FILE can be written: {e}"))?;
+                self.heap_profile = Some(value.to_owned());
             }
             key if Stress::NAMES.contains(&key) => self.stress.set(key, value)?,
             _ => return Err(keys()),
@@ -250,6 +274,9 @@ mod tests {
         assert!(!read(&[("TRICOLOR_DEBUG", "trace=1,trace=0")]).expect("valid").trace);
         let s = read(&[("TRICOLOR_DEBUG", "preemptstorm=20")]).expect("valid");
         assert_eq!(s.preempt_storm, Some(Duration::from_micros(20)));
+        assert_eq!(read(&[("TRICOLOR_DEBUG", "memprofilerate=0")]).expect("valid").profile_rate, 0);
+        let s = read(&[("TRICOLOR_DEBUG", "memprofilerate=4096,heapprofile=/dev/null")]).expect("valid");
+        assert_eq!((s.profile_rate, s.heap_profile.as_deref()), (4096, Some("/dev/null")));
         let s = read(&[("TRICOLOR_DEBUG", "poison=1,smallbuf=1,delay=phase-flips:20")]).expect("all valid");
         assert!(s.stress.poison && s.stress.small_buffers && !s.stress.eager_barrier);
         assert_eq!(read(&[("TRICOLOR_GC", "off")]).expect("valid").gc_percent, None);
@@ -293,6 +320,10 @@ mod tests {
             ("TRICOLOR_DEBUG", "schedtrace=1s"),
             ("TRICOLOR_DEBUG", "scheddetail=2"),
             ("TRICOLOR_DEBUG", "trace=on"),
+            ("TRICOLOR_DEBUG", "memprofilerate=512KiB"),
+            ("TRICOLOR_DEBUG", "memprofilerate=-1"),
+            ("TRICOLOR_DEBUG", "heapprofile="),
+            ("TRICOLOR_DEBUG", "heapprofile=/no/such/folder/file"),
             ("TRICOLOR_DEBUG", "preemptstorm=9"),
             ("TRICOLOR_DEBUG", "preemptstorm=1000001"),
             ("TRICOLOR_DEBUG", "preemptstorm=often"),

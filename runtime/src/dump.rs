@@ -4,7 +4,6 @@
 //! What is at rest is read from its stack; who runs is asked (`sight`). A goroutine that begins to run while it is
 //! printed makes its lines wrong, and no more: stacks stay mapped for ever.
 
-use crate::arch;
 use crate::g::{self, G, WaitReason};
 use crate::m::{M, getm};
 use crate::sched::Sched;
@@ -39,8 +38,7 @@ pub(crate) fn goroutines_from(sched: &Sched, here: Option<&Seen>) {
         describe(&gp, m, status, now);
         match (status, m) {
             (g::RUNNING, Some(m)) => running(m, here),
-            (g::SYSCALL, _) => frames(&gp, arch::spilled_frame_pointer(gp.sp.load(Ordering::SeqCst))),
-            (g::RUNNABLE | g::WAITING, _) => at_rest(&gp),
+            (g::SYSCALL | g::RUNNABLE | g::WAITING, _) => at_rest(&gp, status),
             _ => {}
         }
     }
@@ -123,37 +121,19 @@ fn silent(m: &M) {
     print_line(format_args!("\tthe thread takes no signals now, and is in state {state}"));
 }
 
-/// Prints the frames of a goroutine at rest.
-pub(crate) fn at_rest(gp: &G) {
-    let start = match crate::suspend::interrupted_at(gp) {
-        Some((pc, start)) => {
-            frame(pc, true);
-            start
+/// Prints the frames of a goroutine that does not run.
+pub(crate) fn at_rest(gp: &G, status: u32) {
+    let mut left = FRAMES + 1;
+    let all = crate::walk::at_rest(gp, status, |pc, exact| {
+        left -= 1;
+        if left > 0 {
+            frame(pc, exact);
         }
-        None => arch::frame_pointer(gp.sp.load(Ordering::SeqCst)),
-    };
-    frames(gp, start);
-}
-
-/// Prints the frames on a goroutine's stack from `at` on, along the frame pointers.
-fn frames(gp: &G, mut at: usize) {
-    for _ in 0..FRAMES {
-        let Some(stack) = gp.segments.holding(gp.stack, at).filter(|s| at.is_multiple_of(8) && at + 16 <= s.hi) else {
-            return;
-        };
-        let words = core::ptr::with_exposed_provenance::<usize>(at);
-        // SAFETY: two words inside a stack, which is mapped for ever.
-        let (next, pc) = unsafe { (words.read(), words.add(1).read()) };
-        if pc == 0 {
-            return;
-        }
-        frame(pc, false);
-        if stack.contains(next) && next <= at {
-            return;
-        }
-        at = next;
+        left > 0
+    });
+    if !all {
+        print_line(format_args!("\t..."));
     }
-    print_line(format_args!("\t..."));
 }
 
 /// Prints a line: the address of an instruction (`exact`), or a return address.

@@ -137,6 +137,9 @@ pub(crate) struct G {
     pub(crate) since: AtomicU64,
     /// How often it has become Runnable; the first time it counts from its place.
     pub(crate) readied: AtomicU32,
+    /// Where in the heap object is for which it waits, and without a time limit, inverted, so that it is no pointer to it; 0:
+    /// none. Written under that object's lock, so in a stop it says that nobody has come to wake it.
+    awaits: AtomicUsize,
     /// The caller's work of `at_safepoint`: a `&mut dyn FnMut()` in a frame of this stack.
     pub(crate) work: AtomicPtr<&'static mut dyn FnMut()>,
     /// It is unwinding: it keeps its M.
@@ -192,6 +195,7 @@ impl G {
             wait_reason: AtomicU8::new(WaitReason::None as u8),
             since: AtomicU64::new(0),
             readied: AtomicU32::new(index as u32),
+            awaits: AtomicUsize::new(0),
             work: AtomicPtr::new(core::ptr::null_mut()),
             noyield: AtomicBool::new(false),
             entered: Entered::new(),
@@ -245,6 +249,23 @@ impl G {
             "goroutine {} has status {now:#x}, not {old:#x}, on its way to {new:#x}",
             self.id.load(Ordering::SeqCst)
         )
+    }
+
+    /// It is about to wait, for nothing else than what comes by way of the heap object with this lock, which the caller holds.
+    pub(crate) fn set_awaits(&self, lock: &RawLock) {
+        // Relaxed: read while the world is stopped.
+        self.awaits.store(!core::ptr::from_ref(lock).addr(), Ordering::Relaxed);
+    }
+
+    /// It is about to be woken, by a thread that holds that lock.
+    pub(crate) fn clear_awaits(&self) {
+        self.awaits.store(0, Ordering::Relaxed);
+    }
+
+    /// An address in the object for which it waits, if it does. While the world is stopped.
+    pub(crate) fn awaits(&self) -> Option<usize> {
+        let awaits = self.awaits.load(Ordering::Relaxed);
+        (awaits != 0 && self.status() == WAITING).then_some(!awaits)
     }
 
     /// Notes why it waits, for dumps.

@@ -196,7 +196,7 @@ impl OffHeap {
     /// The sum.
     pub fn total(&self) -> usize {
         let c = &self.collector;
-        let collector = c.page_tables + c.work_buffers + c.afterlife + c.roots + c.persistent + c.lists;
+        let collector = c.page_tables + c.work_buffers + c.afterlife + c.profile + c.roots + c.persistent + c.lists;
         let threads = self.thread_stacks + self.signal_stacks;
         self.stacks + threads + self.registers + self.scheduler + self.histograms + self.trace + collector
     }

@@ -91,10 +91,11 @@ impl<R: Send + 'static> Join<R> {
                 self.state.store(PANICKED, Ordering::SeqCst);
             }
         }
-        let waiter = self.waiter.swap(core::ptr::null_mut(), Ordering::SeqCst);
-        self.lock.unlock();
         // SAFETY: null or a G of `allgs`.
-        if let Some(gp) = unsafe { waiter.as_ref() } {
+        let waiter = unsafe { self.waiter.swap(core::ptr::null_mut(), Ordering::SeqCst).as_ref() };
+        waiter.inspect(|gp| gp.clear_awaits());
+        self.lock.unlock();
+        if let Some(gp) = waiter {
             ready(gp);
         }
         drop(unwanted);
@@ -168,7 +169,7 @@ unsafe impl<R: Send> Sync for JoinHandle<R> {}
 
 impl<R: Send + 'static> JoinHandle<R> {
     pub(crate) fn new(join: Gc<Conservative<Join<R>>>) -> JoinHandle<R> {
-        JoinHandle { root: Root::new(join), join: &raw const **join, goid: join.goid }
+        JoinHandle { root: Root::of_handle(join), join: &raw const **join, goid: join.goid }
     }
 
     /// Waits until the goroutine has ended and returns its result.
@@ -187,6 +188,7 @@ impl<R: Send + 'static> JoinHandle<R> {
         join.lock.lock();
         if join.state.load(Ordering::SeqCst) == RUNNING {
             join.waiter.store(core::ptr::from_ref(gp).cast_mut(), Ordering::SeqCst);
+            gp.set_awaits(&join.lock);
             park(gp, &join.lock, WaitReason::Join);
         } else {
             join.lock.unlock();

@@ -24,6 +24,7 @@
 //! | dumps | `dump`, `quit`, `schedtrace`, `sight`, `symbol` | where everybody is, also who does not answer |
 //! | histograms | `histogram`, `latency` | how long goroutines waited for the scheduler and the collector |
 //! | traces, flight recorder | [`trace`] | what threads did, in a file; what each did last |
+//! | profiles | [`profile`], `walk` | what the heap holds by call stack, where goroutines are |
 //! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
 //! | time | [`time`] | timers on each P |
 //! | sockets | [`net`], `netpoll` | who waits for a file; the M that sleeps until one is ready, or a timer due |
@@ -59,6 +60,7 @@ mod p;
 mod panic;
 mod preempt;
 mod proc;
+pub mod profile;
 mod quit;
 mod runtime;
 mod sched;
@@ -75,6 +77,7 @@ mod syscall;
 mod sysmon;
 pub mod time;
 pub mod trace;
+mod walk;
 mod world;
 mod xregs;
 

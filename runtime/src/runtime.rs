@@ -137,6 +137,13 @@ impl Builder {
         self
     }
 
+    /// Mean distance in bytes of the allocations that the heap profile ([`profile::heap`](crate::profile::heap)) samples; 1:
+    /// all of them; 0: none. Default: 512 KiB, as Go's `MemProfileRate`.
+    pub fn profile_rate(mut self, bytes: usize) -> Builder {
+        self.settings.profile_rate = bytes;
+        self
+    }
+
     /// Whether every goroutine stays, as long as it lives, on the thread that it began on, as if it had called
     /// [`lock_os_thread`](crate::lock_os_thread) first of all: the main goroutine and the one that runs drops, too.
     /// Default: off.
@@ -250,7 +257,8 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
     mut settings: Settings,
     f: F,
 ) -> Result<Result<R, Box<dyn Any + Send>>, String> {
-    let known = crate::conditions::check(&mut settings, keeps_frame_pointers::<F>())?;
+    settings.frame_pointers = keeps_frame_pointers::<F>();
+    let known = crate::conditions::check(&mut settings)?;
     let sched = Sched::new(settings).map_err(|e| e.to_string())?;
     let sched: &'static Sched = Box::leak(Box::new(sched));
     let s = &sched.settings;
@@ -261,6 +269,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
         verify: s.verify,
         gc_every: s.gc_every,
         stress: s.stress,
+        profile_rate: s.profile_rate,
         min_heap: s.min_heap.unwrap_or(defaults.min_heap),
         memory_limit: s.memory_limit,
         procs: s.procs,
@@ -334,7 +343,11 @@ fn main_entry<F: FnOnce() -> R + Send, R: Send>(main: *const ()) {
             if let Some(gp) = crate::g::getg() {
                 crate::afterlife::start(gp.sched);
             }
-            f.map(|f| f())
+            let out = f.map(|f| f());
+            if let Some(gp) = crate::g::getg() {
+                crate::profile::at_exit(gp.sched);
+            }
+            out
         }));
         *main.out.get() = match out {
             Ok(value) => value.map(Ok),

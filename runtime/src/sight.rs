@@ -159,7 +159,7 @@ fn readable(stacks: &[(usize, usize); 3], at: usize) -> bool {
 
 /// Whether `pc` is in the program's own text.
 #[nowritebarrierrec]
-fn in_program(pc: usize) -> bool {
+pub(crate) fn in_program(pc: usize) -> bool {
     pc >= (&raw const __executable_start).addr() && pc < (&raw const etext).addr()
 }
 

@@ -270,7 +270,7 @@ fn mapping(line: &[u8]) -> Option<Mapping> {
 }
 
 /// Calls `f` for each line of a file until it returns false. Lines of more than 1 KiB are left out.
-fn each_line(path: &core::ffi::CStr, mut f: impl FnMut(&[u8]) -> bool) {
+pub(crate) fn each_line(path: &core::ffi::CStr, mut f: impl FnMut(&[u8]) -> bool) {
     // SAFETY: a path that ends in 0.
     let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     if fd < 0 {

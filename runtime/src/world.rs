@@ -73,6 +73,10 @@ unsafe impl World for Sched {
         }
     }
 
+    fn callers(&self, into: &mut [usize]) -> usize {
+        getg().map_or(0, |gp| crate::walk::callers(gp, into))
+    }
+
     fn wake_workers(&self) {
         wake_all(self.forever());
     }

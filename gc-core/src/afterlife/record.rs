@@ -2,7 +2,7 @@
 //! `special`s).
 //!
 //! ```text
-//! free ──add──► in the list of a span ──the object is found dead──► weak: free   cleanup: due ──it runs──► free
+//! free ──add──► in the list of a span ──the object is found dead──► weak, sampled: free   cleanup: due ──it runs──► free
 //!                                     └─stop()──► free
 //! ```
 //! The sweeper of the span walks the list, before any slot of the span can be used again. All links move under one
@@ -16,6 +16,8 @@ use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Rank, Table,
 
 /// Most weak pointers and cleanups of a heap. A small heap has fewer: an eighth of its bytes go into the table.
 const MAX_RECORDS: usize = if cfg!(modelled) { 4 } else { 1 << 26 };
+/// In `task`: the object is in the heap profile. Roots and sites are fewer.
+const SITE: u32 = 1 << 31;
 /// A record of this tag is not used again: a stale handle could have any of the tags before.
 const LAST_TAG: u32 = u32::MAX;
 /// In `made`: before the last flip. Sweep generations are even.
@@ -31,7 +33,8 @@ pub(crate) struct Record {
     made: AtomicU32,
     /// Next in the list of the span, of due cleanups, or of free records (index + 1; 0: none).
     next: AtomicU32,
-    /// A cleanup: the slot of the root that keeps its task, + 1. A weak pointer: 0.
+    /// A cleanup: the slot of the root that keeps its task, + 1. A weak pointer: 0. An object in the heap profile: its site,
+    /// with the bit `SITE`.
     task: AtomicU32,
 }
 
@@ -143,6 +146,18 @@ impl Heap {
         self.add_record(&mut self.afterlife.records.lists.lock(), object, root + 1)
     }
 
+    /// Adds a record that the object belongs to this site of the heap profile. `false`: there is no room; the second half of the
+    /// table is for weak pointers and cleanups. As `weak_record`.
+    pub(crate) fn sample_record(&self, object: usize, site: u32) -> bool {
+        let records = &self.afterlife.records;
+        let mut lists = records.lists.lock();
+        if lists.free == 0 && lists.top as usize >= records.table.len() / 2 {
+            return false;
+        }
+        self.add_record(&mut lists, object, SITE | site);
+        true
+    }
+
     fn add_record(&self, lists: &mut Lists, object: usize, task: u32) -> RecordId {
         let records = &self.afterlife.records;
         let id = records.take_free(lists);
@@ -185,6 +200,18 @@ impl Heap {
         (alive || faults::active(Fault::WeakUpgradeDead)).then_some(object)
     }
 
+    /// Calls `f` with each object that weak pointers may give out. The world is stopped.
+    pub(crate) fn each_weak(&self, f: &mut dyn FnMut(usize)) {
+        let records = &self.afterlife.records;
+        let top = records.lists.lock().top;
+        for record in (1..=top).map(|id| records.get(id)) {
+            let object = record.object.load(Ordering::Relaxed);
+            if object != 0 && record.task.load(Ordering::Relaxed) == 0 {
+                f(object);
+            }
+        }
+    }
+
     /// Part of a span's sweep: takes the records of dead objects off the list. The caller owns the span.
     pub(crate) fn sweep_records(&self, span: &Span) {
         // A record that is added at this moment is of a live object.
@@ -209,8 +236,12 @@ impl Heap {
             }
             link.store(next, Ordering::Relaxed);
             records.retire(id);
-            if record.task.load(Ordering::Relaxed) == 0 {
+            let task = record.task.load(Ordering::Relaxed);
+            if task == 0 || task & SITE != 0 {
                 records.free(&mut lists, id);
+                if task != 0 && !faults::active(Fault::SampleNotFreed) {
+                    self.profile.freed(self.sweepgen() / 2, task & !SITE);
+                }
                 continue;
             }
             record.next.store(0, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use super::class::{List, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, NoPages, PAGE_SIZE, Span};
 use crate::layout::{self, TypeDesc};
+use crate::profile::Sampler;
 use crate::sync::{AtomicUsize, Ordering};
 use core::ptr;
 
@@ -19,7 +20,7 @@ const SIZED: usize = 3;
 pub(crate) struct Slots {
     /// Where the next object goes.
     pub next: usize,
-    /// End of the free run; equal to `next` when a refill is due.
+    /// End of the free run; equal to `next` when a refill is due, or the next object is for the heap profile.
     pub end: usize,
     /// Bytes of a slot.
     pub slot: usize,
@@ -29,6 +30,8 @@ pub(crate) struct Slots {
     class: u32,
     /// Next of all slots of this P.
     link: *mut Slots,
+    /// For the heap profile.
+    pub sampler: Sampler,
 }
 
 /// A P's slots, by descriptor and by size class.
@@ -41,11 +44,18 @@ pub(crate) struct Cache {
     sweepgen: u32,
     /// Bytes claimed since they were last added to the heap's count.
     claimed: usize,
+    /// For the heap profile: large objects, and the state of a generator of random numbers.
+    pub large: Sampler,
+    pub random: u64,
 }
 
 impl Cache {
-    pub fn new() -> Cache {
+    /// The cache of P number `id`. `rate` is that of the heap profile.
+    pub fn new(rate: usize, id: u32) -> Cache {
+        let mut random = u64::from(id) << 32;
         Cache {
+            large: Sampler::new(rate, &mut random),
+            random,
             front: [(ptr::null(), ptr::null_mut()); FRONT],
             sized: [[ptr::null_mut(); layout::class_count() + 1]; SIZED],
             all: ptr::null_mut(),
@@ -139,6 +149,7 @@ impl Cache {
             span: ptr::null(),
             class,
             link: self.all,
+            sampler: Sampler::new(heap.config.profile_rate, &mut self.random),
         };
         self.all = crate::offheap::persistent_new(slots).as_ptr();
         self.all
@@ -184,7 +195,12 @@ impl Cache {
                 heap.check_poison(span, s.next);
             }
         }
-        self.claim(heap, s.end - s.next);
+        let mut bytes = s.end - s.next;
+        if heap.config.profile_rate > 0 {
+            bytes = s.sampler.cut(bytes, s.slot);
+            s.end = s.next + if s.sampler.next { 0 } else { bytes };
+        }
+        self.claim(heap, bytes);
         Ok(())
     }
 
@@ -212,7 +228,8 @@ impl Cache {
         // SAFETY: a link of this P's list: slots live for ever, and only the P's holder is here.
         while let Some(s) = unsafe { at.as_mut() } {
             at = s.link;
-            let unused = s.end - s.next;
+            let unused = if s.sampler.next { s.slot } else { s.end - s.next };
+            s.sampler.give_back(unused);
             // SAFETY: null, or a span that this P owns.
             let Some(span) = (unsafe { s.span.as_ref() }) else {
                 continue;
@@ -234,6 +251,20 @@ impl Cache {
 }
 
 impl Slots {
+    /// Whether a refill is not due.
+    pub fn has_room(&self) -> bool {
+        self.next != self.end || self.sampler.next
+    }
+
+    /// Whether there is a free slot for the slow path, which is about to claim it: the next one that the fast path sees, or the
+    /// one that is hidden from it, for an object of the heap profile.
+    pub fn open(&mut self) -> bool {
+        if self.sampler.next {
+            self.end = self.next + self.slot;
+        }
+        self.next != self.end
+    }
+
     fn forget(&mut self) {
         self.span = ptr::null();
         self.published = ptr::null();

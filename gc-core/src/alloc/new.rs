@@ -150,9 +150,12 @@ fn alloc_slow<T: Trace>(desc: &'static TypeDesc, value: T) -> Result<NonNull<T>,
         let slots = want::<T>(desc).slots(p.heap(), unsafe { p.cache() });
         // SAFETY: this P's slots, which live for ever.
         let slots = unsafe { &mut *slots };
-        if slots.next != slots.end {
+        if slots.open() {
             // SAFETY: there is a free slot, and `state` is that of this region.
-            return Ok(unsafe { place(slots, size_of::<T>(), state, fill(slots.slot, value)) });
+            let object = unsafe { place(slots, size_of::<T>(), state, fill(slots.slot, value)) };
+            // SAFETY: just made, of these slots.
+            unsafe { sample(p, slots, object.addr().get()) };
+            return Ok(object);
         }
         make_room(want::<T>(desc), size_of::<T>())?;
     }
@@ -214,9 +217,26 @@ pub(crate) fn alloc_value_no_safepoint<T: Trace>(value: T, publish: impl FnOnce(
     let slots = want::<T>(desc).slots(p.heap(), unsafe { p.cache() });
     // SAFETY: this P's slots, which live for ever.
     let slots = unsafe { &mut *slots };
+    // It is not sampled.
+    slots.open();
+    slots.sampler.next = false;
     // SAFETY: `refill` has found a free slot.
     publish(unsafe { place(slots, size_of::<T>(), current::state(), fill(slots.slot, value)) });
     Ok(())
+}
+
+/// Takes the object at `at` into the heap profile if its slot was meant for that.
+///
+/// # Safety
+/// It is the object that was just placed in `slots`, which are those of `p`; the region in which that was has not ended.
+#[inline]
+unsafe fn sample(p: &GcP, slots: *mut Slots, at: usize) {
+    // SAFETY: the caller's contract: this P's slots, of which there is no other borrow.
+    let (next, slot) = unsafe { ((*slots).sampler.next, (*slots).slot) };
+    if next {
+        // SAFETY: as above.
+        p.heap().sample(p, at, slot, |_| unsafe { &mut (*slots).sampler });
+    }
 }
 
 /// Claims, fills and publishes the next slot.
@@ -272,7 +292,7 @@ fn refill(want: Want) -> Result<(), NoPages> {
     let slots = want.slots(p.heap(), cache);
     // The safepoint may have refilled or flushed them, or the goroutine has come back on another P.
     // SAFETY: this P's slots live for ever.
-    if unsafe { (*slots).next != (*slots).end } { Ok(()) } else { cache.refill(p.heap(), slots) }
+    if unsafe { (*slots).has_room() } { Ok(()) } else { cache.refill(p.heap(), slots) }
 }
 
 /// `n` pages for a large object; if there are none, after a whole collection. A safepoint.
@@ -317,6 +337,14 @@ unsafe fn alloc_large<T>(
     }
     // Release: as in `place`.
     span.published.store(at + slot, Ordering::Release);
+    // SAFETY: as above.
+    let large = unsafe { &mut p.cache().large };
+    if heap.config.profile_rate > 0 {
+        large.cut(slot, slot);
+        if large.next {
+            heap.sample(p, at, slot, |cache| &mut cache.large);
+        }
+    }
     heap.push_swept(span, List::Full);
     Ok(object)
 }
@@ -368,8 +396,10 @@ pub(crate) unsafe fn alloc_array<T: Trace>(
         let slots = want.slots(heap, unsafe { p.cache() });
         // SAFETY: as in `alloc_value`.
         unsafe {
-            if (*slots).next != (*slots).end {
-                return Ok(place(&mut *slots, bytes, current::state(), |at| fill(heap, at)));
+            if (*slots).open() {
+                let object = place(&mut *slots, bytes, current::state(), |at| fill(heap, at));
+                sample(p, slots, object.addr().get());
+                return Ok(object);
             }
         }
         make_room(want, bytes)?;

@@ -30,6 +30,7 @@ use crate::limiter::Limiter;
 use crate::mark::{Cycle, MarkMap, Work};
 use crate::p::GcP;
 use crate::pacer::Pacer;
+use crate::profile::Profile;
 use crate::root::RootTable;
 use crate::stats::{Counters, Stats};
 use crate::stress::Stress;
@@ -65,6 +66,9 @@ pub struct Config {
     pub gc_every: u32,
     /// Switches that make what is rare happen often; all off.
     pub stress: Stress,
+    /// Mean distance in bytes of the allocations that the heap profile samples ([`Heap::heap_profile`]); 1: all of them; 0:
+    /// none.
+    pub profile_rate: usize,
     /// Heap size in bytes below which no cycle starts by itself, at 100 percent.
     pub min_heap: usize,
     /// Bytes of memory that the collector tries to keep within: pages in use, free pages not yet given back, and its
@@ -91,6 +95,7 @@ impl Default for Config {
             verify: false,
             gc_every: 0,
             stress: Stress::default(),
+            profile_rate: 0,
             min_heap: 4 << 20,
             memory_limit: None,
             reserve: if cfg!(any(modelled, miri)) { 4 * PAGE_SIZE } else { 64 << 30 },
@@ -150,6 +155,7 @@ pub struct Heap {
     pub(crate) pacer: Pacer,
     pub(crate) roots: RootTable,
     pub(crate) afterlife: Afterlife,
+    pub(crate) profile: Profile,
     pub(crate) counters: Counters,
     pub(crate) listeners: Listeners,
     pub(crate) scavenger: Scavenger,
@@ -224,6 +230,7 @@ impl Heap {
             pacer: Pacer::new(),
             roots: RootTable::new(bytes)?,
             afterlife: Afterlife::new(bytes)?,
+            profile: Profile::new()?,
             counters: Counters::new(),
             listeners: Listeners::new(),
             scavenger: Scavenger::new(),

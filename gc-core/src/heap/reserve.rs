@@ -39,6 +39,7 @@ impl Reservation {
             return Err(MapError { bytes, errno: errno() });
         }
         let at = p.expose_provenance();
+        crate::sync::own_mapping(at, length);
         Ok(Reservation { base: at.next_multiple_of(PAGE_SIZE), bytes, mapping: (at, length) })
     }
 
@@ -65,6 +66,7 @@ impl Reservation {
 #[cfg(not(any(modelled, miri)))]
 impl Drop for Reservation {
     fn drop(&mut self) {
+        crate::sync::disown_mapping(self.mapping.0);
         // SAFETY: mapped by `new`; a heap that was made lives for ever, so nobody has used this one.
         unsafe { libc::munmap(core::ptr::with_exposed_provenance_mut(self.mapping.0), self.mapping.1) };
     }

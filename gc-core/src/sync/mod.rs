@@ -20,6 +20,8 @@ pub mod current;
 mod drive;
 mod lock;
 mod note;
+#[cfg(not(any(modelled, miri)))]
+mod own;
 mod rank;
 #[cfg(loom)]
 mod seq_cst;
@@ -52,6 +54,8 @@ pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
 #[cfg(modelled)]
 pub use note::limits_that_pass;
+#[cfg(not(any(modelled, miri)))]
+pub use own::{disown_mapping, each_own_mapping, own_mapping};
 pub use rank::Rank;
 pub use table::{MapError, Table, Zeroed};
 #[cfg(not(any(modelled, miri)))]

@@ -59,6 +59,8 @@ ranks! {
     LongStops,
     /// Weak pointers and cleanups.
     Records,
+    /// Sites of the heap profile.
+    Profile,
     /// Stacks to scan again.
     RootRetry,
     /// Free roots.

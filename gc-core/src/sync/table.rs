@@ -122,6 +122,7 @@ impl<T> Drop for Table<T> {
         #[cfg(not(any(modelled, miri)))]
         // SAFETY: mapped by `new` with this size; the borrow checker ended all uses.
         unsafe {
+            super::disown_mapping(self.ptr.as_ptr().addr());
             libc::munmap(self.ptr.as_ptr().cast(), (self.len * size_of::<T>()).max(1));
         }
         #[cfg(any(modelled, miri))]
@@ -145,7 +146,10 @@ pub(crate) fn map_reserve(bytes: usize) -> Result<NonNull<u8>, MapError> {
         )
     };
     match NonNull::new(p) {
-        Some(p) if p.as_ptr() != libc::MAP_FAILED => Ok(p.cast()),
+        Some(p) if p.as_ptr() != libc::MAP_FAILED => {
+            super::own_mapping(p.as_ptr().expose_provenance(), bytes);
+            Ok(p.cast())
+        }
         _ => Err(MapError { bytes, errno: std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }),
     }
 }

@@ -67,6 +67,10 @@ pub(crate) fn frame_pointer(sp: usize) -> usize {
     sp
 }
 
+pub(crate) fn own_frame_pointer() -> usize {
+    0
+}
+
 pub(crate) fn keeps_frame_pointers<T>() -> bool {
     let _ = size_of::<T>();
     false

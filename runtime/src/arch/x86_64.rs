@@ -255,6 +255,15 @@ pub(crate) fn frame_pointer(sp: usize) -> usize {
     sp + 5 * size_of::<usize>()
 }
 
+/// The frame pointer of the function into which this is inlined, if it has one.
+#[inline(always)]
+pub(crate) fn own_frame_pointer() -> usize {
+    let here: usize;
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("mov {}, rbp", out(reg) here, options(nomem, nostack, preserves_flags)) };
+    here
+}
+
 /// Whether the crate in which this is instantiated was built with frame pointers, in functions that call nobody, too.
 /// `T` is a type of that crate: otherwise another crate's instance might do.
 #[allow(clippy::extra_unused_type_parameters)] // it says where this is compiled

@@ -39,7 +39,7 @@ unsafe impl<T: Send> Sync for End<T> {}
 
 impl<T: Send + 'static> End<T> {
     fn new(chan: Gc<Conservative<Hchan<T>>>) -> End<T> {
-        End { root: Root::new(chan), chan: &raw const **chan }
+        End { root: Root::of_handle(chan), chan: &raw const **chan }
     }
 
     fn again(&self) -> End<T> {

@@ -210,6 +210,9 @@ impl<T: Send + 'static> Hchan<T> {
             Ok(()) => true,
             Err(Refused::WouldWait) if !s.expired.get() => {
                 self.sendq.push(&s);
+                if until.is_none() {
+                    gp.set_awaits(&self.lock);
+                }
                 park(gp, &self.lock, WaitReason::ChanSend);
                 s.success.get()
             }
@@ -282,6 +285,9 @@ impl<T: Send + 'static> Hchan<T> {
             Ok(value) => Some(value),
             Err(Refused::WouldWait) if !s.expired.get() => {
                 self.recvq.push(&s);
+                if until.is_none() {
+                    gp.set_awaits(&self.lock);
+                }
                 park(gp, &self.lock, WaitReason::ChanRecv);
                 // SAFETY: a sender has put a value there and said so.
                 s.success.get().then(|| unsafe { get(self.heap(), s.elem.get()) })

@@ -77,6 +77,7 @@ impl<T> WaitQ<T> {
         if !s.queued.replace(false) {
             return false;
         }
+        s.g.clear_awaits();
         // SAFETY: as in `push`.
         let (prev, next) = unsafe { (s.prev.get().as_ref(), s.next.get().as_ref()) };
         match prev {

@@ -82,7 +82,16 @@ pub(super) fn map(bytes: usize) -> io::Result<usize> {
     }
     // SAFETY: the range just mapped. A kernel without huge pages refuses, which is as good.
     unsafe { libc::madvise(p, bytes, libc::MADV_NOHUGEPAGE) };
+    gc_core::sync::own_mapping(p.expose_provenance(), bytes);
     Ok(p.expose_provenance())
+}
+
+/// A mapping of `map` is about to be unmapped.
+pub(super) fn disown(start: usize) {
+    #[cfg(not(modelled))]
+    gc_core::sync::disown_mapping(start);
+    #[cfg(modelled)]
+    let _ = start;
 }
 
 /// No goroutine of a model has a stack of its own.
@@ -166,8 +175,10 @@ impl Drop for StackArena {
     fn drop(&mut self) {
         // SAFETY: mapped by `new` with these sizes; no goroutine ran on them.
         unsafe {
+            disown(self.base);
             libc::munmap(core::ptr::with_exposed_provenance_mut(self.base), self.slots * self.slot_bytes);
             let main = self.main.lo - GUARD;
+            disown(main);
             libc::munmap(core::ptr::with_exposed_provenance_mut(main), self.main.hi - main);
         }
     }

@@ -373,7 +373,7 @@ fn overflow(gp: &G, wanted: &Wanted, why: Full, most: usize) -> ! {
         ),
         Full::NoStack(why) => writeln!(out, "goroutine {id} asks for {bytes} bytes of stack more in {what}: {why}"),
     };
-    crate::dump::at_rest(gp);
+    crate::dump::at_rest(gp, gp.status());
     // SAFETY: ends the process.
     unsafe { libc::_exit(2) }
 }

@@ -14,7 +14,7 @@
 //! What would break if a segment were unmapped as soon as its function has returned: a loop at the edge of a segment would
 //! make system calls in each round (Go's "hot split"); so the last one is kept.
 
-use super::arena::{Stack, map};
+use super::arena::{Stack, disown, map};
 use super::guard::{self, GUARD, Guard, NoStack};
 use barrier_lint::{NotInHeap, nowritebarrierrec};
 use gc_core::sync::{AtomicPtr, AtomicUsize, Ordering};
@@ -200,6 +200,7 @@ impl Segment {
         const { assert!(size_of::<Segment>() <= HEADER) };
         let start = map(bytes + GUARD).map_err(|_| NoStack::Memory)?;
         let guard = guard::install(start).inspect_err(|_| {
+            disown(start);
             // SAFETY: just mapped.
             unsafe { libc::munmap(core::ptr::with_exposed_provenance_mut(start), bytes + GUARD) };
         })?;
@@ -224,6 +225,7 @@ unsafe fn unmap(segment: *mut Segment) {
     // SAFETY: the caller's contract.
     if let Some((range, guard)) = unsafe { segment.as_ref() }.map(|segment| (segment.range, segment.guard)) {
         let start = range.lo - GUARD;
+        disown(start);
         // SAFETY: the mapping that `Segment::map` made.
         unsafe { libc::munmap(core::ptr::with_exposed_provenance_mut(start), range.hi + HEADER - start) };
         guard::removed(guard);

@@ -39,6 +39,7 @@ impl Waiters {
             None => self.first.set(p),
         }
         self.last.set(p);
+        w.g.set_awaits(lock);
         park(w.g, lock, reason);
         gc_core::keep_alive(w);
     }
@@ -47,6 +48,7 @@ impl Waiters {
     fn pop(&self) -> Option<&'static G> {
         // SAFETY: as in `wait`.
         let w = unsafe { self.first.get().as_ref() }?;
+        w.g.clear_awaits();
         self.first.set(w.next.get());
         if w.next.get().is_null() {
             self.last.set(core::ptr::null());

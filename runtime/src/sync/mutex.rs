@@ -64,7 +64,7 @@ impl<T: Send + 'static> Mutex<T> {
             heap: gp.sched.heap(),
             value: UnsafeCell::new(MaybeUninit::new(value)),
         }));
-        Mutex { root: Root::new(inner), inner: &raw const **inner }
+        Mutex { root: Root::of_handle(inner), inner: &raw const **inner }
     }
 
     fn inner(&self) -> &Inner<T> {

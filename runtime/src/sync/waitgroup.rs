@@ -43,7 +43,7 @@ impl WaitGroup {
             count: Cell::new(0),
             waiters: Waiters::new(),
         }));
-        WaitGroup { root: Root::new(inner), inner: &raw const **inner }
+        WaitGroup { root: Root::of_handle(inner), inner: &raw const **inner }
     }
 
     fn inner(&self) -> &Inner {
