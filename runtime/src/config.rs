@@ -113,7 +113,7 @@ fn number(text: &str, lo: u64, hi: u64) -> Option<u64> {
 }
 
 /// As Go's `MemProfileRate`.
-const DEFAULT_PROFILE_RATE: usize = 512 << 10;
+const DEFAULT_PROFILE_RATE: usize = if cfg!(modelled) { 0 } else { 512 << 10 };
 
 /// The smallest memory limit.
 pub(crate) const LEAST_LIMIT: usize = 1 << 20;

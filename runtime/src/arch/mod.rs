@@ -27,6 +27,6 @@ pub(crate) use unsupported::switch;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(modelled))))]
 pub(crate) use unsupported::{
     FIRST_FRAME, REFUSED, async_preempt, call_on, frame_pointer, go_on_at, init_segment, init_stack, interrupted_at,
-    keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks, spill_and_call, spilled_frame_pointer,
-    stack_pointer,
+    keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks, spill_and_call,
+    spilled_frame_pointer, stack_pointer,
 };
