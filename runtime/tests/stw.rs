@@ -302,12 +302,14 @@ fn the_longest_stops_say_how_each_p_came_to_stand() {
         assert_eq!(longest.len(), 10);
         assert!(longest.is_sorted_by_key(|stop| std::cmp::Reverse(stop.to_stop + stop.stopped)), "{longest:#?}");
         let first = &longest[0];
-        assert_eq!((first.reason, first.name, first.ps.len()), (StopReason::User, "user", 2));
+        assert_eq!((first.reason, first.name), (StopReason::User, "user"));
         assert!(first.stopped >= Duration::from_millis(60), "{first:?}");
         assert!(first.ps.iter().all(|p| p.after <= first.to_stop), "{first:?}");
         assert!(first.ps.is_sorted_by_key(|p| std::cmp::Reverse(p.after)), "{first:?}");
         let suspended = first.ps.iter().find(|p| p.how == "suspended by a signal").expect("the loop");
         assert!(suspended.goroutine.is_some() && suspended.m.is_some(), "{first:?}");
-        assert!(first.ps.iter().any(|p| p.how == "in a blocking call"), "{first:?}");
+        // Sysmon has taken the P of the blocking call by then, or it has not.
+        let others: Vec<_> = first.ps.iter().map(|p| p.how).filter(|how| *how != suspended.how).collect();
+        assert!(others.is_empty() || others == ["in a blocking call"], "{first:?}");
     });
 }

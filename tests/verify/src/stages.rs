@@ -19,7 +19,7 @@ pub const STAGES: &[Stage] = &[
     stage("compile-fail", "what must not compile does not", Tier::Commit, compile_fail),
     stage("twins", "no no-barrier function has an implied call", Tier::Commit, twins),
     stage("outside", "a user's crate that names `tricolor` alone", Tier::Commit, outside),
-    stage("traces", "traces, read with Perfetto's own schema", Tier::Commit, traces),
+    stage("traces", "traces, read with Perfetto's own schema", Tier::Long, traces),
     stage("models", "loom models, each with its failing twin", Tier::Commit, models),
     stage("cycles", "whole cycles under shuttle, with failing twins", Tier::Commit, cycles),
     stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
