@@ -87,7 +87,10 @@ impl Seen {
         let m = unsafe { p.m.get().as_ref() };
         let how = match (p.stop_from.load(Ordering::SeqCst), m) {
             (p::SYSCALL, _) => "in a blocking call",
-            (p::RUNNING, Some(m)) => Door::name(m.door.load(Ordering::Relaxed)),
+            (p::RUNNING, Some(m)) => match m.door.load(Ordering::Relaxed) {
+                door if m.curg().is_some() || door == Door::Mark as u8 => Door::name(door),
+                _ => "looking for work",
+            },
             _ => return None,
         };
         Some(Seen {
@@ -151,6 +154,6 @@ pub struct StoppedP {
     pub goroutine: Option<u64>,
     /// How long after the request.
     pub after: Duration,
-    /// Where: `a poll`, `an allocation`, `suspended by a signal`, `in a blocking call`, …
+    /// Where: `a poll`, `an allocation`, `suspended by a signal`, `in a blocking call`, `looking for work`, …
     pub how: &'static str,
 }
