@@ -2,7 +2,7 @@
 //!
 //! Everything that threads share goes through here: atomics, locks, thread-local words, heap words and the
 //! tables of metadata. `cfg(modelled)` is a build for models: small sizes, a switch of stacks is a call. Which of the two
-//! [`explorer`]s runs them only this module asks: `cfg(loom)`, which tries every order (`cargo models`), or `cfg(shuttle)`,
+//! `explorer`s runs them only this module asks: `cfg(loom)`, which tries every order (`cargo models`), or `cfg(shuttle)`,
 //! which tries some, in larger programs (`cargo cycles`). Both change what code may look like, so the rules are:
 //!
 //! - No static atomics: loom's have no `const` constructor. State hangs off `Heap` and the host's own struct.

@@ -25,7 +25,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("xregs-of-another", "tests/tests/injection.rs"),
     ("no-guard-marks", "runtime/tests/stack.rs"),
     ("gfget-unguarded", "tests/tests/stress.rs"),
-    ("sample-not-freed", "runtime/tests/profile.rs"),
+    ("sample-not-freed", "tests/traces/tests/profile.rs"),
     ("leaks-blind", "runtime/tests/leaks.rs"),
     ("leaks-end-early", "runtime/tests/leaks.rs"),
 ];

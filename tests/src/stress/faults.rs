@@ -17,7 +17,7 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("unpublished-buffers", "ThreadSanitizer", "an x86 store is a release"),
     ("stop-before-store", "model store-word", "a store's instructions have no gap: the fault is in their twin"),
     ("stop-in-allocation", "model claim", "a region has no gap: the fault is a stop that only the model has"),
-    ("sample-not-freed", "runtime/tests/profile.rs", "no worker reads a heap profile"),
+    ("sample-not-freed", "tests/traces/tests/profile.rs", "no worker reads a heap profile"),
     ("leaks-blind", "runtime/tests/leaks.rs", "no worker asks for leaks"),
     ("leaks-end-early", "runtime/tests/leaks.rs", "no worker asks for leaks"),
     ("wake-unfenced", "model wake-local", "the window is a processor's store buffer"),

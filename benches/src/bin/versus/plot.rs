@@ -6,6 +6,7 @@
 use super::Row;
 use super::table::short;
 use plotters::prelude::*;
+use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,7 @@ fn lines<'a>(rows: &[&'a Row]) -> Vec<Line<'a>> {
 /// If that is not possible.
 pub fn write(rows: &[Row], folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
+    _ = register_font(FONT.0, FontStyle::Normal, dejavu::sans::regular());
     let mut written = Vec::new();
     let mut groups: Vec<_> = rows.iter().map(|row| row.group).collect();
     groups.dedup();

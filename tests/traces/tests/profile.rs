@@ -1,8 +1,9 @@
 //! Profiles, read by others' readers: the decoder of the crate `pprof`, and `go tool pprof` where there is a Go.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-#[path = "common/checked.rs"]
+#[path = "../../../runtime/tests/common/checked.rs"]
 mod checked;
+#[path = "../../../runtime/tests/common/mod.rs"]
 mod common;
 #[path = "profile/read.rs"]
 mod read;
