@@ -28,10 +28,24 @@ pub unsafe fn id_at(address: usize) -> usize {
     unsafe { Gc::<Node>::from_ptr(std::ptr::with_exposed_provenance_mut(address)) }.id
 }
 
-/// Overwrites what calls before have left below this frame.
+/// Overwrites what calls before have left below this frame, and in registers.
 #[inline(never)]
 pub fn wipe() {
     black_box(&mut [0_usize; 512]);
+    // SAFETY: writes registers that it names.
+    unsafe {
+        std::arch::asm!(
+            "xor eax, eax", "xor ecx, ecx", "xor edx, edx", "xor esi, esi", "xor edi, edi",
+            "xor r8d, r8d", "xor r9d, r9d", "xor r10d, r10d", "xor r11d, r11d",
+            "pxor xmm0, xmm0", "pxor xmm1, xmm1", "pxor xmm2, xmm2", "pxor xmm3, xmm3",
+            "pxor xmm4, xmm4", "pxor xmm5, xmm5", "pxor xmm6, xmm6", "pxor xmm7, xmm7",
+            out("rax") _, out("rcx") _, out("rdx") _, out("rsi") _, out("rdi") _,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+            out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+            options(nostack),
+        );
+    }
 }
 
 /// Keeps a pointer in a vector register alone until `flag` is set.
