@@ -26,9 +26,8 @@ pub const BARRIER_ON: Model = Model {
     property: "no object is scanned before the barrier is on for every P",
     source: "golang/go mgc.go: gcStart, setGCPhase; proposal 17503",
     threads: 3,
-    // Three take more than 45 s.
-    bound: Some(2),
-    least: 7300,
+    bound: Some(3),
+    least: 207_000,
     run: barrier_on,
     drives: &["Heap::write_states", "gc_write_barrier", "Heap::finish_mark"],
     twins: &["barrier-late", "stale-phase"],

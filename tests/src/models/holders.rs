@@ -29,6 +29,7 @@ pub const BOTH: Model = Model {
                lost, and it goes on when all have let go",
     source: "protocols: a suspension has a set of holders; golang/go preempt.go: suspendG",
     threads: 3,
+    // Three take two minutes.
     bound: Some(2),
     least: 2300,
     run: both,
@@ -55,8 +56,8 @@ pub const REUSE: Model = Model {
                does not wait for ever",
     source: "golang/go preempt.go: suspendG, proc.go: goexit0, gfput, gfget",
     threads: 3,
-    bound: Some(2),
-    least: 700,
+    bound: Some(3),
+    least: 8500,
     run: reuse,
     drives: &["goexit0", "gfget", "scan_g", "suspend::signal", "suspend::suspend", "stop_the_world"],
     twins: &["exit-unties-late"],

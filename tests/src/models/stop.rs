@@ -83,7 +83,7 @@ pub const COUNT: Model = Model {
     property: "each P counts once for a stop: at the door, as one left behind, or claimed by the stopper",
     source: "golang/go proc.go: sched.stopwait; `stw`: whoever moves the status word subtracts one",
     threads: 3,
-    // Three take more than 45 s.
+    // Three take two minutes.
     bound: Some(2),
     least: 2400,
     run: count,
