@@ -110,7 +110,7 @@ impl Chart {
         Ok(text.replacen(&fixed, "role=\"img\"", 1))
     }
 
-    /// As the bytes of a PNG file.
+    /// As a PNG file, for paper.
     ///
     /// # Errors
     /// If it cannot be drawn.
