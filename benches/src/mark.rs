@@ -8,12 +8,12 @@ use crate::threads::ThreadWorld;
 use crate::{Figure, Random};
 use gc_core::{Config, Gc, GcCell, Heap, Root, Trace};
 
-/// Objects of the random graph, of 64 bytes each.
-const GRAPH: usize = 8 << 20;
+/// Objects of the random graph, of 64 bytes each: 1 GiB, as all shapes.
+const GRAPH: usize = 16 << 20;
 /// Levels of the tree; its nodes are 32 bytes each.
 const TREE: u32 = 25;
 /// Pointers in the slice, each to a leaf of 48 bytes.
-const LEAVES: usize = 10_000_000;
+const LEAVES: usize = 20_000_000;
 
 /// A heap to be marked.
 #[derive(Clone, Copy, PartialEq, Eq)]

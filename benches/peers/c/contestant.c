@@ -212,9 +212,12 @@ static void ring(void) {
 		check(before == (i < window ? -1 : (int)((i - window) & 0xff)), "the oldest message");
 	}
 	qsort(times, n, sizeof *times, by_size);
-	long at = n / 10000 * 9999;
-	tell("p99.99", times[at < n ? at : n - 1] / 1e3);
-	tell("worst", times[n - 1] / 1e3);
+	const char *names[] = {"median", "p90", "p99", "p99.9", "p99.99", "worst"};
+	const double shares[] = {0.5, 0.9, 0.99, 0.999, 0.9999, 1};
+	for (int i = 0; i < 6; i++) {
+		long at = n * shares[i];
+		tell(names[i], times[at < n ? at : n - 1] / 1e3);
+	}
 }
 
 int main(int argc, char **argv) {

@@ -2,13 +2,14 @@
 //!
 //! `PROGRAM WORKLOAD [--scale N] [--procs N]` does one workload, once, checks what came of it, and prints a line
 //! `metric value` for each metric of that workload (`benches/src/bin/versus/workloads.rs` has the units). A check that
-//! fails ends the program with another status than 0. A program that has no such thing prints `none` and why.
+//! fails ends the program with another status than 0. A program that has no such thing prints `none` and why. What only
+//! the others can check, since it must be the same for all, it prints as `result TEXT`.
 //!
 //! A server is different: it prints `address HOST:PORT`, and serves until its standard input ends.
 
 mod sizes;
 
-pub use sizes::{alloc, gcbench, ring, store_on, trees};
+pub use sizes::{alloc, gcbench, hiccups, ring, stops, store_on, trees};
 
 use std::io::{Read, Write};
 use std::process::exit;
@@ -133,13 +134,46 @@ pub fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Tells the median, the 99th percentile and the longest of times in nanoseconds, in microseconds.
+/// What is told of latencies: names, and the share of them that is not longer.
+pub const LATENCIES: [(&str, f64); 6] =
+    [("median", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("worst", 1.0)];
+
+/// Tells all [`LATENCIES`] of times in nanoseconds, in microseconds.
+///
+/// # Panics
+/// If there are none.
+pub fn tell_latencies(mut nanos: Vec<u64>) {
+    nanos.sort_unstable();
+    for (metric, q) in LATENCIES {
+        tell(metric, quantile(&nanos, q) as f64 / 1e3);
+    }
+}
+
+/// As [`tell_latencies`], without those that mean nothing where there are only some hundred.
 ///
 /// # Panics
 /// If there are none.
 pub fn tell_stops(mut nanos: Vec<u64>) {
     nanos.sort_unstable();
-    for (metric, q) in [("median", 0.5), ("p99", 0.99), ("worst", 1.0)] {
+    for (metric, q) in LATENCIES.into_iter().filter(|(metric, _)| !metric.starts_with("p99.")) {
         tell(metric, quantile(&nanos, q) as f64 / 1e3);
     }
+}
+
+/// As [`tell_time`], and what of it is more than the time of `raw`, which does the same without the contestant: `over-raw`.
+pub fn tell_time_over(n: u64, mut raw: impl FnMut(u64), mut f: impl FnMut(u64)) {
+    let time = |f: &mut dyn FnMut(u64), n| {
+        let begin = Instant::now();
+        f(n);
+        begin.elapsed().as_nanos() as f64 / n as f64
+    };
+    let n = (n / 8).max(1);
+    // In turns, as the machine is not always equally fast; the first one does not count.
+    let mut rounds: Vec<_> = (0..9).map(|_| (time(&mut raw, n), time(&mut f, n))).skip(1).collect();
+    let mut median = |of: fn(&(f64, f64)) -> f64| {
+        rounds.sort_by(|a, b| of(a).total_cmp(&of(b)));
+        of(&rounds[rounds.len() / 2])
+    };
+    tell("time", median(|round| round.1));
+    tell("over-raw", median(|round| round.1 - round.0).max(0.0));
 }

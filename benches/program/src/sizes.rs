@@ -83,7 +83,7 @@ pub mod alloc {
 
 /// A ring of messages: a new one takes the place of the oldest.
 pub mod ring {
-    use crate::{Ask, quantile, tell};
+    use crate::{Ask, tell_latencies};
     use std::time::Instant;
 
     /// Bytes of a message.
@@ -95,7 +95,7 @@ pub mod ring {
     }
 
     /// Calls `push` with a place and the byte that fills the message; it returns the last byte of what was there. Tells
-    /// within what time 9,999 of 10,000 pushes were over, and the longest.
+    /// the pushes' latencies.
     pub fn measure(window: usize, n: u64, mut push: impl FnMut(usize, u8) -> Option<u8>) {
         let mut nanos = Vec::with_capacity(n as usize);
         for i in 0..n {
@@ -104,10 +104,14 @@ pub mod ring {
             nanos.push(begin.elapsed().as_nanos() as u64);
             assert_eq!(before, i.checked_sub(window as u64).map(|i| i as u8), "the oldest message");
         }
-        nanos.sort_unstable();
-        tell("p99.99", quantile(&nanos, 0.9999) as f64 / 1e3);
-        tell("worst", nanos[nanos.len() - 1] as f64 / 1e3);
+        tell_latencies(nanos);
     }
+}
+
+/// Stops of the world with 2 GiB alive.
+pub mod stops {
+    /// Cycles of the collector, so that there are a hundred stops.
+    pub const CYCLES: u64 = 51;
 }
 
 /// Pointer stores while the collector marks again and again.
@@ -129,5 +133,56 @@ pub mod store_on {
         batches.retain(|batch| *batch > 2 * fastest);
         assert!(batches.len() >= 10, "{} batches: the collector was too fast", batches.len());
         tell("time", quantile(&batches, 0.5).as_nanos() as f64 / BATCH as f64);
+    }
+}
+
+/// A mutator beside a collector that marks 2 GiB again and again, step by step.
+pub mod hiccups {
+    use crate::{Ask, quantile, tell, tell_latencies};
+    use std::time::{Duration, Instant};
+
+    /// Pointer stores of a step.
+    pub const STORES: u64 = 2000;
+    /// Objects of 32 bytes that a step makes.
+    pub const OBJECTS: u64 = 20;
+    /// Cycles of the collector.
+    pub const CYCLES: u64 = 4;
+
+    /// Depth of the tree that is marked; its nodes are 64 bytes.
+    pub fn depth(ask: &Ask) -> u32 {
+        24 - ask.scale.ilog2().min(24)
+    }
+
+    /// How long the control run takes, in which nothing is collected.
+    pub const CONTROL: Duration = Duration::from_secs(1);
+
+    /// Does steps, at least one, until it is `over`, which is told the time since the first; nanoseconds of each.
+    pub fn run(over: impl Fn(Duration) -> bool, mut step: impl FnMut()) -> Vec<u64> {
+        // Written to, so that the memory is there before it is needed.
+        let mut nanos = vec![1; 4 << 20];
+        let (first, mut n) = (Instant::now(), 0);
+        loop {
+            let begin = Instant::now();
+            step();
+            let end = Instant::now();
+            nanos[n] = (end - begin).as_nanos() as u64;
+            n += 1;
+            if n == nanos.len() || over(end - first) {
+                break;
+            }
+        }
+        nanos.truncate(n);
+        nanos
+    }
+
+    /// Tells the latencies of the steps beside the collector, and what p99.99 is in the control run, and the difference.
+    pub fn tell_both(mut control: Vec<u64>, beside: Vec<u64>) {
+        control.sort_unstable();
+        let of_control = quantile(&control, 0.9999) as f64 / 1e3;
+        tell("control", of_control);
+        let mut sorted = beside.clone();
+        sorted.sort_unstable();
+        tell("over-control", (quantile(&sorted, 0.9999) as f64 / 1e3 - of_control).max(0.0));
+        tell_latencies(beside);
     }
 }

@@ -31,6 +31,7 @@ pub const STAGES: &[Stage] = &[
     stage("injection", "kernels compute the same, however often a signal stops them", Tier::Commit, injection),
     stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
     stage("parked", "a million parked goroutines take 5 KiB each at most", Tier::Long, parked),
+    stage("counts", "the fast paths take as many instructions as recorded", Tier::Long, counts),
     stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri),
     stage("tsan", "gc-core on plain threads under ThreadSanitizer", Tier::Long, tsan),
 ];
@@ -243,6 +244,12 @@ fn parked(workspace: &Workspace) -> Plan {
     workspace.needs(workspace.command("sh", &enough), "memory enough for it (6.5 GB)")?;
     let bench = ["run", "--quiet", "--release", "--package", "tricolor-benches", "--bin", "parked", "--"];
     Ok(vec![Step::new(workspace.cargo(&[&bench[..], &MILLION].concat()), Expect::Success)])
+}
+
+fn counts(workspace: &Workspace) -> Plan {
+    workspace.needs(workspace.command("valgrind", &["--version"]), "valgrind")?;
+    let check = ["run", "--quiet", "--release", "--package", "tricolor-benches", "--bin", "counts", "--", "--check"];
+    Ok(vec![Step::new(workspace.cargo(&check), Expect::Summary)])
 }
 
 fn miri(workspace: &Workspace) -> Plan {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,46 @@ func tellTime(n int, f func(n int)) {
 	begin := time.Now()
 	f(n)
 	tell("time", float64(time.Since(begin).Nanoseconds())/float64(n))
+}
+
+// tellTimeOver also tells what of it is more than the time of raw, which does the same without the runtime.
+func tellTimeOver(n int, raw, f func(n int)) {
+	n = max(1, n/8)
+	timed := func(f func(n int)) float64 {
+		begin := time.Now()
+		f(n)
+		return float64(time.Since(begin).Nanoseconds()) / float64(n)
+	}
+	var times, overs []float64
+	for i := range 9 {
+		r, t := timed(raw), timed(f)
+		if i > 0 {
+			times, overs = append(times, t), append(overs, t-r)
+		}
+	}
+	slices.Sort(times)
+	slices.Sort(overs)
+	tell("time", times[len(times)/2])
+	tell("over-raw", max(0, overs[len(overs)/2]))
+}
+
+// latencies are what is told of them: names, and the share of them that is not longer.
+var latencies = []struct {
+	metric string
+	share  float64
+}{{"median", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"worst", 1}}
+
+// quantile returns the value below which the share q of the sorted values lies.
+func quantile(sorted []int64, q float64) int64 {
+	return sorted[min(len(sorted)-1, int(float64(len(sorted))*q))]
+}
+
+// tellLatencies tells all of them, in microseconds.
+func tellLatencies(nanos []int64) {
+	slices.Sort(nanos)
+	for _, l := range latencies {
+		tell(l.metric, float64(quantile(nanos, l.share))/1e3)
+	}
 }
 
 func refuse(why string) {
@@ -94,6 +135,8 @@ func main() {
 		"store-on":   storeOn,
 		"stops":      stops,
 		"stop-loop":  stopLoop,
+		"hiccups":    hiccups,
+		"word-index": wordIndex,
 	}
 	if run, known := workloads[workload]; known {
 		run()

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	graphObjects = 8 << 20
+	graphObjects = 16 << 20
 	treeLevels   = 25
-	leafCount    = 10_000_000
+	leafCount    = 20_000_000
 )
 
 type vertex struct {

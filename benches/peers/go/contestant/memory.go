@@ -223,9 +223,7 @@ func ring() {
 			check(before == -1, "no message yet")
 		}
 	}
-	slices.Sort(nanos)
-	tell("p99.99", float64(nanos[min(n-1, n/10_000*9_999)])/1e3)
-	tell("worst", float64(nanos[n-1])/1e3)
+	tellLatencies(nanos)
 }
 
 type big struct {
@@ -265,10 +263,10 @@ func tellPauses(before, after *metrics.Float64Histogram) {
 		all += counts[i]
 	}
 	check(all > 0, "no stop")
-	for _, q := range []struct {
-		metric string
-		share  float64
-	}{{"median", 0.5}, {"p99", 0.99}, {"worst", 1}} {
+	for _, q := range latencies {
+		if strings.HasPrefix(q.metric, "p99.") {
+			continue // there are only some hundred
+		}
 		seen := uint64(0)
 		for i, c := range counts {
 			seen += c
@@ -284,7 +282,7 @@ func tellPauses(before, after *metrics.Float64Histogram) {
 
 // stops: a mutator allocates and stores while another goroutine has the heap collected again and again.
 func stops() {
-	depth := 25 - log2()
+	depth := 24 - log2()
 	b := newBig(depth)
 	const name = "/sched/pauses/total/gc:seconds"
 	before := pauses(name)
@@ -295,7 +293,7 @@ func stops() {
 			results[0] = churn[[4]uint64](1000)
 		}
 	})
-	for range 6 {
+	for range 51 {
 		runtime.GC()
 	}
 	done.Store(true)
@@ -352,6 +350,54 @@ func storeOn() {
 	times = times[i:]
 	check(len(times) >= 10, "the collector was too fast")
 	tell("time", float64(times[len(times)/2].Nanoseconds())/batch)
+	checkTree(depth, b.count())
+}
+
+// steps does steps until it is over, which is told the time since the first; returns nanoseconds of each.
+func steps(over func(time.Duration) bool) []int64 {
+	two := [2]*linked{new(linked), new(linked)}
+	// Written to, so that the memory is there before it is needed.
+	nanos, n := make([]int64, 4<<20), 0
+	for i := range nanos {
+		nanos[i] = 1
+	}
+	for first := time.Now(); ; {
+		begin := time.Now()
+		store(2000, &two)
+		results[0] = churn[[4]uint64](20)
+		end := time.Now()
+		nanos[n] = end.Sub(begin).Nanoseconds()
+		n++
+		if n == len(nanos) || over(end.Sub(first)) {
+			return nanos[:n]
+		}
+	}
+}
+
+// hiccups: steps of a mutator, alone and then beside a collector that another goroutine starts again and again.
+func hiccups() {
+	depth := 24 - log2()
+	b := newBig(depth)
+	runtime.GC()
+	run := func(over func(time.Duration) bool) chan []int64 {
+		result := make(chan []int64)
+		go func() { result <- steps(over) }()
+		return result
+	}
+	alone := <-run(func(since time.Duration) bool { return since > time.Second })
+	var end atomic.Bool
+	mutator := run(func(time.Duration) bool { return end.Load() })
+	for range 4 {
+		runtime.GC()
+	}
+	end.Store(true)
+	beside := <-mutator
+	slices.Sort(alone)
+	slices.Sort(beside)
+	control, busy := float64(quantile(alone, 0.9999))/1e3, float64(quantile(beside, 0.9999))/1e3
+	tell("control", control)
+	tell("over-control", max(0, busy-control))
+	tellLatencies(beside)
 	checkTree(depth, b.count())
 }
 

@@ -2,7 +2,20 @@
 
 mod memory;
 mod net;
+mod programs;
 mod sched;
+
+// The example, whose parts expect each other here.
+#[path = "../../../../runtime/examples/word_index/files.rs"]
+#[allow(dead_code)] // its exit status
+mod files;
+#[path = "../../../../runtime/examples/word_index/index.rs"]
+#[allow(dead_code)] // what it prints of itself
+mod index;
+#[path = "../../../../runtime/examples/word_index/postings.rs"]
+mod postings;
+#[path = "../../../../runtime/examples/word_index/words.rs"]
+mod words;
 
 use tricolor_bench_program::{Ask, none, tell};
 use tricolor_benches::mark;
@@ -41,6 +54,8 @@ fn main() {
         "store-off" => memory::store_off,
         "store-on" => memory::store_on,
         "stops" => memory::stops,
+        "hiccups" => memory::hiccups,
+        "word-index" => programs::word_index,
         "stop-loop" => memory::stop_loop,
         _ => ask.unknown(),
     };

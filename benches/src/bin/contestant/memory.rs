@@ -1,11 +1,13 @@
 //! Allocation, and the collector beside it.
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 use tricolor::gc_core::events::Event;
 use tricolor::{Gc, GcCell, Trace};
-use tricolor_bench_program::{Ask, alloc, cpu_seconds, gcbench, ring, store_on, tell, tell_stops, tell_time, trees};
+use tricolor_bench_program::{
+    Ask, alloc, cpu_seconds, gcbench, hiccups, ring, stops, store_on, tell, tell_stops, tell_time, trees,
+};
 
 #[derive(Trace)]
 struct Tree {
@@ -176,7 +178,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// A mutator allocates and stores while another goroutine has the heap collected again and again.
 pub fn stops(ask: &Ask) {
-    let (depth, cycles) = (25 - ask.scale.ilog2(), 6);
+    let (depth, cycles) = (24 - ask.scale.ilog2(), stops::CYCLES);
     let big = big(depth);
     let listener = |event: &Event, _| {
         if let Event::Stop { to_stop_ns, stopped_ns, .. } = event {
@@ -239,6 +241,25 @@ pub fn store_on(ask: &Ask) {
     });
     store_on::tell_median(batches.collect());
     collector.join().unwrap();
+    trees::check(depth, big_count(big));
+}
+
+/// Steps of a mutator, alone and then beside a collector that another goroutine starts again and again.
+pub fn hiccups(ask: &Ask) {
+    static END: AtomicBool = AtomicBool::new(false);
+    let depth = hiccups::depth(ask);
+    let big = big(depth);
+    tricolor::gc::collect();
+    let (at, two) = (linked(), [linked(), linked()]);
+    let step = move || {
+        store(hiccups::STORES, at, two);
+        churn::<4>(hiccups::OBJECTS);
+    };
+    let control = tricolor::spawn(move || hiccups::run(|time| time > hiccups::CONTROL, step)).join().unwrap();
+    let mutator = tricolor::spawn(move || hiccups::run(|_| END.load(Relaxed), step));
+    (0..hiccups::CYCLES).for_each(|_| tricolor::gc::collect());
+    END.store(true, Relaxed);
+    hiccups::tell_both(control, mutator.join().unwrap());
     trees::check(depth, big_count(big));
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tricolor::chan::{self, Sender};
 use tricolor::sync::WaitGroup;
-use tricolor_bench_program::{Ask, Memory, tell, tell_time};
+use tricolor_bench_program::{Ask, Memory, tell, tell_time, tell_time_over};
 
 pub fn spawn_join(ask: &Ask) {
     tell_time(ask.size(1_000_000), |n| {
@@ -112,16 +112,16 @@ pub fn parked(ask: &Ask) {
     all.wait();
 }
 
+fn read(fd: i32) -> (isize, u8) {
+    let mut byte = [1_u8];
+    // SAFETY: one byte, which is there.
+    (unsafe { libc::read(fd, byte.as_mut_ptr().cast(), 1) }, byte[0])
+}
+
 pub fn read_byte(ask: &Ask) {
     let zero = File::open("/dev/zero").expect("/dev/zero");
-    tell_time(ask.size(2_000_000), |n| {
-        for _ in 0..n {
-            let read = tricolor::blocking((zero.as_raw_fd(),), |(fd,)| {
-                let mut byte = [1_u8];
-                // SAFETY: one byte, which is there.
-                (unsafe { libc::read(fd, byte.as_mut_ptr().cast(), 1) }, byte[0])
-            });
-            assert_eq!(read, (1, 0));
-        }
-    });
+    let fd = zero.as_raw_fd();
+    let raw = |n| (0..n).for_each(|_| assert_eq!(read(fd), (1, 0)));
+    let blocking = |n| (0..n).for_each(|_| assert_eq!(tricolor::blocking((fd,), |(fd,)| read(fd)), (1, 0)));
+    tell_time_over(ask.size(2_000_000), raw, blocking);
 }

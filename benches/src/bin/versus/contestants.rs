@@ -23,13 +23,23 @@ impl Contestant {
         self.groups.contains(&group)
     }
 
-    /// A command that runs the program with `procs` processors. The others see to that themselves.
-    pub fn command(&self, procs: usize) -> Command {
+    /// A command that runs the program with `procs` processors (the others see to that themselves); and so that it uses
+    /// 512 MiB before it collects, as Java always may.
+    pub fn command(&self, procs: usize, same_heap: bool) -> Command {
         let mut command = Command::new(&self.program[0]);
         match self.name {
             "java" => _ = command.arg(format!("-XX:ActiveProcessorCount={procs}")),
             "boehm" => _ = command.env("GC_NPROCS", procs.to_string()),
             _ => {}
+        }
+        let heap: &[(&str, &str)] = match self.name {
+            "tricolor" => &[("TRICOLOR_GC", "off"), ("TRICOLOR_MEMLIMIT", "512MiB")],
+            "go" => &[("GOGC", "off"), ("GOMEMLIMIT", "512MiB")],
+            "boehm" => &[("GC_INITIAL_HEAP_SIZE", "512M"), ("GC_MAXIMUM_HEAP_SIZE", "512M")],
+            _ => &[],
+        };
+        if same_heap {
+            command.envs(heap.iter().copied());
         }
         command.args(&self.program[1..]);
         command
@@ -47,14 +57,15 @@ type Entry = (&'static str, &'static [Group], fn(&str) -> Result<Had, String>);
 /// Version and command.
 type Had = (String, Vec<OsString>);
 
-const ALL: [Group; 6] = [Group::Net, Group::Scheduling, Group::Memory, Group::Barrier, Group::Stops, Group::Marking];
+const ALL: [Group; 7] =
+    [Group::Net, Group::Scheduling, Group::Memory, Group::Program, Group::Barrier, Group::Stops, Group::Marking];
 
 const ENTRIES: &[Entry] = &[
     ("tricolor", &ALL, tricolor),
     ("go", &ALL, go),
     ("tokio", &[Group::Net, Group::Scheduling], rust),
     ("may", &[Group::Net, Group::Scheduling], rust),
-    ("bare", &[Group::Scheduling, Group::Barrier], rust),
+    ("bare", &[Group::Scheduling, Group::Barrier, Group::Stops, Group::Marking], rust),
     ("java", &[Group::Memory], java),
     ("boehm", &[Group::Memory], boehm),
     ("mimalloc", &[Group::Memory], rust),

@@ -6,7 +6,9 @@
 //! thing as left out, each with the reason; nothing is guessed.
 
 mod contestants;
+mod latency;
 mod load;
+mod markdown;
 mod plot;
 mod run;
 mod table;
@@ -14,13 +16,13 @@ mod workloads;
 
 use clap::Parser;
 use contestants::Contestant;
-use run::Turn;
+use run::{Setting, Turn};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tricolor_benches::Figure;
-use workloads::{Group, WORKLOADS, Workload};
+use workloads::{Goal, Group, WORKLOADS, Workload};
 
 /// Tricolor beside its peers, in one run.
 #[derive(Parser)]
@@ -41,12 +43,27 @@ struct Args {
     /// Prints JSON instead of the table.
     #[arg(long)]
     json: bool,
-    /// Writes a bar chart for each group of workloads into this folder, as SVG.
+    /// Prints the tables as they stand in `benches/README.md`.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Writes a bar chart for each group of workloads, and the latencies, into this folder, as SVG and PNG.
     #[arg(long, value_name = "FOLDER")]
     plot: Option<PathBuf>,
+    /// Folder of which `word-index` indexes the texts; entries called `target` or beginning with a dot are left out
+    /// [default: this repository].
+    #[arg(long, value_name = "FOLDER", value_parser = folder)]
+    texts: Option<PathBuf>,
     /// Lists the workloads, and ends.
     #[arg(long)]
     list: bool,
+}
+
+fn folder(path: &str) -> Result<PathBuf, String> {
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => Ok(PathBuf::from(path)),
+        Ok(_) => Err("it is no folder".to_owned()),
+        Err(e) => Err(e.to_string()),
+    }
 }
 
 /// What one contestant's metric came to at one workload.
@@ -64,25 +81,51 @@ struct Row {
     median: Option<f64>,
     /// Median over Tricolor's median.
     ratio: Option<f64>,
+    /// Only for the latency plot.
+    point: bool,
+    /// What Tricolor's figure should come to.
+    goal: Option<Reached>,
     /// Why there are no figures.
     without: Option<String>,
     /// It was there, and failed.
     failed: bool,
 }
 
+/// A goal, and how near Tricolor is.
+#[derive(Serialize)]
+struct Reached {
+    /// Whose figure Tricolor's is divided by; nobody's if it is absolute.
+    over: Option<&'static str>,
+    wanted: f64,
+    /// None if the peer is missing.
+    reached: Option<f64>,
+}
+
+impl Reached {
+    fn is_enough(&self, more_is_better: bool) -> Option<bool> {
+        self.reached.map(|x| if more_is_better { x >= self.wanted } else { x <= self.wanted })
+    }
+}
+
 /// What a contestant has done so far.
 #[derive(Default)]
 struct Record {
     turns: Vec<BTreeMap<String, f64>>,
+    result: Option<String>,
     without: Option<String>,
     left_out: bool,
     failed: bool,
 }
 
 impl Record {
-    fn turn(&mut self, contestant: &Contestant, workload: &Workload, scale: u32) {
-        match run::turn(contestant, workload, scale) {
-            Ok(Turn::Metrics(metrics)) => self.turns.push(metrics),
+    /// `expected`: what the others' result is.
+    fn turn(&mut self, contestant: &Contestant, workload: &Workload, setting: Setting, expected: &Option<String>) {
+        let turn = run::turn(contestant, workload, setting);
+        match turn.and_then(|turn| agrees(contestant.name, turn, expected.as_deref())) {
+            Ok(Turn::Told(told)) => {
+                self.turns.push(told.metrics);
+                self.result = told.result;
+            }
             Ok(Turn::None(why)) => (self.without, self.left_out) = (Some(format!("left out: {why}")), true),
             Err(why) => {
                 eprintln!("{why}");
@@ -92,15 +135,27 @@ impl Record {
     }
 }
 
-fn measure(workload: &Workload, all: &[Contestant], turns: u32, scale: u32) -> Vec<Row> {
+/// The turn, if what came of it is what came of the others'.
+fn agrees(who: &str, turn: Turn, expected: Option<&str>) -> Result<Turn, String> {
+    match (&turn, expected) {
+        (Turn::Told(told), Some(expected)) if told.result.as_deref() != Some(expected) => {
+            let result = told.result.as_deref().unwrap_or("nothing");
+            Err(format!("{who}: the result is `{result}`, where others have `{expected}`"))
+        }
+        _ => Ok(turn),
+    }
+}
+
+fn measure(workload: &Workload, all: &[Contestant], turns: u32, setting: Setting) -> Vec<Row> {
     let contestants: Vec<_> = all.iter().filter(|c| c.is_in(workload.group)).collect();
     let missing = |c: &&Contestant| c.missing.as_ref().map(|why| format!("missing: {why}"));
     let mut records: Vec<_> = contestants.iter().map(|c| Record { without: missing(c), ..Record::default() }).collect();
     for turn in 1..=turns {
-        for (contestant, record) in contestants.iter().zip(&mut records) {
-            if record.without.is_none() {
+        for (i, contestant) in contestants.iter().enumerate() {
+            if records[i].without.is_none() {
                 eprintln!("{} {turn}/{turns}: {}", workload.name, contestant.name);
-                record.turn(contestant, workload, scale);
+                let expected = records.iter().find_map(|record| record.result.clone());
+                records[i].turn(contestant, workload, setting, &expected);
             }
         }
     }
@@ -121,6 +176,8 @@ fn measure(workload: &Workload, all: &[Contestant], turns: u32, scale: u32) -> V
             median: (!turns.is_empty()).then(|| Figure::of(turns.clone()).median()),
             turns,
             ratio: None,
+            point: metric.point,
+            goal: None,
             without: record.without.clone(),
             failed: record.failed,
         }
@@ -132,8 +189,15 @@ fn measure(workload: &Workload, all: &[Contestant], turns: u32, scale: u32) -> V
         rows.extend(contestants.iter().zip(&records).filter(said).map(|(c, record)| row(metric, c, record)));
         let ours = rows[first].median;
         for row in &mut rows[first..] {
-            row.ratio = row.median.zip(ours).map(|(theirs, ours)| theirs / ours);
+            row.ratio = row.median.zip(ours).map(|(theirs, ours)| theirs / ours).filter(|ratio| ratio.is_finite());
         }
+        rows[first].goal = metric.goal.map(|goal| match goal {
+            Goal::AtMost(wanted) => Reached { over: None, wanted, reached: ours },
+            Goal::Times(wanted, over) => {
+                let theirs = rows[first..].iter().find(|row| row.contestant == over).and_then(|row| row.median);
+                Reached { over: Some(over), wanted, reached: ours.zip(theirs).map(|(ours, theirs)| ours / theirs) }
+            }
+        });
     }
     rows
 }
@@ -151,7 +215,8 @@ fn main() -> ExitCode {
     }
     if args.list {
         for w in chosen {
-            let metrics: Vec<_> = w.metrics.iter().map(|m| format!("{} {}", m.name, m.unit)).collect();
+            let shown = w.metrics.iter().filter(|m| !m.point);
+            let metrics: Vec<_> = shown.map(|m| format!("{} {}", m.name, m.unit)).collect();
             println!("{:<14} {:<40} {}", w.name, metrics.join(", "), w.what);
         }
         return ExitCode::SUCCESS;
@@ -165,17 +230,26 @@ fn main() -> ExitCode {
     }
     let turns = if args.quick { 2 } else { args.turns };
     let scale = |w: &Workload| if args.quick { w.quick } else { 1 };
-    let rows: Vec<Row> = chosen.iter().flat_map(|w| measure(w, &contestants, turns, scale(w))).collect();
+    let texts = args.texts.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let setting = |w: &Workload| Setting { scale: scale(w), texts: &texts };
+    let rows: Vec<Row> = chosen.iter().flat_map(|w| measure(w, &contestants, turns, setting(w))).collect();
     if args.json {
         match serde_json::to_string_pretty(&rows) {
             Ok(json) => println!("{json}"),
             Err(e) => eprintln!("cargo versus: {e}"),
         }
+    } else if args.markdown {
+        print!("{}", markdown::tables(&rows));
     } else {
         table::print(&rows);
+        table::print_goals(&rows);
     }
     if let Some(folder) = &args.plot {
-        match plot::write(&rows, folder) {
+        let written = plot::write(&rows, folder).and_then(|mut paths| {
+            paths.extend(latency::write(&rows, folder)?);
+            Ok(paths)
+        });
+        match written {
             Ok(paths) => paths.iter().for_each(|path| eprintln!("written: {}", path.display())),
             Err(e) => {
                 eprintln!("cargo versus: no charts in {}: {e}", folder.display());
@@ -185,4 +259,26 @@ fn main() -> ExitCode {
     }
     // A contestant that was there and failed is a failure; one that is missing, or has no such thing, is not.
     if rows.iter().any(|row| row.failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use run::Told;
+
+    #[test]
+    fn results_must_be_the_same() {
+        let told = |result: Option<&str>| Turn::Told(Told { result: result.map(str::to_owned), ..Told::default() });
+        assert!(agrees("go", told(Some("5 words")), None).is_ok());
+        assert!(agrees("go", told(Some("5 words")), Some("5 words")).is_ok());
+        for other in [Some("6 words"), None] {
+            let refused = agrees("go", told(other), Some("5 words")).map(|_| ()).unwrap_err();
+            assert!(refused.starts_with("go: the result is ") && refused.ends_with("`5 words`"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
 }

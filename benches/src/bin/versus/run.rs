@@ -6,13 +6,23 @@ use crate::workloads::Workload;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use tricolor_bench_program::{LATENCIES, quantile};
+
+/// What a program told.
+#[derive(Default, Debug, PartialEq)]
+pub struct Told {
+    pub metrics: BTreeMap<String, f64>,
+    /// What must be the same for all contestants.
+    pub result: Option<String>,
+}
 
 /// What came of a turn.
 pub enum Turn {
-    Metrics(BTreeMap<String, f64>),
+    Told(Told),
     /// The contestant has no such thing, and says why.
     None(String),
 }
@@ -65,11 +75,19 @@ fn wait(mut child: Child, limit: Duration) -> io::Result<Ended> {
     })
 }
 
-fn command(contestant: &Contestant, workload: &Workload, scale: u32) -> Command {
-    let mut command = contestant.command(workload.procs);
-    // Programs know nothing of how many Ps a row has.
-    let name = workload.name.strip_suffix("-1p").unwrap_or(workload.name);
-    command.arg(name);
+/// What a row asks of all contestants.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// Sizes are divided by this.
+    pub scale: u32,
+    /// The folder that programs run in, whose texts `word-index` reads.
+    pub texts: &'a Path,
+}
+
+fn command(contestant: &Contestant, workload: &Workload, Setting { scale, texts }: Setting) -> Command {
+    let mut command = contestant.command(workload.procs, workload.has_same_heap());
+    command.current_dir(texts);
+    command.arg(workload.program_name());
     command.args(["--scale", &scale.to_string(), "--procs", &workload.procs.to_string()]);
     command.stdout(Stdio::piped());
     command
@@ -79,10 +97,10 @@ fn command(contestant: &Contestant, workload: &Workload, scale: u32) -> Command 
 ///
 /// # Errors
 /// What the program said or did, if it did not tell all metrics.
-pub fn turn(contestant: &Contestant, workload: &Workload, scale: u32) -> Result<Turn, String> {
-    let mut command = command(contestant, workload, scale);
+pub fn turn(contestant: &Contestant, workload: &Workload, setting: Setting) -> Result<Turn, String> {
+    let mut command = command(contestant, workload, setting);
     if workload.is_server() {
-        return serve(command, scale).map(Turn::Metrics);
+        return serve(command, setting.scale).map(|metrics| Turn::Told(Told { metrics, result: None }));
     }
     let ended = command
         .stdin(Stdio::null())
@@ -93,33 +111,34 @@ pub fn turn(contestant: &Contestant, workload: &Workload, scale: u32) -> Result<
         return Err(format!("{command:?}: {}", ended.status));
     }
     let told = told(&ended.text, workload).map_err(|e| format!("{command:?} {e}"))?;
-    let Turn::Metrics(mut metrics) = told else { return Ok(told) };
+    let Turn::Told(mut told) = told else { return Ok(told) };
     // What the program says itself is of the part that counts.
-    metrics.entry("cpu".to_owned()).or_insert(ended.cpu_seconds * 1e3);
-    metrics.entry("peak".to_owned()).or_insert(ended.peak_mib);
-    match workload.metrics.iter().find(|m| !metrics.contains_key(m.name)) {
+    told.metrics.entry("cpu".to_owned()).or_insert(ended.cpu_seconds * 1e3);
+    told.metrics.entry("peak".to_owned()).or_insert(ended.peak_mib);
+    match workload.metrics.iter().find(|m| !told.metrics.contains_key(m.name)) {
         Some(lacking) => Err(format!("{command:?} does not tell {}", lacking.name)),
-        None => Ok(Turn::Metrics(metrics)),
+        None => Ok(Turn::Told(told)),
     }
 }
 
 /// What a program told.
 fn told(text: &str, workload: &Workload) -> Result<Turn, String> {
-    let mut metrics = BTreeMap::new();
+    let mut told = Told::default();
     for line in text.lines() {
         match line.split_once(' ') {
             Some(("none", why)) => return Ok(Turn::None(why.to_owned())),
+            Some(("result", result)) => told.result = Some(result.to_owned()),
             Some((metric, value)) if workload.metrics.iter().any(|m| m.name == metric) => {
                 let value: f64 = value.parse().map_err(|e| format!("says `{line}`: {e}"))?;
                 if !value.is_finite() || value < 0.0 {
                     return Err(format!("says `{line}`, which is no figure"));
                 }
-                metrics.insert(metric.to_owned(), value);
+                told.metrics.insert(metric.to_owned(), value);
             }
             _ => return Err(format!("says `{line}`, which is no metric of {}", workload.name)),
         }
     }
-    Ok(Turn::Metrics(metrics))
+    Ok(Turn::Told(told))
 }
 
 /// Starts a server, sends it requests, and ends it.
@@ -140,11 +159,14 @@ fn serve(mut command: Command, scale: u32) -> Result<BTreeMap<String, f64>, Stri
     if !ended.status.success() {
         return Err(format!("{command:?}: {}", ended.status));
     }
-    Ok(BTreeMap::from([
+    let mut metrics = BTreeMap::from([
         ("requests".to_owned(), load.per_second),
-        ("p99.9".to_owned(), load.p999.as_nanos() as f64 / 1e3),
         ("cpu".to_owned(), ended.cpu_seconds * 1e6 / load.all as f64),
-    ]))
+    ]);
+    for (name, share) in LATENCIES {
+        metrics.insert(name.to_owned(), quantile(&load.latencies, share).as_nanos() as f64 / 1e3);
+    }
+    Ok(metrics)
 }
 
 #[cfg(test)]
@@ -155,8 +177,9 @@ mod tests {
     #[test]
     fn what_programs_tell_is_taken_or_refused() {
         let parked = WORKLOADS.iter().find(|w| w.name == "parked").unwrap();
-        let Ok(Turn::Metrics(metrics)) = told("memory 5000\ntime 1.5\n", parked) else { panic!("metrics") };
-        assert_eq!(metrics, BTreeMap::from([("memory".to_owned(), 5000.0), ("time".to_owned(), 1.5)]));
+        let Ok(Turn::Told(all)) = told("memory 5000\nresult 5 words\ntime 1.5\n", parked) else { panic!("metrics") };
+        let metrics = BTreeMap::from([("memory".to_owned(), 5000.0), ("time".to_owned(), 1.5)]);
+        assert_eq!(all, Told { metrics, result: Some("5 words".to_owned()) });
         assert!(matches!(told("none it has no stacks", parked), Ok(Turn::None(why)) if why == "it has no stacks"));
         for wrong in ["memory", "memory much", "memory NaN", "memory -1", "rate 5", "panicked at"] {
             assert!(told(wrong, parked).is_err_and(|e| e.contains(wrong)), "{wrong}");

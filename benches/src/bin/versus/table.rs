@@ -17,12 +17,13 @@ pub fn short(x: f64) -> String {
 
 /// Prints the rows, a metric after the other.
 pub fn print(rows: &[Row]) {
+    let rows: Vec<&Row> = rows.iter().filter(|row| !row.point).collect();
     println!(
         "{:<14} {:<22} {:<9} {:>10} {:>10} {:>10}  {:>13}",
         "workload", "metric", "who", "median", "least", "most", "of Tricolor's"
     );
     for (i, row) in rows.iter().enumerate() {
-        let before = i.checked_sub(1).map(|i| &rows[i]);
+        let before = i.checked_sub(1).map(|i| rows[i]);
         let same_workload = before.is_some_and(|b| b.workload == row.workload);
         let same_metric = same_workload && before.is_some_and(|b| b.metric == row.metric);
         let workload = if same_workload { "" } else { row.workload };
@@ -46,11 +47,47 @@ pub fn print(rows: &[Row]) {
     }
     println!();
     let mut seen = Vec::new();
-    for row in rows {
+    for row in &rows {
         if !seen.contains(&row.contestant) {
             seen.push(row.contestant);
             let missing = row.without.as_deref().filter(|why| why.starts_with("missing"));
             println!("{} {}", row.contestant, missing.unwrap_or(&row.version));
+        }
+    }
+}
+
+/// Prints what Tricolor's figures should come to, and what they did.
+pub fn print_goals(rows: &[Row]) {
+    let goals: Vec<_> = rows.iter().filter_map(|row| row.goal.as_ref().map(|goal| (row, goal))).collect();
+    if goals.is_empty() {
+        return;
+    }
+    println!("\n{:<14} {:<12} {:<9} {:>10} {:>10}", "goals", "", "over", "wanted", "reached");
+    for (row, goal) in goals {
+        let sign = if row.more_is_better { ">=" } else { "<=" };
+        let wanted = format!("{sign} {}", short(goal.wanted));
+        let reached = goal.reached.map_or("?".to_owned(), short);
+        let verdict = match goal.is_enough(row.more_is_better) {
+            Some(true) => "",
+            Some(false) => "MISSED",
+            None => "not measured",
+        };
+        let over = goal.over.unwrap_or(row.unit);
+        println!("{:<14} {:<12} {over:<9} {wanted:>10} {reached:>10}  {verdict}", row.workload, row.metric);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Reached;
+
+    #[test]
+    fn a_goal_is_reached_missed_or_not_measured() {
+        let goal = |reached| Reached { over: Some("go"), wanted: 0.5, reached };
+        for (reached, less, more) in
+            [(Some(0.4), Some(true), Some(false)), (Some(0.6), Some(false), Some(true)), (None, None, None)]
+        {
+            assert_eq!((goal(reached).is_enough(false), goal(reached).is_enough(true)), (less, more));
         }
     }
 }
