@@ -44,7 +44,15 @@ struct Row {
     measure: fn(u64) -> f64,
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
+    Row {
+        name: "allocate",
+        what: "allocating objects that all stay alive, no cycle",
+        size: 1 << 16,
+        unit: "objects of 64 B",
+        expected: 1.0,
+        measure: allocate,
+    },
     Row { name: "mark", what: "marking a tree", size: 1 << 16, unit: "objects of 64 B", expected: 1.0, measure: mark },
     Row {
         name: "sweep",
@@ -130,6 +138,16 @@ fn on_a_goroutine(procs: usize, f: impl FnOnce() -> f64 + Send + 'static) -> f64
     let builder = tricolor::Runtime::builder().procs(procs).gc_percent(None);
     // SAFETY: no `Gc` leaves goroutine stacks and heap objects; nothing thread-local or locked crosses a safepoint.
     unsafe { builder.run(f) }
+}
+
+fn allocate(n: u64) -> f64 {
+    on_a_goroutine(1, move || {
+        let begin = Instant::now();
+        let keep = tree(n);
+        let took = begin.elapsed();
+        assert_eq!(keep.data, [1; 6]);
+        took.as_nanos() as f64
+    })
 }
 
 /// Processor time of marking, in the second cycle: the first one touches the tables.
