@@ -303,6 +303,7 @@ mod tests {
 
     #[test]
     fn a_thread_may_be_stopped_in_its_own_code_alone() {
+        let _turn = crate::runtime::turn();
         let may = || can_preempt_m(this_m()).is_some();
         // SAFETY: uses neither the heap nor thread-locals nor locks of std.
         unsafe {

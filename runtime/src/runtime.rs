@@ -367,3 +367,10 @@ pub(crate) fn main_has_ended(sched: &'static Sched, m: &'static M) {
     sched.template.end();
     sched.done.wakeup();
 }
+
+/// One runtime at a time.
+#[cfg(test)]
+pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -119,10 +119,14 @@ fn walk(m: &M, context: &libc::ucontext_t, pcs: &[AtomicUsize; FRAMES]) -> usize
     let used = if sp < top && top - sp < crate::proc::newm::G0_STACK { sp } else { saved };
     let stacks = [goroutine, (used, top), (signal_stack, signal_stack + crate::signal::ALTSTACK)];
     let mut n = 1;
-    // What the C library's short functions (system calls) have not pushed a frame for.
-    if !in_program(pc) && readable(&stacks, sp) {
+    // Where there is no frame: in the C library's short functions (system calls), and between a call and its function's frame.
+    // SAFETY: the instruction that the thread is at.
+    let at = if in_program(pc) { unsafe { crate::arch::way_back(pc, sp) } } else { Some(sp) };
+    if let Some(at) = at
+        && readable(&stacks, at)
+    {
         // SAFETY: a word of a stack of this thread, which is mapped there.
-        let back = unsafe { word(sp) };
+        let back = unsafe { word(at) };
         if in_program(back) {
             pcs[n].store(back, Ordering::Relaxed);
             n += 1;

@@ -285,11 +285,10 @@ pub(crate) unsafe fn scan_frame(gp: &G, s: &mut Scanner<'_>) {
     }
 }
 
-/// Program counter and frame pointer of a goroutine that is suspended in place, if it is.
-pub(crate) fn interrupted_at(gp: &G) -> Option<(usize, usize)> {
+/// Instruction, stack pointer, and frame pointer of a goroutine that is suspended in place, if it is.
+pub(crate) fn interrupted_at(gp: &G) -> Option<(usize, usize, usize)> {
     let frame = gp.frame[0].load(Ordering::SeqCst);
     let context = core::ptr::with_exposed_provenance::<libc::ucontext_t>(frame);
     // SAFETY: null, or the context that the handler noted and in which it waits.
-    let (pc, _, frame) = arch::interrupted_at(unsafe { context.as_ref() }?);
-    Some((pc, frame))
+    Some(arch::interrupted_at(unsafe { context.as_ref() }?))
 }

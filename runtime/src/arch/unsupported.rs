@@ -83,6 +83,11 @@ pub(crate) fn interrupted_at(context: &libc::ucontext_t) -> (usize, usize, usize
 }
 
 #[nowritebarrierrec]
+pub(crate) unsafe fn way_back(_: usize, _: usize) -> Option<usize> {
+    None
+}
+
+#[nowritebarrierrec]
 pub(crate) fn go_on_at(_: &mut libc::ucontext_t, _: usize, _: usize) {}
 
 #[nowritebarrierrec]

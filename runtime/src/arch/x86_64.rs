@@ -345,6 +345,37 @@ pub(crate) fn interrupted_at(context: &libc::ucontext_t) -> (usize, usize, usize
     )
 }
 
+/// Where the way back to the caller lies, if the function that is interrupted at `pc` has no frame there: it has just been
+/// called, or is about to return, and the frame pointer is its caller's. The instruction says so: what functions with frame
+/// pointers begin with, and end with. (A jump to another function at the end is not told from one within.) May run without a
+/// P.
+///
+/// # Safety
+/// `pc` is the address of an instruction.
+#[nowritebarrierrec]
+pub(crate) unsafe fn way_back(pc: usize, sp: usize) -> Option<usize> {
+    // SAFETY: the caller's contract; a byte is read only if those before it are not a whole instruction.
+    unsafe {
+        match byte(pc) {
+            // push rbp; ret
+            0x55 | 0xc2 | 0xc3 => Some(sp),
+            // endbr64
+            0xf3 if byte(pc + 1) == 0x0f && byte(pc + 2) == 0x1e && byte(pc + 3) == 0xfa => Some(sp),
+            // mov rbp, rsp
+            0x48 if byte(pc + 1) == 0x89 && byte(pc + 2) == 0xe5 => Some(sp + 8),
+            _ => None,
+        }
+    }
+}
+
+/// # Safety
+/// An address in a mapping that can be read.
+#[nowritebarrierrec]
+unsafe fn byte(at: usize) -> u8 {
+    // SAFETY: the caller's contract.
+    unsafe { core::ptr::with_exposed_provenance::<u8>(at).read() }
+}
+
 /// Where the thread goes on after the handler. May run without a P.
 #[nowritebarrierrec]
 pub(crate) fn go_on_at(context: &mut libc::ucontext_t, pc: usize, sp: usize) {
