@@ -58,19 +58,21 @@ impl Look {
 
     /// The colour of the `i`th line.
     fn pen(self, i: usize) -> RGBColor {
-        const LIGHT: [RGBColor; 4] = [
+        const LIGHT: [RGBColor; 5] = [
             RGBColor(0x1f, 0x5f, 0xbf),
             RGBColor(0xb8, 0x4a, 0x00),
             RGBColor(0x1a, 0x7f, 0x37),
             RGBColor(0x8a, 0x3f, 0xb0),
+            RGBColor(0x8a, 0x6d, 0x00),
         ];
-        const DARK: [RGBColor; 4] = [
+        const DARK: [RGBColor; 5] = [
             RGBColor(0x6c, 0xae, 0xff),
             RGBColor(0xff, 0xa6, 0x57),
             RGBColor(0x56, 0xd3, 0x64),
             RGBColor(0xd2, 0xa8, 0xff),
+            RGBColor(0xe3, 0xc9, 0x4c),
         ];
-        if self.dark { DARK[i % 4] } else { LIGHT[i % 4] }
+        if self.dark { DARK[i % DARK.len()] } else { LIGHT[i % LIGHT.len()] }
     }
 
     fn font(self) -> TextStyle<'static> {
@@ -192,7 +194,9 @@ where
     let all = || series.iter().flat_map(|(_, bars)| bars);
     let first = all().map(|bar| bar.from).fold(f64::INFINITY, f64::min).min(1e3);
     let last = all().map(|bar| bar.to).fold(1e6, f64::max);
-    let top = all().map(|bar| bar.count).fold(10.0, f64::max) * 8.0;
+    // Room for the names above the bars.
+    let room = if series.len() > 2 { 2.0 + 3.0 * series.len() as f64 } else { 8.0_f64.log2() };
+    let top = all().map(|bar| bar.count).fold(10.0, f64::max) * room.exp2();
     let mut chart = ChartBuilder::on(area)
         .margin(8)
         .margin_right(16)

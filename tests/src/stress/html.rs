@@ -36,6 +36,12 @@ fn figures(report: &Report) -> Vec<Figure> {
         all.into_iter().collect::<Vec<_>>()
     };
     let hiccups = report.times.iter().filter(|t| t.name.contains("hiccup"));
+    // A series for each row of times whose name begins so; the part `cut` goes without saying.
+    let rows = |prefix: &str, cut: &str| {
+        let of = report.times.iter().filter(|t| t.name.starts_with(prefix));
+        of.map(|t| (t.name.trim_start_matches(cut).trim_start_matches([',', ' ']).to_owned(), t.buckets.clone()))
+            .collect::<Vec<_>>()
+    };
     vec![
         Figure {
             file: "stops",
@@ -52,6 +58,26 @@ fn figures(report: &Report) -> Vec<Figure> {
             chart: Chart::Histogram {
                 series: hiccups.map(|t| (t.name.replace("'s hiccups", ""), t.buckets.clone())).collect(),
             },
+        },
+        Figure {
+            file: "waits",
+            title: "Waiting for a P",
+            about: "How long a goroutine that could run waited until it ran, and how long the end of a blocking call took, by \
+                    how the goroutine got a P. Of what is slow every time is there, of the others one in so many.",
+            chart: Chart::Histogram { series: ["run queue", "syscall exit"].map(|name| rows(name, "")).concat() },
+        },
+        Figure {
+            file: "preemption",
+            title: "Preemption",
+            about: "From a request (for a stop, a handshake, a scan, or as the time slice is over) until the goroutine that \
+                    ran had come to rest, by how it did.",
+            chart: Chart::Histogram { series: rows("preemption", "preemption") },
+        },
+        Figure {
+            file: "assists",
+            title: "Assists",
+            about: "How long a goroutine marked, at a time, before it could allocate.",
+            chart: Chart::Histogram { series: rows("assist", "") },
         },
         Figure {
             file: "heap",
@@ -286,8 +312,9 @@ pre { overflow-x: auto; border: 1px solid var(--rule); padding: 0.5rem; overflow
 mod tests {
     use super::*;
     use crate::stress::plan::{Mode, PATIENCE, Wanted};
-    use crate::stress::samples::{LongStop, Times};
+    use crate::stress::samples::{LongStop, Times, latency_name};
     use crate::stress::watch::Failure;
+    use tricolor::gc::Latency;
 
     fn report() -> Report {
         let wanted = Wanted {
@@ -313,6 +340,7 @@ mod tests {
             buckets: vec![(1_000_000, 2), (4_000_000, 1)],
         };
         report.times = ["time to stop: a test", "stopped: a test", "a goroutine's hiccups"].map(times).into();
+        report.times.extend(Latency::ALL.iter().map(|latency| times(&latency_name(*latency, 1))));
         let sample = |i: u64| Sample {
             at: i as f64 / 10.0,
             procs: 2,
@@ -337,9 +365,9 @@ mod tests {
     #[test]
     fn a_page_stands_alone_and_has_each_chart_in_each_look() {
         let page = page_of(&report());
-        assert_eq!(page.matches("<svg").count(), 5 * 4);
+        assert_eq!(page.matches("<svg").count(), 8 * 4);
         for look in Look::ALL {
-            assert_eq!(page.matches(&format!("<figure class=\"{}\"", look.class())).count(), 5);
+            assert_eq!(page.matches(&format!("<figure class=\"{}\"", look.class())).count(), 8);
         }
         for elsewhere in ["src=", "href=", "url(", "@import", "<script"] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
@@ -347,6 +375,25 @@ mod tests {
         for text in ["seed 7", "clean", "time to stop: a test", "4000 us", "cycles", "goroutine 17: a poll", "34 us"] {
             assert!(page.contains(text), "{text}");
         }
+    }
+
+    /// No latency that the runtime measures is left out, and none is told twice.
+    #[test]
+    fn each_latency_is_in_one_chart() {
+        let report = report();
+        let figures = figures(&report);
+        let series = |file: &str| {
+            let figure = figures.iter().find(|figure| figure.file == file).expect("a chart of that name");
+            let Chart::Histogram { series } = &figure.chart else { panic!("{file} is no histogram") };
+            assert!(series.iter().all(|(_, buckets)| buckets == &report.times[0].buckets), "{series:?}");
+            series.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        let waits = series("waits");
+        assert_eq!(waits[..2], ["run queue", "syscall exit"]);
+        let preemption = series("preemption");
+        assert_eq!(preemption[..2], ["at a safepoint", "left by itself"]);
+        assert_eq!(series("assists"), ["assist"]);
+        assert_eq!(waits.len() + preemption.len() + 1, Latency::ALL.len());
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub struct Report {
     pub failure: Option<Failure>,
     /// Sums over all legs, by name; in the order in which they were first seen.
     pub numbers: Vec<(String, u64)>,
-    /// Times by name, over all legs: `time to stop: …` and `stopped: …` by reason, hiccups, lateness of timers.
+    /// Times by name, over all legs: `time to stop: …` and `stopped: …` by reason, what goroutines waited for
+    /// (`gc::latencies`: run queue, syscall exit, preemption by outcome, assist), hiccups, lateness of timers.
     pub times: Vec<Times>,
     /// The longest stops over all legs, the longest first; `at` counts from the beginning of the run.
     pub longest: Vec<LongStop>,

@@ -132,6 +132,14 @@ pub enum Line {
     Clean,
 }
 
+/// As a row of times is called. The count is of what was measured.
+pub fn latency_name(latency: gc::Latency, one_in: u32) -> String {
+    match one_in {
+        1 => latency.name().into(),
+        n => format!("{} (1 in {n})", latency.name()),
+    }
+}
+
 /// Seconds of processor time that this process has had.
 fn cpu() -> f64 {
     // SAFETY: fills a live structure for which all zero is valid.
@@ -196,6 +204,9 @@ impl Snapshot {
             snapshot.numbers.push((format!("stops: {}", row.name), row.count));
             snapshot.times.push(Times::of_runtime(format!("time to stop: {}", row.name), &row.to_stop));
             snapshot.times.push(Times::of_runtime(format!("stopped: {}", row.name), &row.stopped));
+        }
+        for row in gc::latencies().iter().filter(|row| row.times.count() > 0) {
+            snapshot.times.push(Times::of_runtime(latency_name(row.latency, row.one_in), &row.times));
         }
         let (stats, signals) = (gc::stats(), gc::suspensions());
         for (name, n) in [
