@@ -41,7 +41,7 @@ pub(crate) fn start(sched: &'static Sched) {
     let gp = malg(sched);
     let _region = Region::enter();
     let Some(p) = this_m().p() else { gc_core::throw!("the main goroutine has no P") };
-    newproc(sched, p, gp, task, GOID);
+    newproc(sched, p, gp, task, GOID, None);
 }
 
 fn run() {

@@ -41,6 +41,9 @@ pub(crate) fn goroutines_from(sched: &Sched, here: Option<&Seen>) {
             (g::SYSCALL | g::RUNNABLE | g::WAITING, _) => at_rest(&gp, status),
             _ => {}
         }
+        if let Some(place) = gp.created_at() {
+            print_line(format_args!("\tcreated at {}:{}", place.file(), place.line()));
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::sched::Sched;
 use crate::stack::{Segments, Stack};
 use crate::xregs::XRegs;
 use barrier_lint::{NoBarrierPtr, nowritebarrierrec};
+use core::panic::Location;
 use gc_core::faults::{self, Fault};
 use gc_core::layout::{Field, TypeDesc};
 use gc_core::sync::{
@@ -263,9 +264,37 @@ impl G {
     }
 
     /// An address in the object for which it waits, if it does. While the world is stopped.
+    #[cfg(feature = "profile")]
     pub(crate) fn awaits(&self) -> Option<usize> {
         let awaits = self.awaits.load(Ordering::Relaxed);
         (awaits != 0 && self.status() == WAITING).then_some(!awaits)
+    }
+
+    /// The word at the top of its stack, above all frames: where it was created. Other than one more word of the G it costs
+    /// nothing: its first frames need that page anyway.
+    fn birth(&self) -> &AtomicPtr<Location<'static>> {
+        let at = core::ptr::with_exposed_provenance::<AtomicPtr<Location<'static>>>(self.stack.hi - size_of::<usize>());
+        // SAFETY: a word above its first frame, for nothing else, which is mapped for ever; zero before it is written.
+        unsafe { &*at }
+    }
+
+    /// Notes which call of `spawn` makes it; `None`: the runtime does. It is dead.
+    pub(crate) fn set_created_at(&self, place: Option<&'static Location<'static>>) {
+        if !cfg!(modelled) {
+            let place = place.map_or(core::ptr::null(), core::ptr::from_ref);
+            // Relaxed: what it points to is a constant of the program.
+            self.birth().store(place.cast_mut(), Ordering::Relaxed);
+        }
+    }
+
+    /// The call of `spawn` that has made it; `None`: the runtime has. Of a goroutine that has not ended. Neither locks nor
+    /// allocates.
+    pub(crate) fn created_at(&self) -> Option<&'static Location<'static>> {
+        if cfg!(modelled) {
+            return None;
+        }
+        // SAFETY: null, or what `set_created_at` was given, which lives for ever.
+        unsafe { self.birth().load(Ordering::Relaxed).as_ref() }
     }
 
     /// Notes why it waits, for dumps.

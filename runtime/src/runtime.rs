@@ -344,6 +344,7 @@ fn main_entry<F: FnOnce() -> R + Send, R: Send>(main: *const ()) {
                 crate::afterlife::start(gp.sched);
             }
             let out = f.map(|f| f());
+            #[cfg(feature = "profile")]
             if let Some(gp) = crate::g::getg() {
                 crate::profile::at_exit(gp.sched);
             }

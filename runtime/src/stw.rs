@@ -338,6 +338,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
     acquire_worldsema(sched, m, None);
     let Some(own) = m.p() else { gc_core::throw!("for_each_p without a P") };
     let start = nanotime();
+    trace::event(sched, m, Kind::HandshakeRequest, 0);
     // SAFETY: only the lifetime changes; this function waits until every P has run it, and then takes it away.
     let ptr =
         unsafe { core::mem::transmute::<*const (dyn Fn(&GcP) + Sync + '_), *const (dyn Fn(&GcP) + Sync + 'static)>(f) };
@@ -384,6 +385,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
         }
     }
     sched.lock().safepoint_fn = None;
+    trace::event(sched, m, Kind::HandshakeDone, 0);
     release_worldsema(sched);
 }
 

@@ -1,5 +1,5 @@
 //! Goroutines that wait for ever are reported, and nobody else is.
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![cfg(all(target_os = "linux", target_arch = "x86_64", feature = "profile"))]
 
 #[path = "common/checked.rs"]
 mod checked;
@@ -64,7 +64,7 @@ fn joins_a_leaked_one() {
 #[test]
 fn each_kind_of_leak_is_found_and_named() {
     run(with_procs(2), || {
-        for (leaks, waits_for, function) in [
+        for (leaks, waits_for, function, spawned) in [
             (receives_for_ever as fn(), "chan receive", "receives_for_ever"),
             (sends_for_ever, "chan send", "sends_for_ever"),
             (locks_twice, "mutex lock", "locks_twice"),
@@ -73,13 +73,17 @@ fn each_kind_of_leak_is_found_and_named() {
         .into_iter()
         .zip(1..)
         .map(|((f, waits_for, function), n)| {
+            let spawned = line!() + 1;
             drop(spawn(f));
-            (wait_for(n), waits_for, function)
+            (wait_for(n), waits_for, function, spawned)
         }) {
             let leak = leaks.iter().find(|l| l.waits_for == waits_for).expect("one of each kind");
             let at = leak.stack.iter().find(|f| f.function.contains(function)).expect("the function that waits");
             assert!(at.file.ends_with("tests/leaks.rs") && at.line > 30, "{leak}");
             assert!(leak.to_string().contains(function) && leak.goroutine > 1, "{leak}");
+            let created = leak.created_at.expect("no leak is the main goroutine");
+            assert!(created.file().ends_with("tests/leaks.rs") && created.line() == spawned, "{leak}");
+            assert!(leak.to_string().ends_with(&format!("created at {}:{spawned}", created.file())), "{leak}");
         }
         drop(spawn(joins_a_leaked_one));
         let all = wait_for(6);

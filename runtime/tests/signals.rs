@@ -54,7 +54,7 @@ static HELD: AtomicBool = AtomicBool::new(false);
 #[inline(never)]
 fn computes_without_a_call() {
     HELD.store(true, Ordering::SeqCst);
-    // In Rust the load may be a call, where little is optimised; and whose it is cannot be seen at its first instruction.
+    // In Rust the load may be a call, where little is optimised.
     // SAFETY: reads a flag.
     unsafe {
         std::arch::asm!(
@@ -200,6 +200,8 @@ fn asks_to_quit() {
 
 #[test]
 fn sigquit_prints_all_goroutines() {
+    // Of the first `spawn` below.
+    let first = line!() + 4;
     if is_child("sigquit_prints_all_goroutines") {
         not_for_ever();
         here(3, || {
@@ -225,6 +227,10 @@ fn sigquit_prints_all_goroutines() {
             let from = err.find(id).expect(id);
             err[from..].split("\n\n").next().unwrap_or("")
         };
+        for (id, line) in [("goroutine 2 [", first), ("goroutine 3 [", first + 1), ("goroutine 4 [", first + 2)] {
+            assert!(of(id).contains(&format!("\n\tcreated at runtime/tests/signals.rs:{line}")), "{line}: {err}");
+        }
+        assert!(!of("goroutine 1 [").contains("created at"), "{err}");
         assert!(of("goroutine 1 [").contains(" signals::asks_to_quit+0x"), "{err}");
         assert!(of("goroutine 2 [").contains(" signals::waits_for_a_value+0x"), "{err}");
         assert!(of("goroutine 3 [").contains(" signals::sleeps_in_the_kernel+0x"), "{err}");

@@ -15,6 +15,7 @@ use crate::m::M;
 use crate::p::P;
 use crate::sched::Sched;
 use core::mem::MaybeUninit;
+use core::panic::Location;
 use gc_core::faults::{self, Fault};
 use gc_core::sync::current::{self, Region};
 use gc_core::sync::{Ordering, modelled};
@@ -52,8 +53,11 @@ const GFREE: u32 = if cfg!(modelled) { 2 } else { 64 };
 /// # }) }
 /// ```
 ///
+/// Where it was called is remembered, for dumps, profiles and leaks.
+///
 /// # Panics
 /// Outside a goroutine.
+#[track_caller]
 pub fn spawn<F, R>(f: F) -> JoinHandle<R>
 where
     F: FnOnce() -> R + Send + 'static,
@@ -77,7 +81,7 @@ where
     let _region = Region::enter();
     // Asked for only now: allocation may have moved this goroutine to another M and P.
     let Some(p) = this_m().p() else { gc_core::throw!("spawn: no P") };
-    newproc(sched, p, new, start, goid);
+    newproc(sched, p, new, start, goid, Some(Location::caller()));
     wakep(sched);
     handle
 }
@@ -121,8 +125,16 @@ fn shade_g(sched: &'static Sched, gp: Gc<G>) {
     unsafe { sched.heap().shade_words(&raw const word, 1) };
 }
 
-/// Makes the dead `gp` runnable with `start`. No safepoint inside; needs a P.
-pub(crate) fn newproc(sched: &'static Sched, p: &'static P, gp: &'static G, start: Gc<Conservative<Start>>, goid: u64) {
+/// Makes the dead `gp` runnable with `start`; `created_at` is the call of `spawn`, if there was one. No safepoint inside; needs
+/// a P.
+pub(crate) fn newproc(
+    sched: &'static Sched,
+    p: &'static P,
+    gp: &'static G,
+    start: Gc<Conservative<Start>>,
+    goid: u64,
+    created_at: Option<&'static Location<'static>>,
+) {
     let heap = sched.heap();
     // SAFETY: a dead G's stack is nobody's, and larger than this.
     let sp = unsafe {
@@ -130,6 +142,7 @@ pub(crate) fn newproc(sched: &'static Sched, p: &'static P, gp: &'static G, star
         core::ptr::with_exposed_provenance_mut::<u8>(gp.stack.hi - STALE).write_bytes(0, STALE);
         arch::init_stack(gp.stack.hi, goroutine_main)
     };
+    gp.set_created_at(created_at);
     gp.sp.store(sp, Ordering::SeqCst);
     gp.id.store(goid, Ordering::SeqCst);
     // With the barrier, which shades the start object while marking; its words were shaded when it was made, or are

@@ -35,6 +35,7 @@ use crate::gc::on_goroutine;
 use crate::sched::Sched;
 use crate::world::scan_g;
 use core::fmt;
+use core::panic::Location;
 use core::time::Duration;
 use gc_core::faults::{self, Fault};
 use gc_core::sync::Ordering;
@@ -53,12 +54,18 @@ pub struct Leak {
     pub waiting: Duration,
     /// Where it is, innermost first, from the function of the runtime in which it waits.
     pub stack: Vec<Frame>,
+    /// The call of `spawn` that has made it; `None`: it is the main goroutine.
+    pub created_at: Option<&'static Location<'static>>,
 }
 
 impl fmt::Display for Leak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "goroutine {} [{}, {} ms]:", self.goroutine, self.waits_for, self.waiting.as_millis())?;
-        self.stack.iter().try_for_each(|frame| write!(f, "\n\t{frame}"))
+        self.stack.iter().try_for_each(|frame| write!(f, "\n\t{frame}"))?;
+        match self.created_at {
+            Some(place) => write!(f, "\n\tcreated at {}:{}", place.file(), place.line()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -110,6 +117,7 @@ pub fn leaks() -> io::Result<Vec<Leak>> {
             waits_for: row.wait(),
             waiting: Duration::from_nanos(now.saturating_sub(row.since)),
             stack: stack(row),
+            created_at: row.created_at,
         };
         found.as_slice().iter().map(leak).collect()
     })

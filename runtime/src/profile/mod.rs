@@ -91,7 +91,8 @@ fn scale(size: usize, rate: usize) -> f64 {
 }
 
 /// Writes where all goroutines are, gzipped: how many there are for each stack, with the labels `status` (`running`,
-/// `runnable`, `waiting`, `blocking call`) and `wait` (what for). All of one moment, for which the world is stopped.
+/// `runnable`, `waiting`, `blocking call`), `wait` (what for) and `created` (file and line of the `spawn` that has made them).
+/// All of one moment, for which the world is stopped.
 ///
 /// A goroutine in a blocking call is shown where it has called it. Needs a P; a safepoint. As [`heap`] otherwise.
 ///
@@ -109,14 +110,17 @@ fn scale(size: usize, rate: usize) -> f64 {
 pub fn goroutines(to: impl Write) -> io::Result<()> {
     let gp = on_goroutine("profile::goroutines");
     let rows = rows::all(gp);
-    let mut counts: HashMap<(&[usize], &str, &str), i64> = HashMap::new();
+    let mut counts: HashMap<_, i64> = HashMap::new();
     for row in rows.as_slice() {
-        *counts.entry((row.stack(), row.status(), row.wait())).or_default() += 1;
+        *counts.entry((row.stack(), row.status(), row.wait(), row.created_at)).or_default() += 1;
     }
-    let samples = counts.into_iter().map(|((stack, status, wait), n)| {
-        let mut labels = vec![("status", pprof::Label::Text(status))];
+    let samples = counts.into_iter().map(|((stack, status, wait, created), n)| {
+        let mut labels = vec![("status", pprof::Label::Text(status.into()))];
         if !wait.is_empty() {
-            labels.push(("wait", pprof::Label::Text(wait)));
+            labels.push(("wait", pprof::Label::Text(wait.into())));
+        }
+        if let Some(place) = created {
+            labels.push(("created", pprof::Label::Text(format!("{}:{}", place.file(), place.line()).into())));
         }
         Sample { stack: stack.to_vec(), values: vec![n], labels }
     });

@@ -5,6 +5,7 @@ use super::proto;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,7 +32,7 @@ pub(super) struct Sample {
 }
 
 pub(super) enum Label {
-    Text(&'static str),
+    Text(Cow<'static, str>),
     Bytes(i64),
 }
 

@@ -2,6 +2,7 @@
 
 use crate::g::{self, G, WaitReason};
 use crate::sched::Sched;
+use core::panic::Location;
 use gc_core::sync::Ordering;
 use gc_core::{Pile, StopReason, World};
 
@@ -14,6 +15,8 @@ pub(super) struct Row {
     pub(super) goid: u64,
     /// Since when it waits, if it does, by [`nanotime`](crate::time::nanotime).
     pub(super) since: u64,
+    /// The call of `spawn` that has made it.
+    pub(super) created_at: Option<&'static Location<'static>>,
     status: u32,
     wait: u8,
     depth: usize,
@@ -36,6 +39,7 @@ impl Row {
         let mut row = Row {
             goid: gp.id.load(Ordering::Relaxed),
             since: gp.since.load(Ordering::Relaxed),
+            created_at: gp.created_at(),
             status: row_status,
             wait,
             depth: 0,

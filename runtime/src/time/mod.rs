@@ -107,6 +107,7 @@ impl std::error::Error for Elapsed {}
 /// # Panics
 /// Outside a goroutine, and if `f` does, with its payload. A panic of an `f` that is late ends the process, as that of any
 /// goroutine that nobody joins.
+#[track_caller]
 pub fn timeout<T, F>(limit: Duration, f: F) -> Result<T, Elapsed>
 where
     T: Send + 'static,

@@ -91,6 +91,10 @@ kinds! {
     WorldStopped = "world stopped",
     /// They go on.
     WorldStarted = "world started",
+    /// A function is to run on every P; none stops others than those that it is to run on, and each only for that.
+    HandshakeRequest = "handshake requested",
+    /// It has.
+    HandshakeDone = "handshake done",
     /// Sysmon finds a time slice over, and asks the goroutine to leave.
     PreemptRequest = "preemption requested",
     /// A signal makes the goroutine leave in the middle of its code, at the end of its time slice.
@@ -209,8 +213,8 @@ const DECLINED: [&str; Denied::COUNT + 2] = [
 /// on.
 ///
 /// What may be missing: what a thread has overwritten, perhaps just now (a busy one writes 256 events in some
-/// microseconds, an idle one keeps old ones; so from the oldest of a busy thread back the picture has holes); handshakes; signals that find a thread inside the runtime;
-/// safepoints after which a goroutine goes on at once. Of two events that two threads write at the same time either may be
+/// microseconds, an idle one keeps old ones; so from the oldest of a busy thread back the picture has holes); signals that
+/// find a thread inside the runtime; safepoints after which a goroutine goes on at once. Of two events that two threads write at the same time either may be
 /// the first: the clock is read just before the event is written, not under a lock.
 ///
 /// Allocates with malloc; the threads go on meanwhile.
@@ -405,6 +409,7 @@ pub(crate) struct Trace {
     /// Those of the flight recorder or of a trace; null while both are off. Never unmapped.
     rings: AtomicPtr<Rings>,
     /// Those of the flight recorder; null without it.
+    #[cfg(all(feature = "trace", not(modelled)))]
     recorder: *mut Rings,
     /// Whose turn it is to write to the ring of all other threads.
     outside: RawLock,
@@ -421,6 +426,7 @@ impl Trace {
         };
         Ok(Trace {
             rings: AtomicPtr::new(recorder),
+            #[cfg(all(feature = "trace", not(modelled)))]
             recorder,
             outside: RawLock::new(Rank::TraceRing),
             #[cfg(all(feature = "trace", not(modelled)))]

@@ -2,7 +2,8 @@
 //!
 //! - A track for each P: a slice for each goroutine while it runs there, slices of marking, and what happens to the P.
 //! - One for each M, with the thread's number: which P it holds, and its blocking calls.
-//! - One for stops of the world (how long until it stood, how long it stood), one for cycles of the collector.
+//! - One for stops of the world (how long until it stood, how long it stood) and for handshakes, of which there is one at a
+//!   time; one for cycles of the collector.
 //! - A flow from where a goroutine became runnable to where it runs. Its number is that of the goroutine and how often that
 //!   has been runnable, so both ends know it without asking each other.
 //!
@@ -119,7 +120,7 @@ struct Open {
     p: Option<u32>,
     /// A blocking call, on its own track.
     call: bool,
-    /// Its stop of the world.
+    /// Its stop of the world, or handshake.
     stop: bool,
 }
 
@@ -141,7 +142,7 @@ impl Encoder {
             process: Some(ProcessDescriptor { pid: Some(pid), process_name: name }),
             ..TrackDescriptor::default()
         });
-        this.child(STOPS, "stops of the world".into());
+        this.child(STOPS, "stops and handshakes".into());
         this.child(CYCLES, "collector".into());
         this
     }
@@ -331,7 +332,13 @@ impl Encoder {
                     self.begin(at, STOPS, "world stopped".into()).annotate(text("reason", e.detail()));
                 }
             }
-            Kind::WorldStarted => {
+            Kind::HandshakeRequest => {
+                if core::mem::replace(&mut open.stop, true) {
+                    self.end(at, STOPS);
+                }
+                self.begin(at, STOPS, "handshake".into());
+            }
+            Kind::WorldStarted | Kind::HandshakeDone => {
                 if core::mem::take(&mut open.stop) {
                     self.end(at, STOPS);
                 }

@@ -178,6 +178,7 @@ fn the_goroutine_profile_says_where_all_are() {
     run(with_procs(2), || {
         let (tx, rx) = tricolor::chan::bounded::<u8>(0);
         let (pipe, end) = std::io::pipe().expect("a pipe");
+        let created = line!() + 1;
         let waiting: Vec<_> = (0..10).map(|_| rx.clone()).map(|rx| spawn(move || receives(rx))).collect();
         let blocked = spawn(move || reads(pipe));
         let spinning = spawn(spins);
@@ -198,6 +199,9 @@ fn the_goroutine_profile_says_where_all_are() {
         };
         assert_eq!(profile.types(), ["goroutine"]);
         assert_eq!(profile.labelled("receives", "wait", "chan receive"), 10);
+        let created = format!("{}:{created}", file!());
+        assert_eq!(profile.labelled("", "created", &created), 10);
+        assert_eq!(profile.labelled("receives", "created", &created), 10);
         assert_eq!(profile.sum("goroutine", ""), 13, "and this one");
         assert_eq!(profile.labelled("the_goroutine_profile_says", "status", "running"), 1);
         END.store(true, Ordering::Relaxed);

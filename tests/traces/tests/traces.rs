@@ -87,6 +87,7 @@ fn work() -> u64 {
         [sender, caller, garbage].into_iter().for_each(|h| h.join().expect("no panic"));
         if round % 10 == 0 {
             gc::with_stopped_world(|| ());
+            gc::for_each_p(&|_| ());
             tricolor::time::sleep(Duration::from_millis(12));
         }
     }
@@ -136,6 +137,9 @@ fn it_has_what_the_runtime_has_counted() {
             assert_eq!(n, now - then, "{name} for {}", reason.name());
         }
     }
+    // Each cycle has one before its end, and a round of `work` in ten.
+    let handshakes = seen.slices("handshake");
+    assert!(handshakes >= after.cycles - before.cycles + 3, "{handshakes} handshakes, {before:?} {after:?}");
     // A signal may come between the looks at these figures and the trace's ends.
     for (name, n) in [
         ("suspended in place", after.suspended - before.suspended),
