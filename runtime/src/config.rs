@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     /// Mean distance in bytes of the allocations that the heap profile samples; 0: none.
     pub(crate) profile_rate: usize,
     /// Where the heap profile goes when the main goroutine has ended.
+    #[cfg_attr(not(feature = "profile"), allow(dead_code))]
     pub(crate) heap_profile: Option<String>,
     /// Goroutines' stacks can be read along the frame pointers.
     pub(crate) frame_pointers: bool,
@@ -113,7 +114,7 @@ fn number(text: &str, lo: u64, hi: u64) -> Option<u64> {
 }
 
 /// As Go's `MemProfileRate`.
-const DEFAULT_PROFILE_RATE: usize = if cfg!(modelled) { 0 } else { 512 << 10 };
+const DEFAULT_PROFILE_RATE: usize = if cfg!(any(modelled, not(feature = "profile"))) { 0 } else { 512 << 10 };
 
 /// The smallest memory limit.
 pub(crate) const LEAST_LIMIT: usize = 1 << 20;
@@ -233,6 +234,11 @@ impl Settings {
                 let allowed = "memprofilerate=BYTES, a number of bytes between samples, 1 for all objects, 0 for none";
                 self.profile_rate = number(value, 0, most).ok_or(allowed)? as usize;
             }
+            "heapprofile" if !cfg!(feature = "profile") => {
+                return Err(
+                    "no heapprofile: this program is built without the feature `profile` of tricolor".to_owned()
+                );
+            }
             "heapprofile" => {
                 // Not truncated before there is something to write.
                 let file = std::fs::OpenOptions::new().create(true).append(true).open(value);
@@ -275,8 +281,14 @@ mod tests {
         let s = read(&[("TRICOLOR_DEBUG", "preemptstorm=20")]).expect("valid");
         assert_eq!(s.preempt_storm, Some(Duration::from_micros(20)));
         assert_eq!(read(&[("TRICOLOR_DEBUG", "memprofilerate=0")]).expect("valid").profile_rate, 0);
-        let s = read(&[("TRICOLOR_DEBUG", "memprofilerate=4096,heapprofile=/dev/null")]).expect("valid");
-        assert_eq!((s.profile_rate, s.heap_profile.as_deref()), (4096, Some("/dev/null")));
+        let s = read(&[("TRICOLOR_DEBUG", "memprofilerate=4096,heapprofile=/dev/null")]);
+        if cfg!(feature = "profile") {
+            let s = s.expect("valid");
+            assert_eq!((s.profile_rate, s.heap_profile.as_deref()), (4096, Some("/dev/null")));
+        } else {
+            let refused = s.map(|_| ()).expect_err("nobody would write it").to_string();
+            assert!(refused.contains("heapprofile=/dev/null") && refused.contains("feature `profile`"), "{refused}");
+        }
         let s = read(&[("TRICOLOR_DEBUG", "poison=1,smallbuf=1,delay=phase-flips:20")]).expect("all valid");
         assert!(s.stress.poison && s.stress.small_buffers && !s.stress.eager_barrier);
         assert_eq!(read(&[("TRICOLOR_GC", "off")]).expect("valid").gc_percent, None);

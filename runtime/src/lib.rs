@@ -24,12 +24,15 @@
 //! | dumps | `dump`, `quit`, `schedtrace`, `sight`, `symbol` | where everybody is, also who does not answer |
 //! | histograms | `histogram`, `latency` | how long goroutines waited for the scheduler and the collector |
 //! | traces, flight recorder | [`trace`] | what threads did, in a file; what each did last |
-//! | profiles | [`profile`], `walk` | what the heap holds by call stack, where goroutines are |
+//! | profiles | `profile`, `walk` | what the heap holds by call stack, where goroutines are |
 //! | afterlife | `afterlife` | the goroutine that runs drops of dead objects and cleanups |
 //! | time | [`time`] | timers on each P |
 //! | sockets | [`net`], `netpoll` | who waits for a file; the M that sleeps until one is ready, or a timer due |
 //! | blocking calls | `syscall`, `sysmon` | giving the P away and getting one back |
 //! | world | `world` | what the collector asks of the scheduler |
+//!
+//! Two features, both on by default, bring crates of others along: `trace` (traces in files) and `profile` (module
+//! `profile`). The flight recorder, dumps, histograms and statistics need neither.
 #![deny(missing_docs)]
 // No lock but the runtime's own (`clippy.toml`); an exception says why no suspended thread can hold it.
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
@@ -60,6 +63,7 @@ mod p;
 mod panic;
 mod preempt;
 mod proc;
+#[cfg(feature = "profile")]
 pub mod profile;
 mod quit;
 mod runtime;

@@ -137,7 +137,7 @@ impl Builder {
         self
     }
 
-    /// Mean distance in bytes of the allocations that the heap profile ([`profile::heap`](crate::profile::heap)) samples; 1:
+    /// Mean distance in bytes of the allocations that the heap profile (`profile::heap`) samples; 1:
     /// all of them; 0: none. Default: 512 KiB, as Go's `MemProfileRate`.
     pub fn profile_rate(mut self, bytes: usize) -> Builder {
         self.settings.profile_rate = bytes;
@@ -331,7 +331,7 @@ pub(crate) fn bootstrap(sched: &'static Sched, m: &'static M, boot: Boot) {
         },
         join.get(),
     );
-    newproc(sched, p, gp, start, goid);
+    newproc(sched, p, gp, start, goid, None);
 }
 
 fn main_entry<F: FnOnce() -> R + Send, R: Send>(main: *const ()) {

@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// All stages.
 pub const STAGES: &[Stage] = &[
     stage("fmt", "the sources are formatted", Tier::Commit, fmt),
-    stage("clippy", "no lint fires, also not in builds for models", Tier::Commit, clippy),
+    stage("clippy", "no lint fires, also not without features and in builds for models", Tier::Commit, clippy),
     stage("unit", "tests inside the crates", Tier::Commit, unit),
     stage("doc", "documentation builds, its examples run", Tier::Commit, doc),
     stage("integration", "tests that use the crates from outside", Tier::Commit, integration),
@@ -53,6 +53,10 @@ const WORD_INDEX: [&str; 5] = ["lint-barriers", "--package", "tricolor", "--exam
 /// What the crate in `tests/outside` prints when everything in it worked.
 const OUTSIDE_SAYS: &str = "outside: 42 from a goroutine, nodes 1 2 after a collection";
 
+/// What it prints besides where a trace is asked for, since it is built without the feature for that.
+const OUTSIDE_HAS_NO_TRACE: &str =
+    "tricolor: no trace in some.pftrace: this program is built without the feature `trace` of tricolor";
+
 /// What another program there prints, built as the workspace is, and without frame pointers.
 const WITH_FRAME_POINTERS: &str = "outside: with frame pointers, time slices end in loops without calls";
 const WITHOUT_FRAME_POINTERS: &str =
@@ -79,7 +83,9 @@ fn clippy(workspace: &Workspace) -> Plan {
         let build = ["clippy", "--package", "tricolor-tests", "--bin", bin, "--target-dir", target, "--config", flags];
         workspace.cargo(&[&build[..], &["--", "-Dwarnings"]].concat())
     };
-    let mut builds = vec![workspace.cargo(&all), of_models("models", "target/loom", LOOM)];
+    // What is there only for traces and profiles, and its crates, can be left out.
+    let bare = ["clippy", "--package", "tricolor", "--no-default-features", "--all-targets", "--", "-Dwarnings"];
+    let mut builds = vec![workspace.cargo(&all), workspace.cargo(&bare), of_models("models", "target/loom", LOOM)];
     if workspace.tier == Tier::Long {
         // What differs from loom's build is little.
         builds.push(of_models("cycles", "target/shuttle", SHUTTLE));
@@ -130,6 +136,7 @@ fn outside(workspace: &Workspace) -> Plan {
     let without = run(&here.join("outside"), &["--bin", "signals", "--", "without"]);
     Ok(vec![
         Step::new(run(here, &[]), Expect::Line(OUTSIDE_SAYS)),
+        Step::new(run(here, &[]), Expect::Line(OUTSIDE_HAS_NO_TRACE)).env("TRICOLOR_TRACE", "some.pftrace"),
         Step::new(with, Expect::Line(WITH_FRAME_POINTERS)),
         Step::new(without, Expect::Line(WITHOUT_FRAME_POINTERS)).env("RUSTFLAGS", "-Cforce-frame-pointers=no"),
     ])
