@@ -214,3 +214,30 @@ pub(crate) fn heard(event: &Event, sched: usize) {
         sched.latencies.rows[Latency::Assist as usize].record(ns);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{O, asked};
+    use crate::proc::newm::this_m;
+    use crate::proc::schedule::clear_preempt;
+    use gc_core::sync::current::Region;
+
+    /// Where a request comes between a goroutine's answer to another one and the end of that answer.
+    #[test]
+    fn a_request_that_meets_an_answer_leaves_no_time_behind() {
+        let _turn = crate::runtime::turn();
+        // SAFETY: uses neither the heap nor thread-locals nor locks of std.
+        unsafe {
+            crate::Runtime::builder().procs(1).async_preempt(false).run(|| {
+                let _region = Region::enter();
+                let (Some(p), Some(gp)) = (this_m().p(), this_m().curg()) else { panic!("a goroutine has a P") };
+                asked(p, 17);
+                assert_eq!(p.asked_at.load(O), 17, "it runs, so it is asked");
+                asked(p, 18);
+                assert_eq!(p.asked_at.load(O), 17, "the first one counts");
+                clear_preempt(gp.sched, p);
+                assert_eq!(p.asked_at.load(O), 0);
+            });
+        }
+    }
+}

@@ -31,9 +31,7 @@ fn clean(arguments: &str, numbers: &[&str]) {
         assert!(number > Some(Some(0)), "{arguments}: {name}: {all:?}");
     }
     let quantiles = found["quantiles"].as_array().expect("quantiles");
-    for name in ["stopped: end of marking", "run queue (1 in 64)"] {
-        assert!(quantiles.iter().any(|row| row["name"] == name), "{name}: {quantiles:?}");
-    }
+    assert!(quantiles.iter().any(|row| row["name"] == "stopped: end of marking"), "{quantiles:?}");
 }
 
 #[test]
@@ -155,12 +153,19 @@ fn a_report_has_the_figures() {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
     let summary: Value = serde_json::from_str(&read("summary.json")).expect("JSON");
     assert_eq!(summary["verdict"], "clean");
-    let times = read("times.csv");
-    for part in ["run queue (1 in 64)", "syscall exit", "preemption", "time to stop: ", "stopped: ", "hiccups"] {
-        let names = summary["quantiles"].as_array().expect("quantiles").iter();
-        assert!(names.filter_map(|row| row["name"].as_str()).any(|name| name.contains(part)), "{part}: {summary}");
-        assert!(times.lines().any(|line| line.contains(part)), "{part}: {times}");
-        assert!(text(&out.stdout).lines().any(|line| line.contains(part)), "{part}: {}", text(&out.stdout));
+    let rows = summary["quantiles"].as_array().expect("quantiles").iter();
+    let names: Vec<_> = rows.filter_map(|row| row["name"].as_str()).collect();
+    // What goroutines have waited for is another matter in each run.
+    let waits = ["run queue", "syscall exit", "preemption", "assist"];
+    for wanted in [&["time to stop: "][..], &["stopped: "], &["hiccups"], &waits] {
+        assert!(wanted.iter().any(|part| names.iter().any(|name| name.contains(part))), "{wanted:?}: {names:?}");
+    }
+    let (times, tables) = (read("times.csv"), text(&out.stdout));
+    for name in names {
+        assert!(
+            times.contains(&format!("\n\"{name}\",")) && tables.contains(&format!("\n{name} ")),
+            "{name}: {tables}"
+        );
     }
     let timeline = read("timeline.csv");
     let (head, row) = (timeline.lines().next().expect("a head"), timeline.lines().nth(1).expect("a row"));

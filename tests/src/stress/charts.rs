@@ -288,3 +288,71 @@ fn short(n: f64) -> String {
         _ => format!("{:.0}M", n / 1e6),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an attribute of the elements that have `mark` in them says, as a number.
+    fn numbers(svg: &str, mark: &str, attribute: &str) -> Vec<f64> {
+        let elements = svg.split('<').filter(|element| element.contains(mark));
+        let value = |e: &str| e.split(&format!(" {attribute}=\"")).nth(1)?.split('"').next()?.parse().ok();
+        elements.filter_map(value).collect()
+    }
+
+    fn hex(RGBColor(r, g, b): RGBColor) -> String {
+        format!("#{r:02X}{g:02X}{b:02X}")
+    }
+
+    #[test]
+    fn a_histogram_has_a_bar_for_each_bucket_and_a_name_for_each_series() {
+        // Two that fall into one bar, one far to the right and higher.
+        let first = vec![(1_000, 2), (1_001, 3), (8_000_000, 900)];
+        let series = vec![("first".to_owned(), first), ("second".to_owned(), vec![(70_000, 5)])];
+        for look in Look::ALL {
+            let svg = Chart::Histogram { series: series.clone() }.svg(look).expect("it can be drawn");
+            let bar = |i: usize| format!("stroke=\"{}\"", hex(look.pen(i)));
+            let of = |i: usize, attribute| numbers(&svg, &bar(i), attribute);
+            let (x, height) = (of(0, "x"), of(0, "height"));
+            // And the line in the legend, which is none.
+            assert_eq!((x.len(), of(1, "x").len()), (2, 1), "{svg}");
+            assert!(x[0] < of(1, "x")[0] && of(1, "x")[0] < x[1], "{svg}");
+            assert!(height[1] > 2.0 * height[0] && height[0] > 0.0, "{svg}");
+            let (wide, high) = look.size();
+            assert!(x[1] + of(0, "width")[1] < f64::from(wide) && height[1] < f64::from(high), "{svg}");
+            for text in ["first", "second", "time", "how many", "1 ms"] {
+                assert!(svg.lines().any(|line| line == text), "{text}: {svg}");
+            }
+            let (svg, _) = svg.split_once('>').expect("an element");
+            assert!(svg.contains("viewBox") && !svg.contains("width"), "it takes the width that there is: {svg}");
+        }
+    }
+
+    #[test]
+    fn a_timeline_has_a_line_for_each_and_room_for_all_points() {
+        let line =
+            |name, top: f64| Line { name, points: (0..=20).map(|i| (f64::from(i), top * f64::from(i))).collect() };
+        for look in Look::ALL {
+            let chart = Chart::Timeline { lines: vec![line("low", 1.0), line("high", 4.0)], unit: "MiB" };
+            let svg = chart.svg(look).expect("it can be drawn");
+            let points = |i: usize| {
+                let lines =
+                    svg.lines().filter(|line| line.starts_with("<polyline") && line.contains(&hex(look.pen(i))));
+                let points = lines.map(|line| line.split("points=\"").nth(1).expect("points"));
+                // The other one is in the legend.
+                let of =
+                    points.map(|text| text.split([' ', '"']).filter_map(|p| p.split_once(',')).collect::<Vec<_>>());
+                let longest = of.max_by_key(Vec::len).expect("a line");
+                longest.iter().map(|(x, y)| [x, y].map(|n| n.parse::<f64>().expect("a number"))).collect::<Vec<_>>()
+            };
+            let (low, high) = (points(0), points(1));
+            assert_eq!((low.len(), high.len()), (21, 21), "{svg}");
+            assert!(low.is_sorted_by_key(|p| p[0]) && high.iter().all(|p| p[1] > 0.0), "{svg}");
+            // The ordinate counts from the top.
+            assert!(high[20][1] < low[20][1] && low[20][1] < low[0][1], "{svg}");
+            for text in ["low", "high", "seconds", "MiB"] {
+                assert!(svg.lines().any(|line| line == text), "{text}: {svg}");
+            }
+        }
+    }
+}

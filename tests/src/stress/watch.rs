@@ -340,3 +340,136 @@ fn cause(status: ExitStatus, crashed: i32, output: &str) -> (String, String) {
     };
     (how, format!("the process ended without a word: {status}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stress::plan::{Mode, Phase, Wanted};
+
+    /// With a patience of so many looks.
+    fn leg(looks: u32, quiet: bool) -> Leg {
+        let wanted = Wanted {
+            mode: Mode::Stw,
+            seed: 7,
+            seconds: 1.0,
+            procs: Some(1),
+            goroutines: 0,
+            heap: 1 << 20,
+            fault: None,
+            plant: None,
+            debug: None,
+            patience: LOOK.as_secs_f64() * f64::from(looks),
+        };
+        let phase = Phase { name: "a test".into(), seconds: 1.0, quiet, signals: false, crew: Vec::new() };
+        let (stress, oracle) = (String::new(), String::new());
+        Leg { wanted, procs: 1, percent: 100, storm: 0, stress, verify: false, oracle, phases: vec![phase] }
+    }
+
+    /// With two workers, the goroutines 16 and 17.
+    fn page() -> Mapped {
+        let page = Mapped::new().expect("memory");
+        page.phases.store(1, Relaxed);
+        page.used.store(2, Relaxed);
+        for (slot, goroutine) in page.slots.iter().zip([16, 17]) {
+            slot.state.store(WORKS, Relaxed);
+            slot.goroutine.store(goroutine, Relaxed);
+        }
+        page
+    }
+
+    fn watch<'a>(leg: &'a Leg, page: &'a Page) -> Watch<'a> {
+        Watch { leg, page, samples: Vec::new(), last: None, clean: false, moved: Vec::new(), asleep: 0 }
+    }
+
+    #[test]
+    fn who_does_not_move_for_as_long_as_patience_lasts_hangs() {
+        let (leg, page) = (leg(10, false), page());
+        let mut watch = watch(&leg, &page);
+        let mut look = |moves: &[usize]| {
+            moves.iter().for_each(|i| _ = page.slots[*i].ticks.fetch_add(1, Relaxed));
+            watch.look(std::process::id()).map(|stuck| (stuck.check, stuck.what))
+        };
+        assert!((0..100).all(|_| look(&[0, 1]).is_none()), "both move");
+        assert!((0..10).all(|_| look(&[0]).is_none()), "patience is not over");
+        assert!(look(&[0, 1]).is_none(), "it has moved");
+        assert!((0..10).all(|_| look(&[0]).is_none()), "it counts anew");
+        let (check, what) = look(&[0]).expect("goroutine 17 hangs");
+        assert!(check == "hang" && what.contains("goroutine 17, has made no progress for 1s"), "{check}: {what}");
+        // Who has nothing to do may stand still.
+        page.slots[1].state.store(super::super::page::FREE, Relaxed);
+        assert!((0..100).all(|_| look(&[0]).is_none()));
+    }
+
+    #[test]
+    fn a_phase_that_does_not_end_hangs() {
+        let (leg, page) = (leg(10, false), page());
+        let mut watch = watch(&leg, &page);
+        let mut look = |clock: u64| {
+            page.slots.iter().take(2).for_each(|slot| _ = slot.ticks.fetch_add(1, Relaxed));
+            page.clock.store(clock, Relaxed);
+            watch.look(std::process::id())
+        };
+        page.phase_ends.store(5_000, Relaxed);
+        assert!(look(7_000).is_none());
+        let stuck = look(7_001).expect("it is twice the patience late");
+        assert!(stuck.check == "hang" && stuck.what.contains("ended 2001 ms ago"), "{}", stuck.what);
+    }
+
+    #[test]
+    fn a_lost_wake_up_is_where_all_sleep_in_a_quiet_phase() {
+        let mut sleeper = Command::new("sleep").arg("1000").spawn().expect("a program that sleeps");
+        let process = sleeper.id();
+        while !threads(process).iter().all(|t| t.state == 'S') {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let page = page();
+        let looks = |quiet: bool, process: u32, moves: bool| {
+            let leg = leg(1_000, quiet);
+            let mut watch = watch(&leg, &page);
+            // The first one learns how far each has come.
+            watch.look(process);
+            (1..=3 * ASLEEP).find_map(|n| {
+                page.slots[0].ticks.fetch_add(u64::from(moves), Relaxed);
+                watch.look(process).map(|stuck| (n, stuck.check))
+            })
+        };
+        let found = looks(true, process, false);
+        let others = [looks(true, process, true), looks(false, process, false), looks(true, std::process::id(), false)];
+        page.slots[0].state.store(0, Relaxed);
+        page.slots[1].state.store(0, Relaxed);
+        let nobody = looks(true, process, false);
+        sleeper.kill().and_then(|()| sleeper.wait()).expect("it was there");
+        assert!(matches!(found, Some((n, "lost wake-up")) if n <= ASLEEP + 1), "{found:?}");
+        assert_eq!(others, [None; 3], "one moves; not a quiet phase; one runs");
+        assert_eq!(nobody, None, "nobody has anything to do");
+    }
+
+    #[test]
+    fn a_process_is_clean_if_it_says_so_and_ends_well() {
+        let (leg, page) = (leg(10, false), page());
+        let mut watch = watch(&leg, &page);
+        let judge = |watch: &Watch<'_>, status: i32, output: &str| {
+            let failure = watch.judge(None, ExitStatus::from_raw(status), output, "", 1.0);
+            failure.map(|failure| failure.check)
+        };
+        assert_eq!(judge(&watch, 0, "").as_deref(), Some("exit"), "it ended before its time");
+        watch.take(Line::Clean);
+        assert_eq!(judge(&watch, 0, ""), None);
+        assert_eq!(judge(&watch, 1 << 8, "").as_deref(), Some("exit"));
+        assert_eq!(judge(&watch, libc::SIGKILL, "").as_deref(), Some("SIGKILL"));
+        for (output, check) in [
+            ("fatal error: stress: timer 7 was early", "timer"),
+            ("thread panicked\noracle: 3 objects are gone", "oracle"),
+            ("fatal error: verifier: an edge", "verifier"),
+            ("fatal error: anything else", "fatal error"),
+        ] {
+            assert_eq!(judge(&watch, 2 << 8, output).as_deref(), Some(check), "{output}");
+        }
+        page.crashed.store(libc::SIGSEGV as u32, Relaxed);
+        assert_eq!(judge(&watch, libc::SIGSEGV, "").as_deref(), Some("SIGSEGV"));
+        let failure =
+            watch.judge(Some(Stuck { check: "hang", what: "all".into() }), ExitStatus::from_raw(0), "", "", 1.0);
+        let failure = failure.expect("a hang is no success, however the process has ended");
+        assert!(failure.check == "hang" && failure.phase == "0 (a test)" && failure.seed == 7, "{failure:?}");
+    }
+}
