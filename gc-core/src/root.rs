@@ -78,7 +78,8 @@ impl RootTable {
             return;
         }
         // What loses a pointer from a root to a black stack needs roots that are scanned late.
-        if faults::active(Fault::CleanupUnshaded) || faults::active(Fault::RootCleared) {
+        let late = [Fault::CleanupUnshaded, Fault::RootCleared, Fault::RootCellUnshaded, Fault::WeakUpgradeUnshaded];
+        if late.into_iter().any(faults::active) {
             faults::linger(5000);
         }
         let end = ((piece + 1) * PIECE).min(self.top.load(Ordering::Acquire));

@@ -158,6 +158,7 @@ pub(crate) fn sleep_while_idle(sched: &'static Sched, until: u64) {
     }
     if faults::active(Fault::SysmonAsleepLate) {
         unlock(global);
+        faults::linger(400);
         this.activity.clear();
         this.asleep.store(true, Ordering::Relaxed);
     } else {
@@ -166,6 +167,7 @@ pub(crate) fn sleep_while_idle(sched: &'static Sched, until: u64) {
         unlock(global);
     }
     if faults::active(Fault::SysmonClearedLate) {
+        faults::linger(400);
         this.activity.clear();
     }
     // Whoever comes while it is awake again already wakes it in vain.

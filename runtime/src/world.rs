@@ -158,6 +158,9 @@ pub(crate) fn scan_g(gp: &G, s: &mut Scanner<'_>) -> bool {
 /// bit.
 fn scan_at_rest(gp: &G, s: &mut Scanner<'_>, status: u32) {
     if s.verifying() || gp.stamp.load(Ordering::SeqCst) != s.cycle() {
+        if faults::active(Fault::StatusIgnoresScan) || faults::active(Fault::ScanShared) {
+            faults::linger(200);
+        }
         let sp = gp.sp.load(Ordering::SeqCst);
         gp.segments.each_live(gp.stack, sp, |part| {
             let (lo, hi) = (part.lo, part.hi);

@@ -254,6 +254,7 @@ unsafe fn place<T>(slots: &mut Slots, bytes: usize, state: u32, fill: impl FnOnc
     if faults::active(Fault::PublishEarly) {
         // SAFETY: as below.
         unsafe { (*slots.published).store(end, Ordering::Release) };
+        faults::linger(500);
     }
     fill(object);
     // SAFETY: the object was just initialised and nobody else sees it.

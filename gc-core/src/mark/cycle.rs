@@ -206,6 +206,9 @@ impl Heap {
         for q in self.ps() {
             q.worked.store(0, Ordering::Relaxed);
         }
+        if faults::active(Fault::BarrierLate) {
+            faults::linger(2000);
+        }
         self.write_states();
         crate::sync::step("marking begins", 0);
     }
@@ -293,6 +296,9 @@ impl Heap {
             });
         }
         self.window(Window::RaggedBarrierToStop);
+        if faults::active(Fault::NoSecondLook) {
+            faults::linger(1000);
+        }
         let quiet = handed_out == self.work.handed_out() || faults::active(Fault::HandOutForgotten);
         if self.marking() && self.cycle() == number && quiet && may_be_done() {
             self.finish_mark(p, number);

@@ -181,6 +181,9 @@ impl PollDesc {
             if word.compare_exchange(READY, NIL, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                 break Ok(());
             }
+            if faults::active(Fault::WaitUnchecked) {
+                faults::linger(64);
+            }
             if let Err(now) = word.compare_exchange(NIL, WAIT, Ordering::SeqCst, Ordering::SeqCst) {
                 if !core::ptr::eq(now, READY) {
                     gc_core::throw!("two goroutines wait for the same end of a file");
@@ -189,9 +192,6 @@ impl PollDesc {
             }
             let may = !self.closing() && !limit.expired.load(Ordering::SeqCst);
             if may || faults::active(Fault::WaitUnchecked) {
-                if faults::active(Fault::WaitUnchecked) {
-                    faults::linger(64);
-                }
                 let waiters = &gp.sched.netpoll.waiters;
                 waiters.fetch_add(1, Ordering::SeqCst);
                 park_in(gp, word, WaitReason::Io);

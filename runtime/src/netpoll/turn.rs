@@ -87,6 +87,9 @@ impl Turn {
             // SAFETY: it stays in this frame, and is stopped at its end.
             unsafe { w.timer.arm(when) }
         }
+        if faults::active(Fault::TurnUnchecked) {
+            faults::linger(64);
+        }
         self.lock.lock();
         if !self.taken.get() && !faults::active(Fault::TurnUnchecked) {
             self.taken.set(true);
@@ -97,6 +100,9 @@ impl Turn {
         } else {
             self.push(&w);
             park(gp, &self.lock, WaitReason::Io);
+        }
+        if faults::active(Fault::TurnExpiryUnchecked) {
+            faults::linger(200);
         }
         w.timer.stop();
         w.its_turn.get()
@@ -186,6 +192,9 @@ pub(crate) fn retry<R>(
         return Ok(out);
     }
     let until = limit();
+    if faults::active(Fault::TurnUntried) {
+        faults::linger(64);
+    }
     if !turn.take(gp, until) {
         return Err(Ended::TimedOut);
     }

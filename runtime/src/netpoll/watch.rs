@@ -106,6 +106,9 @@ pub(crate) fn watch(sched: &'static Sched) -> Option<GList> {
     if !faults::active(Fault::WatchClearedLate) {
         this.note.clear();
     }
+    if faults::active(Fault::WatchUnchecked) {
+        faults::linger(200);
+    }
     let mut until = first;
     loop {
         this.until.store(until, Ordering::SeqCst);
@@ -116,6 +119,7 @@ pub(crate) fn watch(sched: &'static Sched) -> Option<GList> {
         until = now;
     }
     if faults::active(Fault::WatchClearedLate) {
+        faults::linger(200);
         this.note.clear();
     }
     let now = nanotime();

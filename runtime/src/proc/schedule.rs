@@ -298,7 +298,7 @@ pub(crate) fn rest(sched: &'static Sched, m: &'static M) -> bool {
     unlock(global);
 
     if faults::active(Fault::RestUnchecked) {
-        faults::linger(64);
+        faults::linger(500);
     }
     stop_spinning(sched, m);
     // Pairs with the fence in `wakep`: either it sees that nobody spins any more, or the looks below see its work.

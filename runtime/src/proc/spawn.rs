@@ -232,6 +232,7 @@ pub(crate) unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp
         gfput(sched, p, gp);
     }
     if late {
+        faults::linger(64);
         dropg(m, gp);
     }
     core::ptr::null()
@@ -261,6 +262,9 @@ pub(crate) fn gflush(sched: &Sched, global: &mut crate::sched::Global, p: &P) {
 fn pop(p: &P) -> Option<&'static G> {
     // SAFETY: on the list are Gs of `allgs`.
     let gp = unsafe { p.gfree.get().as_ref() }?;
+    if faults::active(Fault::GfgetUnguarded) {
+        faults::linger(64);
+    }
     set_g_no_write_barrier(&p.gfree, gp.schedlink.get());
     set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
     p.gfree_len.fetch_sub(1, Ordering::Relaxed);

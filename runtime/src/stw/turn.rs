@@ -58,6 +58,9 @@ impl Turn {
     fn pass(&self) {
         modelled("stw::Turn::pass");
         let too_early = faults::active(Fault::TurnSeenEarly).then(|| self.first.load(O));
+        if too_early.is_some() {
+            faults::linger(200);
+        }
         self.lock.lock();
         // SAFETY: null or a G of `allgs`.
         let next = unsafe { too_early.unwrap_or_else(|| self.first.load(O)).as_ref() };

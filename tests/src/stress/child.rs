@@ -162,7 +162,7 @@ fn run_phase(
         .enumerate()
         .map(|(n, ((kind, number), slot))| {
             let seed = mix(leg.wanted.seed ^ ((i as u64) << 32) ^ n as u64);
-            let live = leg.wanted.heap as usize / keepers;
+            let live = leg.live as usize / keepers;
             let w = Worker { kind: *kind, number: *number, slot, page, leg, exam, over, phase: i, seed, live };
             let oracle = if *kind == Kind::Oracle { oracle.take() } else { None };
             slot.kind.store(*kind as u32, Relaxed);

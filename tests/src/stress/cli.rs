@@ -176,6 +176,9 @@ fn run(mode: Mode, options: Options) -> ExitCode {
     };
     if !json {
         println!("{} for {} s, seed {}", wanted.mode.name(), wanted.seconds, wanted.seed);
+        if let Some((who, why)) = wanted.fault.as_deref().and_then(faults::elsewhere) {
+            println!("no run shows this fault, as a rule ({why}); it is caught by: {who}");
+        }
     }
     match follow(wanted) {
         Ok(found) => conclude(&found, report.as_deref(), json),

@@ -65,6 +65,18 @@ kinds! {
     Churn = "churn",
     /// Weak pointers, cleanups, roots that are set. What they hold is known.
     Afterlife = "afterlife",
+    /// Objects move between the stack and other places while marking begins and goes on: each is known to be alive.
+    Moves = "moves",
+    /// Messages that come just when the time for them is over: each arrives once.
+    Limits = "limits",
+    /// Several goroutines read from one socket, each a message.
+    Readers = "readers",
+    /// Short sleeps, while nothing else happens: none lasts long.
+    Naps = "naps",
+    /// More goroutines than Ps, none of which goes on before all have run.
+    Fair = "fair",
+    /// Goroutines that stop the world once, and are joined.
+    Once = "once",
     /// Stops the world: nobody runs meanwhile.
     Stopper = "stopper",
     /// A function for every P: runs once on each.

@@ -64,6 +64,7 @@ fn run(page: &Page, began: Instant) -> Histogram<u64> {
         let before = Instant::now();
         std::thread::sleep(STEP);
         late.saturating_record(before.elapsed().saturating_sub(STEP).as_nanos() as u64);
+        page.steps.fetch_add(1, Relaxed);
         page.clock.store(began.elapsed().as_millis() as u64, Relaxed);
         if !SIGNALS.load(Relaxed) {
             continue;

@@ -102,6 +102,8 @@ pub struct Page {
     pub phase_ends: AtomicU64,
     /// Milliseconds since the process began: by a thread of its own.
     pub clock: AtomicU64,
+    /// Steps of the thread that tells the time, each of which should take a millisecond.
+    pub steps: AtomicU64,
     /// The number of Ps that is wanted now.
     pub procs: AtomicU32,
     /// Longest stop so far, in nanoseconds, from its request until the world ran again.

@@ -19,7 +19,7 @@ pub const GOROUTINES: usize = 24;
 /// Bytes that they keep alive if nobody says otherwise.
 pub const HEAP: u64 = 16 << 20;
 /// About how long a phase is.
-const PHASE: f64 = 2.0;
+const PHASE: f64 = 1.25;
 
 /// What is put under stress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -79,6 +79,8 @@ pub struct Leg {
     pub procs: usize,
     /// As `TRICOLOR_GC`.
     pub percent: u32,
+    /// Bytes that workers keep alive: what was wanted, or less, for cycles that follow each other quickly.
+    pub live: u64,
     /// Microseconds from one signal without reason to the next; 0: none.
     pub storm: u64,
     /// Stress switches, as in `TRICOLOR_DEBUG`.
@@ -95,7 +97,7 @@ pub struct Leg {
 pub struct Phase {
     pub name: String,
     pub seconds: f64,
-    /// Few workers, none of which waits for a timer: if all threads sleep for long, somebody was not woken.
+    /// Few workers, none of which waits long for a timer: if all threads sleep for long, somebody was not woken.
     pub quiet: bool,
     /// Signals come from elsewhere.
     pub signals: bool,
@@ -123,11 +125,25 @@ const TRAFFIC: &[Kind] = &[
     Kind::Churn,
     Kind::Afterlife,
     Kind::Registers,
+    Kind::Moves,
+    Kind::Limits,
+    Kind::Readers,
 ];
 /// What goes into the kernel and comes back.
 const BLOCKING: &[Kind] = &[Kind::Block, Kind::Pipe, Kind::Threads, Kind::Locked, Kind::Loop, Kind::Alloc];
-/// Who waits for others and never for the clock.
-const WAITING: &[Kind] = &[Kind::PingPong, Kind::Channel, Kind::Crowd, Kind::Locks, Kind::Net, Kind::Pipe];
+/// Who waits for others, and for the clock only shortly.
+const WAITING: &[Kind] = &[
+    Kind::PingPong,
+    Kind::Channel,
+    Kind::Crowd,
+    Kind::Locks,
+    Kind::Net,
+    Kind::Pipe,
+    Kind::Limits,
+    Kind::Readers,
+    Kind::Once,
+    Kind::Churn,
+];
 
 impl Wanted {
     /// Leg `k`.
@@ -157,22 +173,23 @@ impl Leg {
             Mode::Heap => [0, 100][rng.below(2)],
             _ => [0, 0, 200, 50][rng.below(4)],
         };
-        let stress = match rng.below(8) {
+        // Legs that follow each other differ in these.
+        let stress = match wanted.seed % 6 {
             _ if mode == Mode::Preempt => "poison=1",
-            0 => "poison=1,delay=before-stack-scan:300",
-            1 => "poison=1,smallbuf=1",
-            2 => "poison=1,delay=before-drop:300",
-            3 => "poison=1,delay=phase-flips:200,delay=ragged-barrier-to-stop:500",
-            4 => "poison=1,delay=between-flag-check-and-store:50,delay=after-mark-before-enqueue:50",
+            0 => "poison=1,delay=before-stack-scan:500",
+            1 => "poison=1,smallbuf=1,delay=before-drop:300",
+            2 => "poison=1,delay=phase-flips:200,delay=ragged-barrier-to-stop:500",
+            3 => "poison=1,delay=between-flag-check-and-store:50,delay=after-mark-before-enqueue:50",
             _ => "poison=1",
         };
-        let verify = rng.one_in(4) && mode != Mode::Preempt;
-        let live = (wanted.heap / 128).clamp(1000, 400_000) as usize;
+        let verify = wanted.seed.wrapping_add(wanted.seed / 6).is_multiple_of(2) && mode != Mode::Preempt;
+        let live = wanted.heap >> [0, 2, 4][rng.below(3)];
+        let objects = (live / 128).clamp(1000, 400_000) as usize;
         let oracle = Cell {
             seed: wanted.seed,
             mutators: [2, 2, 3, 4][rng.below(4)],
-            objects: (live / 8).clamp(300, 5000),
-            ballast: if rng.one_in(2) { live / 4 } else { 0 },
+            objects: (objects / 8).clamp(300, 5000),
+            ballast: if rng.one_in(2) { objects / 4 } else { 0 },
             large: rng.one_in(2),
             round_ms: 200,
             alone: mode == Mode::Heap && storm == 0,
@@ -186,7 +203,7 @@ impl Leg {
             phases.push(phase(&wanted, seconds, phases.is_empty(), &mut rng));
             left -= seconds;
         }
-        Leg { wanted, procs, percent, storm, stress: stress.into(), verify, oracle: oracle.to_string(), phases }
+        Leg { wanted, procs, percent, live, storm, stress: stress.into(), verify, oracle: oracle.to_string(), phases }
     }
 
     /// The command that runs this leg, and nothing else.
@@ -213,15 +230,28 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
         mode => mode,
     };
     let quiet = match mode {
-        Mode::Stw | Mode::Syscall => rng.one_in(4) && seconds >= PHASE && !first,
+        Mode::Stw | Mode::Syscall => rng.one_in(3) && seconds >= PHASE && !first,
         _ => false,
     };
     let mut name = mode.name().to_owned();
     let mut crew: Vec<(Kind, usize)> = Vec::new();
+    // Before anybody has waited for a file.
+    if first
+        && wanted.plant.is_none()
+        && wanted.seconds > 2.0 * PHASE
+        && matches!(wanted.mode, Mode::Stw | Mode::Soak)
+        && rng.one_in(3)
+    {
+        crew.push((Kind::Naps, 1));
+        return Phase { name: "naps".into(), seconds, quiet: true, signals: false, crew };
+    }
     if quiet {
         name += ", quiet";
-        for _ in 0..1 + rng.below(3) {
-            add(&mut crew, WAITING[rng.below(WAITING.len())], 1);
+        match rng.below(6) {
+            0 => crew.push((Kind::Fair, 1)),
+            1 => crew.push((Kind::Naps, 1)),
+            2 => crew.push((Kind::Once, 1)),
+            _ => (0..1 + rng.below(3)).for_each(|_| add(&mut crew, WAITING[rng.below(WAITING.len())], 1)),
         }
         return Phase { name, seconds, quiet, signals: false, crew };
     }
@@ -249,6 +279,7 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
     }
     if wanted.mode == Mode::Soak && mode == Mode::Heap {
         [Kind::Stopper, Kind::Afterlife, Kind::Arrays].into_iter().for_each(|kind| add(&mut crew, kind, 1));
+        add(&mut crew, Kind::Moves, 2);
     }
     // A part of the kinds at a time, so that their mixture changes; each kind that is there at least once.
     let mut here: Vec<Kind> = traffic.iter().copied().filter(|kind| *kind == Kind::Kernel || !rng.one_in(3)).collect();

@@ -362,7 +362,17 @@ mod tests {
         };
         let phase = Phase { name: "a test".into(), seconds: 1.0, quiet, signals: false, crew: Vec::new() };
         let (stress, oracle) = (String::new(), String::new());
-        Leg { wanted, procs: 1, percent: 100, storm: 0, stress, verify: false, oracle, phases: vec![phase] }
+        Leg {
+            wanted,
+            procs: 1,
+            percent: 100,
+            live: 1 << 20,
+            storm: 0,
+            stress,
+            verify: false,
+            oracle,
+            phases: vec![phase],
+        }
     }
 
     /// With two workers, the goroutines 16 and 17.

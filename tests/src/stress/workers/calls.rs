@@ -142,23 +142,24 @@ fn thread() -> i32 {
     unsafe { libc::gettid() }
 }
 
-/// What a thread is called while a goroutine is locked to it. Threads inherit the name of who makes them.
-const NAME: &[u8; 16] = b"stress-locked\0\0\0";
+/// The slack of a thread's timers while a goroutine is locked to it, in nanoseconds. Threads inherit it from who makes them.
+const SLACK: i32 = 61_234;
+/// The kernel's own.
+const USUAL: i32 = 50_000;
 
-fn rename(name: &[u8; 16]) {
-    // SAFETY: a name of 16 bytes with a 0 among them.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+fn set_slack(nanos: i32) {
+    // SAFETY: a number.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos) };
 }
 
 /// Nobody else made this thread than should have.
 fn not_a_locked_one(w: Worker) {
-    let mut name = [0_u8; 16];
     let region = gc_core::sync::current::Region::enter();
-    // SAFETY: room for a name of 16 bytes.
-    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    // SAFETY: asks for a number.
+    let (slack, thread) = (unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) }, thread());
     drop(region);
-    if name == *NAME {
-        w.broke(format_args!("thread {} was made by one that is a goroutine's own", thread()));
+    if slack == SLACK {
+        w.broke(format_args!("thread {thread} was made by one that is a goroutine's own"));
     }
 }
 
@@ -172,7 +173,7 @@ pub fn locked(w: Worker) {
             let mut rng = crate::oracle::rng::Rng::new(seed);
             lock_os_thread();
             let mine = thread();
-            rename(NAME);
+            set_slack(SLACK);
             for _ in 0..n {
                 match rng.below(4) {
                     0 => yield_now(),
@@ -192,7 +193,7 @@ pub fn locked(w: Worker) {
                 w.tick();
             }
             // Whoever runs here next is not locked.
-            rename(b"stress\0\0\0\0\0\0\0\0\0\0");
+            set_slack(USUAL);
             if !ends_locked {
                 unlock_os_thread();
             }

@@ -7,14 +7,15 @@ use crate::oracle::cell::Cell;
 use crate::oracle::rng::{Rng, mix};
 use crate::stress::page::Count;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 use tricolor::gc_core::GcP;
 use tricolor::{Gc, GcCell, GcMut, Root, RootCell, Trace, Weak, gc};
 
 /// An object that knows its own word, of 64 bytes.
 #[derive(Trace)]
 pub(super) struct Link {
-    word: u64,
-    next: GcCell<Option<Gc<Link>>>,
+    pub(super) word: u64,
+    pub(super) next: GcCell<Option<Gc<Link>>>,
     /// Scattered from the word.
     filling: [u64; 6],
 }
@@ -99,6 +100,20 @@ pub(super) fn outlast(rng: &mut Rng) {
         }
     }
     garbage(rng);
+}
+
+/// Makes garbage until marking is on, or for `longest`; whether it is.
+#[inline(never)]
+pub(super) fn await_marking(rng: &mut Rng, longest: Duration) -> bool {
+    let (heap, begin) = (GcP::current().heap(), Instant::now());
+    while !heap.marking() {
+        if begin.elapsed() > longest {
+            return false;
+        }
+        garbage(rng);
+        tricolor::poll();
+    }
+    true
 }
 
 /// Lists that are made, turned round, compared, replaced.
@@ -231,6 +246,14 @@ pub fn afterlife(w: Worker) {
     set.set(None);
 }
 
+/// Passes some microseconds at safepoints.
+pub(super) fn pass(micros: usize) {
+    let begin = Instant::now();
+    while begin.elapsed().as_micros() < micros as u128 {
+        tricolor::poll();
+    }
+}
+
 /// Freed slots of links are used again.
 #[inline(never)]
 fn garbage(rng: &mut Rng) {
@@ -267,23 +290,32 @@ fn mutable(w: Worker, pocket: Gc<Pocket>, in_pocket: &mut u64, word: u64, rng: &
     }
 }
 
-/// The cleanup's argument is all that keeps an object.
+/// The cleanup's argument is all that keeps an object. Some end when marking has just begun, so that the next one takes its
+/// argument while that may still be white.
 #[inline(never)]
 fn one_cleanup(w: Worker, word: u64) {
     let mortal = link(word, None);
     let kept = link(!word, Some(link(word ^ 1, None)));
+    let alive = Weak::new(kept);
     gc::add_cleanup(
         mortal,
-        |(w, kept, word): (Worker, Gc<Link>, u64)| {
-            outlast(&mut Rng::new(word));
+        |(w, kept, alive, word): (Worker, Gc<Link>, Weak<Link>, u64)| {
+            let mut rng = Rng::new(word);
+            outlast(&mut rng);
+            if alive.upgrade().is_none() {
+                w.broke(format_args!("the object that a cleanup got was found dead"));
+            }
             check(w, kept, !word, "a cleanup's argument");
             match kept.next.get() {
                 Some(next) => check(w, next, word ^ 1, "behind a cleanup's argument"),
                 None => w.broke(format_args!("a cleanup's argument lost its pointer")),
             }
             w.count(Count::Cleanups, 1);
+            if rng.one_in(4) && await_marking(&mut rng, Duration::from_millis(2)) {
+                pass(rng.length(1000));
+            }
         },
-        (w, kept, word),
+        (w, kept, alive, word),
     );
 }
 

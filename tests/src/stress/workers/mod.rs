@@ -6,8 +6,11 @@
 mod calls;
 mod compute;
 mod heap;
+mod moves;
 mod planted;
+mod races;
 mod registers;
+mod sleeps;
 mod sockets;
 mod stops;
 mod talk;
@@ -108,6 +111,12 @@ impl Worker {
             Kind::Pipe => calls::pipe(self),
             Kind::Threads => calls::threads(self),
             Kind::Locked => calls::locked(self),
+            Kind::Moves => moves::moves(self),
+            Kind::Limits => races::limits(self),
+            Kind::Readers => races::readers(self),
+            Kind::Once => races::once(self),
+            Kind::Naps => sleeps::naps(self),
+            Kind::Fair => sleeps::fair(self),
             Kind::Stopper => stops::stopper(self),
             Kind::EachP => stops::each_p(self),
             Kind::Procs => stops::procs(self),
