@@ -82,8 +82,12 @@ impl Picture for Panels {
     }
 }
 
-/// Microseconds, on an axis.
+/// Microseconds, on a logarithmic axis: between its powers of ten only what has room.
 fn time(us: f64) -> String {
+    let digit = us / 10_f64.powf(us.log10().floor());
+    if ![1.0, 2.0, 5.0, 10.0].iter().any(|known| (digit - known).abs() < 0.01) {
+        return String::new();
+    }
     match us {
         ..0.999 => format!("{:.0} ns", us * 1e3),
         ..999.0 => format!("{us:.0} us"),
@@ -166,6 +170,12 @@ mod tests {
             without: None,
             failed: false,
         }
+    }
+
+    #[test]
+    fn an_axis_says_what_has_room() {
+        let said = [0.2, 1.0, 3.0, 50.0, 99_999.999_999, 2e6].map(time);
+        assert_eq!(said, ["200 ns", "1 us", "", "50 us", "100 ms", "2.00 s"]);
     }
 
     #[test]
