@@ -146,6 +146,8 @@ faults! {
     TimerOutEarly = "timer-out-early",
     /// A timer is stopped without another look, under the lock, whether it is still in the heap.
     TimerStopUnchecked = "timer-stop-unchecked",
+    /// Who finds a goroutine in the queue of one of the channels that it selects from does not ask whether somebody else has.
+    SelectDoneUnclaimed = "select-done-unclaimed",
     /// The lock with which a goroutine parks is given back before its stack is at rest.
     ParkUnlocksEarly = "park-unlocks-early",
     /// A thief takes goroutines off a queue before it has read which.

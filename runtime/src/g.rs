@@ -48,6 +48,7 @@ pub(crate) enum WaitReason {
     Join,
     ChanSend,
     ChanRecv,
+    Select,
     Mutex,
     WaitGroup,
     Safepoint,
@@ -63,11 +64,12 @@ pub(crate) enum WaitReason {
 }
 
 impl WaitReason {
-    const NAMES: [&'static str; 14] = [
+    const NAMES: [&'static str; 15] = [
         "",
         "join",
         "chan send",
         "chan receive",
+        "select",
         "mutex lock",
         "wait group",
         "safepoint",

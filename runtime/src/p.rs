@@ -78,6 +78,9 @@ pub(crate) struct P {
     /// Vector registers on their way out of and into a goroutine.
     pub(crate) xregs: PXRegs,
 
+    /// See [`cheaprand_below`].
+    rand: AtomicU64,
+
     /// What its goroutines wait for in time; anybody looks at them.
     pub(crate) timers: Timers,
 
@@ -125,6 +128,7 @@ impl P {
             stopped_at: AtomicU64::new(0),
             stop_waiter: NoBarrierPtr::null(),
             xregs: PXRegs::new(),
+            rand: AtomicU64::new(u64::from(id)),
             timers: Timers::new(),
             retired: AtomicBool::new(false),
             lent: AtomicBool::new(false),
@@ -191,6 +195,18 @@ impl P {
 #[inline(always)]
 pub(crate) fn holds_one() -> bool {
     !gc_core::sync::current::p().is_null()
+}
+
+/// A random number below `n`, at most 2³², for choices that must be fair and need not be secret (Go's `cheaprandn`). Needs a P.
+pub(crate) fn cheaprand_below(n: usize) -> usize {
+    let Some(p) = crate::proc::newm::this_m().p() else { gc_core::throw!("a random number is wanted without a P") };
+    // Relaxed: where the goroutine changes its P in between, two may get the same number.
+    let mut x = p.rand.load(Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    p.rand.store(x, Ordering::Relaxed);
+    // SplitMix64 (Steele, Lea and Flood, 2014).
+    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (((x >> 32) * n as u64) >> 32) as usize
 }
 
 /// Sets a link to a P. May run without a P.

@@ -130,6 +130,15 @@ impl RawLock {
         self.wait();
     }
 
+    /// Takes one more lock of a rank; `below` is the last of that rank that this thread has taken, at a lower address. May
+    /// run without a P.
+    #[inline]
+    pub fn lock_above(&self, below: &RawLock) {
+        current::lock();
+        self.rank.check_above(&below.rank);
+        self.wait();
+    }
+
     #[cfg(modelled)]
     fn wait(&self) {
         self.model.keep(self.model.mutex.lock().ok());

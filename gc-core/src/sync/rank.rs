@@ -1,10 +1,11 @@
 //! The order of the runtime's locks, checked where debug assertions are on (Go's `lockrank`).
 //!
-//! Every lock has a [`Rank`]. A thread that holds one takes only locks of later ranks, and no second one of the same:
-//! so no circle of waiting threads can close. A bit set of each thread says which ranks it holds; a lock that waits is
-//! checked *before* it waits, so an order that could deadlock is reported also when it does not. `try_lock` waits for
-//! nobody and is only recorded, also as the second one of its rank. Of two of a rank the first that is given back ends the
-//! record of both: what is taken between the two ends is checked for less. In other builds, in models and under Miri there is neither set nor rank.
+//! Every lock has a [`Rank`]. A thread that holds one takes only locks of later ranks, and a second one of the same only by
+//! `lock_above`, in the order of their addresses: so no circle of waiting threads can close. A bit set of each thread says
+//! which ranks it holds; a lock that waits is checked *before* it waits, so an order that could deadlock is reported also
+//! when it does not. `try_lock` waits for nobody and is only recorded, also as the second one of its rank. Of several of a
+//! rank the first that is given back ends the record of all: what is taken until the last one's end is checked for less. In
+//! other builds, in models and under Miri there is neither set nor rank.
 //!
 //! What would break the record: a lock that is given back by another thread than took it. `park` gives one back after a
 //! switch to g0, which is on the same thread.
@@ -171,6 +172,19 @@ mod checked {
             }
         }
 
+        /// As `check`, for a second lock of the rank of `below`, which this thread holds.
+        pub fn check_above(&self, below: &Ranked) {
+            let (bit, from) = (self.bit(), core::ptr::from_ref(below).addr());
+            let ordered = bit == below.bit() && from < core::ptr::from_ref(self).addr();
+            let inner = held() & !bit & bit.wrapping_neg();
+            if (!ordered || inner != 0) && !crate::fatal::under_way() {
+                let (new, old) = (self.rank().name(), below.rank().name());
+                crate::throw!(
+                    "lock order: a {new} lock is taken on top of a {old} lock; allowed is one of the same rank at a higher address, and none of a later rank in between"
+                );
+            }
+        }
+
         #[cold]
         fn out_of_order(&self, held: Rank) {
             let (new, held) = (self.rank().name(), held.name());
@@ -214,6 +228,9 @@ mod unchecked {
 
         #[inline(always)]
         pub fn check(&self) {}
+
+        #[inline(always)]
+        pub fn check_above(&self, _: &Ranked) {}
 
         #[inline(always)]
         pub fn taken(&self) {}
@@ -290,6 +307,28 @@ mod tests {
             // The second of a rank, too: two threads that try cannot wait for each other.
             let others = [Lock::new(Rank::Pages, ()), Lock::new(Rank::Pages, ())];
             assert_eq!(super::checked::told(|| drop((others[0].lock(), others[1].try_lock().expect("free")))), None);
+        }
+
+        #[test]
+        fn several_of_a_rank_by_address() {
+            let locks = [0; 3].map(|_| RawLock::new(Rank::Pages));
+            let takes = |order: [usize; 3], between: Option<Rank>| {
+                told(|| {
+                    let [first, second, third] = order.map(|i| &locks[i]);
+                    let between = between.map(RawLock::new);
+                    first.lock();
+                    let _first = Back(first);
+                    let _between = between.as_ref().map(|lock| (lock.lock(), Back(lock)).1);
+                    second.lock_above(first);
+                    let _second = Back(second);
+                    third.lock_above(second);
+                    drop(Back(third));
+                })
+            };
+            assert_eq!(takes([0, 1, 2], None), None);
+            let lower = takes([0, 2, 1], None).expect("refused");
+            assert!(lower.contains("a Pages lock is taken on top of a Pages lock"), "{lower}");
+            assert!(takes([0, 1, 2], Some(Rank::Ps)).is_some(), "one of a later rank in between");
         }
 
         #[test]

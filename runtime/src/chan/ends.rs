@@ -2,6 +2,7 @@
 
 use super::hchan::{Ended, Hchan, Refused};
 use crate::g::{G, getg};
+use crate::sched::Sched;
 use core::fmt;
 use core::time::Duration;
 use gc_core::sync::Ordering;
@@ -14,12 +15,16 @@ use gc_core::{Conservative, Gc, Root};
 /// # Panics
 /// Outside a goroutine.
 pub fn bounded<T: Send + 'static>(cap: usize) -> (Sender<T>, Receiver<T>) {
-    let gp = goroutine("bounded");
-    let chan = Hchan::new(gp.sched, cap);
+    make(goroutine("bounded").sched, cap)
+}
+
+/// A channel of a scheduler. Needs a P; a safepoint.
+pub(crate) fn make<T: Send + 'static>(sched: &'static Sched, cap: usize) -> (Sender<T>, Receiver<T>) {
+    let chan = Hchan::new(sched, cap);
     (Sender(End::new(chan)), Receiver(End::new(chan)))
 }
 
-fn goroutine(what: &str) -> &'static G {
+pub(super) fn goroutine(what: &str) -> &'static G {
     match getg() {
         Some(gp) if crate::p::holds_one() => gp,
         _ => panic!("`{what}` on a channel is called on a goroutine, not in a blocking call or on another thread"),
@@ -60,6 +65,10 @@ pub struct Sender<T: Send + 'static>(End<T>);
 pub struct Receiver<T: Send + 'static>(End<T>);
 
 impl<T: Send + 'static> Sender<T> {
+    pub(super) fn chan(&self) -> &Hchan<T> {
+        self.0.chan()
+    }
+
     /// Sends, waiting for room. A safepoint; needs a P. Source: Go's `chansend`.
     ///
     /// # Errors
@@ -118,6 +127,10 @@ impl<T: Send + 'static> Sender<T> {
 }
 
 impl<T: Send + 'static> Receiver<T> {
+    pub(super) fn chan(&self) -> &Hchan<T> {
+        self.0.chan()
+    }
+
     /// Receives, waiting for a value. A safepoint; needs a P. Source: Go's `chanrecv`.
     ///
     /// # Errors

@@ -9,24 +9,24 @@
 
 use super::queue::{Cursor, Piece, Sudog, WaitQ, ring};
 use crate::g::{G, WaitReason};
-use crate::proc::park::{park, poll, ready};
+use crate::proc::park::{park, poll};
 use crate::time::timers::Timer;
-use core::cell::Cell;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::sync::current::Region;
 use gc_core::sync::{AtomicUsize, Ordering, Rank, RawLock};
 use gc_core::{Conservative, Gc, GcCell, Heap};
 
 pub(super) struct Hchan<T: 'static> {
-    lock: RawLock,
+    pub(super) lock: RawLock,
     cap: usize,
-    len: Cell<usize>,
+    /// Written under the lock.
+    len: AtomicUsize,
     /// Keeps the buffer alive.
     _ring: GcCell<Option<Gc<Conservative<Piece<T>>>>>,
     send_at: Cursor<T>,
     recv_at: Cursor<T>,
-    sendq: WaitQ<T>,
-    recvq: WaitQ<T>,
+    pub(super) sendq: WaitQ<T>,
+    pub(super) recvq: WaitQ<T>,
     pub(super) senders: AtomicUsize,
     pub(super) receivers: AtomicUsize,
     sched: &'static crate::sched::Sched,
@@ -110,7 +110,7 @@ unsafe fn put<T>(heap: &Heap, slot: *mut MaybeUninit<T>, value: &ManuallyDrop<T>
 ///
 /// # Safety
 /// `slot` holds a value that nobody else takes; the caller holds a P.
-unsafe fn get<T>(heap: &Heap, slot: *mut MaybeUninit<T>) -> T {
+pub(super) unsafe fn get<T>(heap: &Heap, slot: *mut MaybeUninit<T>) -> T {
     let _region = Region::enter();
     // SAFETY: the caller's contract.
     unsafe {
@@ -129,7 +129,7 @@ impl<T: Send + 'static> Hchan<T> {
         Gc::new(Conservative(Hchan {
             lock: RawLock::new(Rank::Waited),
             cap,
-            len: Cell::new(0),
+            len: AtomicUsize::new(0),
             _ring: GcCell::new(ring),
             send_at: Cursor::new(ring),
             recv_at: Cursor::new(ring),
@@ -141,15 +141,29 @@ impl<T: Send + 'static> Hchan<T> {
         }))
     }
 
-    fn heap(&self) -> &'static Heap {
+    pub(super) fn heap(&self) -> &'static Heap {
         self.sched.heap()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock.lock();
-        let n = self.len.get();
-        self.lock.unlock();
-        n
+        // Relaxed: a number that may have changed when the caller looks at it, or the lock is held.
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Under the lock.
+    fn set_len(&self, n: usize) {
+        self.len.store(n, Ordering::Relaxed);
+    }
+
+    /// Whether a send need not wait. Under the lock, except that who queues may have been woken by another channel; without
+    /// it, a hint.
+    pub(super) fn may_send(&self) -> bool {
+        self.receivers.load(Ordering::SeqCst) == 0 || self.recvq.any() || self.len() < self.cap
+    }
+
+    /// As `may_send`, for a receive.
+    pub(super) fn may_recv(&self) -> bool {
+        self.len() > 0 || self.sendq.any() || self.senders.load(Ordering::SeqCst) == 0
     }
 
     pub(super) fn cap(&self) -> usize {
@@ -157,23 +171,23 @@ impl<T: Send + 'static> Hchan<T> {
     }
 
     /// Sends without waiting, under the lock, which it gives back if it succeeds.
-    fn send_now(&self, value: &ManuallyDrop<T>) -> Result<(), Refused> {
+    pub(super) fn send_now(&self, value: &ManuallyDrop<T>) -> Result<(), Refused> {
         // SeqCst: with the counter's last decrement, which is followed by taking this lock.
         if self.receivers.load(Ordering::SeqCst) == 0 {
             return Err(Refused::Closed);
         }
-        if let Some(w) = self.recvq.pop() {
+        if let Some((w, wake)) = self.recvq.pop() {
             // SAFETY: a waiting receiver's slot is empty and, off the queue, ours.
             unsafe { put(self.heap(), w.elem.get(), value) };
             w.success.set(true);
             self.lock.unlock();
-            ready(w.g);
+            wake.ready();
             return Ok(());
         }
-        if self.len.get() < self.cap {
+        if self.len() < self.cap {
             // SAFETY: fewer values than places: the slot at `send_at` is free.
             unsafe { put(self.heap(), self.send_at.advance(), value) };
-            self.len.set(self.len.get() + 1);
+            self.set_len(self.len() + 1);
             self.lock.unlock();
             return Ok(());
         }
@@ -232,11 +246,11 @@ impl<T: Send + 'static> Hchan<T> {
     }
 
     /// Receives without waiting, under the lock, which it gives back if it succeeds.
-    fn recv_now(&self) -> Result<T, Refused> {
-        if self.len.get() > 0 {
+    pub(super) fn recv_now(&self) -> Result<T, Refused> {
+        if self.len() > 0 {
             // SAFETY: the oldest value lies at `recv_at`.
             let value = unsafe { get(self.heap(), self.recv_at.advance()) };
-            if let Some(w) = self.sendq.pop() {
+            if let Some((w, wake)) = self.sendq.pop() {
                 // The buffer was full: the waiting sender's value takes the place just left.
                 // SAFETY: a waiting sender's slot holds its value, which moves; the slot at `send_at` is the one left.
                 unsafe {
@@ -245,19 +259,19 @@ impl<T: Send + 'static> Hchan<T> {
                 }
                 w.success.set(true);
                 self.lock.unlock();
-                ready(w.g);
+                wake.ready();
             } else {
-                self.len.set(self.len.get() - 1);
+                self.set_len(self.len() - 1);
                 self.lock.unlock();
             }
             return Ok(value);
         }
-        if let Some(w) = self.sendq.pop() {
+        if let Some((w, wake)) = self.sendq.pop() {
             // SAFETY: as above.
             let value = unsafe { get(self.heap(), w.elem.get()) };
             w.success.set(true);
             self.lock.unlock();
-            ready(w.g);
+            wake.ready();
             return Ok(value);
         }
         if self.senders.load(Ordering::SeqCst) == 0 { Err(Refused::Closed) } else { Err(Refused::WouldWait) }
@@ -309,7 +323,7 @@ impl<T: Send + 'static> Hchan<T> {
             let w = self.recvq.pop().or_else(|| self.sendq.pop());
             self.lock.unlock();
             match w {
-                Some(w) => ready(w.g),
+                Some((_, wake)) => wake.ready(),
                 None => return,
             }
         }

@@ -13,13 +13,25 @@
 //! a `Root`, so they may lie anywhere. Operations are safepoints and need a P; cloning and dropping an end does not,
 //! except that what is left in a channel is dropped with its last receiver only where that happens on a goroutine.
 //!
+//! To wait for several channels at once: [`select`](macro@select).
+//!
 //! Source: Go's channels; errors and names are those of `std::sync::mpsc`.
 
+mod cases;
 mod ends;
 mod hchan;
 mod queue;
+mod select;
+mod syntax;
+
+pub use cases::{Receiving, Sending};
+#[cfg(modelled)]
+pub(crate) use ends::make;
 
 pub use ends::{
     IntoIter, Iter, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
     TrySendError, bounded,
 };
+pub use select::{Case, select, select_timeout, try_select};
+#[doc(inline)]
+pub use syntax::select;

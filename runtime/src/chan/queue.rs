@@ -2,11 +2,13 @@
 //!
 //! A waiter's value lies in its `Sudog`, never on another goroutine's stack. The links between Sudogs have no
 //! barrier: each is kept alive by the stack of the goroutine that waits in it, which points to it until it is off the
-//! queue.
+//! queue (or, where it waits for several channels, to another that points to it).
 
+use super::select::Chosen;
 use crate::g::G;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
+use gc_core::sync::{AtomicPtr, Ordering};
 use gc_core::{Conservative, Gc, GcCell};
 
 /// A goroutine that waits in a channel, with its value (Go's `sudog`). Its cells are under the channel's lock.
@@ -24,6 +26,10 @@ pub(crate) struct Sudog<T> {
     pub(super) elem: UnsafeCell<MaybeUninit<T>>,
     /// Whether a value was handed over; false: the other side is gone.
     pub(super) success: Cell<bool>,
+    /// What whoever comes for it must win first, in the frame of a goroutine that waits for several channels; else null.
+    chosen: *const Chosen,
+    /// Another Sudog of that goroutine, or null: keeps it alive.
+    _before: *const (),
 }
 
 impl<T> Sudog<T> {
@@ -37,19 +43,63 @@ impl<T> Sudog<T> {
             expired: Cell::new(false),
             elem: UnsafeCell::new(elem),
             success: Cell::new(false),
+            chosen: core::ptr::null(),
+            _before: core::ptr::null(),
+        }
+    }
+
+    /// It is one of several of its goroutine.
+    pub(super) fn among(self, chosen: &Chosen, before: *const ()) -> Sudog<T> {
+        Sudog { chosen, _before: before, ..self }
+    }
+
+    /// Comes for it, which has just been taken off its queue; the queue's lock is held. `None`: somebody else has come for that
+    /// goroutine, by another channel.
+    fn claim(&self) -> Option<Wake> {
+        // SAFETY: null, or in the frame of the goroutine, which it leaves when it has seen to it, under this lock, that this
+        // is off the queue.
+        match unsafe { self.chosen.as_ref() } {
+            Some(chosen) => chosen.claim(self.g, core::ptr::from_ref(self).cast()),
+            None => Some(Wake(Some(self.g))),
+        }
+    }
+}
+
+/// Who is to be readied when the channel's lock has been given back; nobody, if it has not parked yet, and will not.
+#[must_use]
+pub(super) struct Wake(pub(super) Option<&'static G>);
+
+impl Wake {
+    pub(super) fn ready(self) {
+        if let Some(gp) = self.0 {
+            crate::proc::park::ready(gp);
         }
     }
 }
 
 /// First in, first out. Under the channel's lock.
 pub(super) struct WaitQ<T> {
-    first: Cell<*const Sudog<T>>,
+    first: AtomicPtr<Sudog<T>>,
     last: Cell<*const Sudog<T>>,
 }
 
 impl<T> WaitQ<T> {
     pub(super) fn new() -> WaitQ<T> {
-        WaitQ { first: Cell::new(core::ptr::null()), last: Cell::new(core::ptr::null()) }
+        WaitQ { first: AtomicPtr::new(core::ptr::null_mut()), last: Cell::new(core::ptr::null()) }
+    }
+
+    /// Whether somebody is queued, who may have been woken by another channel. Without the lock: a hint.
+    pub(super) fn any(&self) -> bool {
+        !self.first().is_null()
+    }
+
+    // Relaxed, both: written and followed under the lock only.
+    fn first(&self) -> *const Sudog<T> {
+        self.first.load(Ordering::Relaxed)
+    }
+
+    fn set_first(&self, s: *const Sudog<T>) {
+        self.first.store(s.cast_mut(), Ordering::Relaxed);
     }
 
     pub(super) fn push(&self, s: &Sudog<T>) {
@@ -59,17 +109,22 @@ impl<T> WaitQ<T> {
         // SAFETY: a queued Sudog is alive (see the module's text).
         match unsafe { self.last.get().as_ref() } {
             Some(last) => last.next.set(s),
-            None => self.first.set(s),
+            None => self.set_first(s),
         }
         self.last.set(s);
     }
 
-    /// The first waiter, off the queue. It stays parked, and its Sudog alive, until it is readied.
-    pub(super) fn pop<'a>(&self) -> Option<&'a Sudog<T>> {
-        // SAFETY: as in `push`.
-        let s = unsafe { self.first.get().as_ref() }?;
-        self.remove(s);
-        Some(s)
+    /// The first waiter for whom nobody else has come, off the queue. It stays parked, or on its way, and its Sudog alive until
+    /// it is readied and this lock given back.
+    pub(super) fn pop<'a>(&self) -> Option<(&'a Sudog<T>, Wake)> {
+        loop {
+            // SAFETY: as in `push`.
+            let s = unsafe { self.first().as_ref() }?;
+            self.remove(s);
+            if let Some(wake) = s.claim() {
+                return Some((s, wake));
+            }
+        }
     }
 
     /// Takes `s` out; whether it was in.
@@ -82,7 +137,7 @@ impl<T> WaitQ<T> {
         let (prev, next) = unsafe { (s.prev.get().as_ref(), s.next.get().as_ref()) };
         match prev {
             Some(prev) => prev.next.set(s.next.get()),
-            None => self.first.set(s.next.get()),
+            None => self.set_first(s.next.get()),
         }
         match next {
             Some(next) => next.prev.set(s.prev.get()),

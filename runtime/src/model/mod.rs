@@ -12,6 +12,7 @@
 //! - **Time.** [`set_clock`] says what it is, for the whole execution. Whoever sleeps with a limit wakes up for no reason
 //!   whenever nobody else can run, unless [`limits_that_pass`] says otherwise.
 
+mod chan;
 mod cycle;
 mod life;
 pub mod netpoll;

@@ -20,6 +20,7 @@ mod properties;
 mod requests;
 mod run;
 mod runq;
+mod select;
 mod spans;
 mod stop;
 mod suspend;
@@ -92,6 +93,9 @@ const MODELS: &[Model] = &[
     turns::READERS,
     timers::STOP,
     timers::SLEEP,
+    select::WAKERS,
+    select::LATE,
+    select::BOTH,
     runq::STEAL,
     runq::PUBLISH,
     runq::NEXT,
