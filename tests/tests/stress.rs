@@ -177,11 +177,18 @@ fn a_report_has_the_figures() {
 fn a_report_that_cannot_be_written_costs_nothing_else() {
     let folder = folder("stress-full");
     std::fs::create_dir_all(&folder).expect("a folder");
-    std::os::unix::fs::symlink("/dev/full", folder.join("summary.json")).expect("a link");
+    for name in ["summary.json", "stops.png"] {
+        std::os::unix::fs::symlink("/dev/full", folder.join(name)).expect("a link");
+    }
     let out = stress(&format!("stw --seconds 30 --goroutines 8 --plant wrong --report {}", folder.display()));
     assert_eq!(out.status.code(), Some(1), "{}", everything(&out));
     let err = text(&out.stderr);
-    for said in ["the report is not complete", "summary.json: No space left", "again: cargo stress stw"] {
+    for said in [
+        "the report is not complete",
+        "summary.json: No space left",
+        "stops.png: No space left",
+        "again: cargo stress stw",
+    ] {
         assert!(err.contains(said), "{said:?} is missing: {}", everything(&out));
     }
     let failure = std::fs::read_to_string(folder.join("failure.txt")).expect("the failure is written");

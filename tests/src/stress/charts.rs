@@ -117,7 +117,9 @@ impl Chart {
     /// # Errors
     /// If it cannot be drawn.
     pub fn png(&self, path: &std::path::Path) -> Result<(), Wrong> {
-        self.draw(&BitMapBackend::new(path, Look::PAPER.size()).into_drawing_area(), Look::PAPER)
+        let drawn = self.draw(&BitMapBackend::new(path, Look::PAPER.size()).into_drawing_area(), Look::PAPER);
+        // What the system says is clearer than what plotters makes of it.
+        drawn.map_err(|why| std::fs::write(path, [0; 4096]).err().map_or(why, Wrong::from))
     }
 
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, look: Look) -> Result<(), Wrong>

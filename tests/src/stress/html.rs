@@ -422,6 +422,18 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_is_gone_is_made_again_or_named_once() {
+        let gone = std::env::temp_dir().join(format!("tricolor-report-{}", std::process::id()));
+        assert_eq!(report().write(&gone.join("deep")), [""; 0]);
+        assert!(gone.join("deep/report.html").exists() && gone.join("deep/waits.png").exists());
+        std::fs::remove_dir_all(&gone).expect("it was made");
+        std::fs::write(&gone, "").expect("a file in its place");
+        let wrong = report().write(&gone);
+        std::fs::remove_file(&gone).expect("it is still there");
+        assert!(matches!(&wrong[..], [one] if one.contains(gone.to_str().expect("text"))), "{wrong:?}");
+    }
+
+    #[test]
     fn what_grows_is_not_counted_across_processes() {
         let mut samples = report().timeline;
         samples[4].stops = 0;

@@ -151,6 +151,10 @@ impl Report {
     /// Writes the files into a folder. Returns what went wrong, if anything did, each with the file's name; the others
     /// are there.
     pub fn write(&self, folder: &Path) -> Vec<String> {
+        // It was there when the run began.
+        if let Err(why) = std::fs::create_dir_all(folder) {
+            return vec![format!("{} is no folder any more, and cannot be made one: {why}", folder.display())];
+        }
         let mut files = vec![("summary.json", self.json()), ("times.csv", self.times_csv())];
         files.push(("timeline.csv", self.timeline_csv()));
         if let Some(failure) = &self.failure {
