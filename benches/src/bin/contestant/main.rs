@@ -17,7 +17,7 @@ mod postings;
 #[path = "../../../../runtime/examples/word_index/words.rs"]
 mod words;
 
-use tricolor_bench_program::{Ask, none, tell};
+use tricolor_bench_program::{Ask, tell};
 use tricolor_benches::mark;
 
 fn main() {
@@ -39,7 +39,7 @@ fn main() {
         "skynet" => sched::skynet,
         "parked" => sched::parked,
         "read-byte" => sched::read_byte,
-        "select" => none("it has no select yet"),
+        "select" => sched::select,
         "trees-1w" => |ask| memory::trees(ask, 1),
         "trees-2w" => |ask| memory::trees(ask, 2),
         "gcbench" => memory::gcbench,

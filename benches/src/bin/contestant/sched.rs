@@ -49,6 +49,30 @@ pub fn buffered(ask: &Ask) {
     });
 }
 
+/// From whichever of four channels without a buffer there is something.
+pub fn select(ask: &Ask) {
+    tell_time(ask.size(1_000_000), |n| {
+        let each = n.div_ceil(4);
+        // All ends stay: as in Go, no channel is closed.
+        let ends = [(); 4].map(|()| chan::bounded::<u64>(0));
+        for (tx, _) in &ends {
+            let tx = tx.clone();
+            tricolor::spawn(move || (0..each).for_each(|_| tx.send(1).unwrap()));
+        }
+        let [a, b, c, d] = ends.each_ref().map(|(_, rx)| rx);
+        let mut sum = 0;
+        for _ in 0..4 * each {
+            sum += chan::select! {
+                recv(a) -> i => i.unwrap(),
+                recv(b) -> i => i.unwrap(),
+                recv(c) -> i => i.unwrap(),
+                recv(d) -> i => i.unwrap(),
+            };
+        }
+        assert_eq!(sum, 4 * each);
+    });
+}
+
 pub fn mutex(ask: &Ask) {
     tell_time(ask.size(4_000_000), |n| {
         let (all, each) = (WaitGroup::new(), n.div_ceil(8));
