@@ -1,5 +1,6 @@
 //! Builds and runs the program under test.
 
+use crate::tree::long_tier;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
@@ -11,14 +12,26 @@ use std::time::{Duration, Instant};
 /// Long enough for a slow machine, short enough to notice a hang.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// The release build of the example, as people run it.
+/// The optimised build of the example: as people run it, or, before a commit, the one that the stage `lint` has walked,
+/// which differs by its records only.
 pub fn word_index() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build(&["--release"]))
+    BUILT.get_or_init(|| if long_tier() { build(&["--release"]) } else { linted() })
+}
+
+/// Builds the example as `cargo lint-barriers` does.
+fn linted() -> PathBuf {
+    let records = ["--config", r#"build.rustflags=["--cfg=barrier_lint"]"#];
+    build_in("barrier-lint", &[&["--profile", "lint"], &records[..]].concat())
 }
 
 /// Builds the example with more flags and returns the program.
 pub fn build(flags: &[&str]) -> PathBuf {
+    build_in("", flags)
+}
+
+/// Likewise, in a folder of the target folder.
+fn build_in(folder: &str, flags: &[&str]) -> PathBuf {
     // The folder of this build: a `--target-dir` on the command line is inherited by no variable.
     let this = std::env::current_exe().expect("the test knows its own path");
     let target = this.ancestors().nth(3).expect("target/profile/deps/test");
@@ -26,7 +39,7 @@ pub fn build(flags: &[&str]) -> PathBuf {
         .args(["build", "--quiet", "--package", "tricolor", "--example", "word_index", "--message-format=json"])
         .args(flags)
         .arg("--target-dir")
-        .arg(target)
+        .arg(target.join(folder))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace"))
         .output()
         .expect("cargo can be started");

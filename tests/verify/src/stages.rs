@@ -176,7 +176,7 @@ fn cycles(workspace: &Workspace) -> Plan {
 
 fn lint(workspace: &Workspace) -> Plan {
     // Uses every part of the runtime, so that generic code is there, too.
-    let harness = ["lint-barriers", "--package", "tricolor-tests", "--bin", "harness", "--complete"];
+    let harness = ["lint-barriers", "--package", "tricolor", "--example", "harness", "--complete"];
     let programs = [&WORD_INDEX[..], &harness];
     let mut steps: Vec<Step> = programs.map(|arguments| Step::new(workspace.cargo(arguments), Expect::Roots)).into();
     // The same programs; their tables of unsafe points against their code.

@@ -1,24 +1,18 @@
 //! What the whole-program check walks beside `word_index`: a program that uses each part of the runtime once, so that
-//! generic code is there, too. It also runs: `cargo run -p tricolor-tests --bin harness`.
+//! generic code is there, too. It also runs: `cargo run -p tricolor --example harness`.
 
-#[cfg(modelled)]
-fn main() {}
-
-#[cfg(not(modelled))]
 fn main() {
     // SAFETY: a `Gc` is kept on stacks, in heap objects, and in what passes through the runtime.
     let sum = unsafe { tricolor::Runtime::builder().procs(2).run(everything) };
     println!("harness: {sum}");
 }
 
-#[cfg(not(modelled))]
 #[derive(tricolor::Trace)]
 struct Node {
     next: tricolor::GcCell<Option<tricolor::Gc<Node>>>,
     value: tricolor::GcMut<usize>,
 }
 
-#[cfg(not(modelled))]
 fn everything() -> usize {
     use tricolor::sync::{Mutex, WaitGroup};
     use tricolor::{Gc, GcCell, GcMut, Root, blocking, chan, gc, poll, spawn, time, yield_now};
@@ -63,7 +57,6 @@ fn everything() -> usize {
 }
 
 /// A byte there and back over each kind of socket.
-#[cfg(not(modelled))]
 fn sockets(limit: tricolor::time::Duration) -> std::io::Result<()> {
     use std::io::{Read, Write};
     use tricolor::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
