@@ -6,7 +6,8 @@
 //! lock; stopwait = Ps; gcwaiting = true
 //! preempt flag of every P
 //! claim by CAS: own, idle, in syscall       a P's own M comes to a door: release_p, Running -> GcStop,
-//! unlock; sleep until stopwait = 0             stopwait - 1, the last one wakes the stopper; sleeps on `m.stop`
+//! unlock; until stopwait = 0:                  stopwait - 1, the last one wakes the stopper; sleeps on `m.stop`
+//!    a signal to whoever is late            interrupted: comes by the door from where it is (`suspend`)
 //! ... the world is stopped ...
 //! lock; gcwaiting = false                   GcStop -> what it was; its M, if it waits, wakes up holding it
 //! ```
@@ -44,9 +45,11 @@ use crate::trace::{self, Kind};
 use barrier_lint::{certify, nowritebarrierrec};
 use core::time::Duration;
 use gc_core::faults::{self, Fault};
-use gc_core::sync::{Ordering, modelled};
+use gc_core::sync::{Note, Ordering, modelled};
 use gc_core::{GcP, StopReason};
 
+/// How long who waits for the others stays awake: for those who come by themselves, and for those whom a signal brings.
+const AWAKE: [Duration; 2] = [Duration::from_micros(5), Duration::from_micros(20)];
 /// How long a stopper sleeps before it looks again at Ps that have changed hands meanwhile.
 const AGAIN: Duration = Duration::from_micros(100);
 
@@ -172,6 +175,17 @@ pub(crate) fn stop_left_behind(sched: &Sched, p: &P) {
     }
 }
 
+/// Waits for the note for a while, awake at first: `looks` is how often that has been in vain.
+#[nowritebarrierrec]
+fn wait(note: &Note, looks: &mut usize) -> bool {
+    let set = match AWAKE.get(*looks) {
+        Some(limit) => note.spin_for(*limit),
+        None => note.sleep_for(AGAIN),
+    };
+    *looks += 1;
+    set
+}
+
 /// What a holder of `worldsema` does; `None`: a function for every P.
 type Why = Option<StopReason>;
 
@@ -247,7 +261,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: StopReason) {
     own.stop_from.store(p::RUNNING, Ordering::SeqCst);
     set_m_no_write_barrier(&own.stop_waiter, core::ptr::null_mut());
     global.stopwait -= 1;
-    let mut reported = false;
+    let (mut reported, mut looks) = (false, 0);
     loop {
         for p in sched.ps() {
             if claim(p, &mut global) {
@@ -258,7 +272,7 @@ fn stop_with_sema(sched: &'static Sched, m: &'static M, why: StopReason) {
             break;
         }
         unlock(global);
-        if !sched.stopnote.sleep_for(AGAIN) {
+        if !wait(&sched.stopnote, &mut looks) {
             sched.ps().for_each(|p| crate::suspend::ask(sched, p));
         }
         let waited = nanotime() - start;
@@ -353,7 +367,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
     unlock(global);
     f(own.gcp());
 
-    let mut reported = false;
+    let (mut reported, mut looks) = (false, 0);
     loop {
         for p in sched.ps() {
             if p.safepoint_fn.load(Ordering::SeqCst) == 0 {
@@ -374,7 +388,7 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
         if sched.lock().safepoint_wait == 0 {
             break;
         }
-        if !sched.safepoint_note.sleep_for(AGAIN) {
+        if !wait(&sched.safepoint_note, &mut looks) {
             let late = sched.ps().filter(|p| p.safepoint_fn.load(Ordering::SeqCst) != 0);
             late.for_each(|p| crate::suspend::ask(sched, p));
         }

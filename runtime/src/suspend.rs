@@ -3,7 +3,7 @@
 //! ```text
 //! who needs the goroutine (a stop, `for_each_p`, a scan)   its thread
 //! sets its own word, then the P's preempt flag
-//! 100 us later, still unanswered: SIGURG (`ask`)      ───►  handler, on the signal stack:
+//! some us later, still unanswered: SIGURG (`ask`)     ───►  handler, on the signal stack:
 //!                                                            in user code?  no: refuses; on its way out of the runtime
 //!                                                            the thread sends the signal to itself (`current::refused`)
 //!                                                            inside a barriered store: back to its start
@@ -46,7 +46,7 @@ use gc_core::sync::{AtomicU64, Ordering, lower, modelled};
 /// The signal, as in Go: nothing is lost if it comes without reason, and debuggers pass it.
 pub(crate) const SIGNAL: libc::c_int = libc::SIGURG;
 
-/// How long a thread may take to come to a safepoint by itself, and between two signals to it, in nanoseconds.
+/// The time between two signals to a thread, in nanoseconds.
 pub(crate) const PATIENCE: u64 = 100_000;
 
 /// Bytes below the stack pointer that leaf functions use.
@@ -123,8 +123,8 @@ unsafe fn mask_bits(set: *const libc::sigset_t) -> u64 {
     unsafe { set.cast::<u64>().read_unaligned() }
 }
 
-/// Asks whoever runs on `p` to come to the door: by its flag first, by a signal when that has not helped. To be called
-/// again until it has come. May run without a P.
+/// Asks whoever runs on `p` to come to the door, by its flag and a signal. To be called again until it has come. May run
+/// without a P.
 #[nowritebarrierrec]
 pub(crate) fn ask(sched: &Sched, p: &P) {
     let now = nanotime();
@@ -133,10 +133,7 @@ pub(crate) fn ask(sched: &Sched, p: &P) {
     let Some(m) = (unsafe { p.m.get().as_ref() }) else { return };
     // Relaxed: who loses a race here asks again.
     let asked = m.asked_at.load(Ordering::Relaxed);
-    if now.wrapping_sub(asked) > 10 * PATIENCE {
-        // Nobody has for a while: first the flag alone.
-        m.asked_at.store(now, Ordering::Relaxed);
-    } else if now - asked.min(now) >= PATIENCE {
+    if now - asked.min(now) >= PATIENCE {
         m.asked_at.store(now, Ordering::Relaxed);
         signal(sched, p);
     }

@@ -134,6 +134,24 @@ impl Note {
             self.is_set()
         }
     }
+
+    /// As [`sleep_for`](Note::sleep_for), but awake: for what comes about sooner than a thread falls asleep and wakes up.
+    /// May run without a P.
+    pub fn spin_for(&self, limit: Duration) -> bool {
+        #[cfg(not(modelled))]
+        {
+            let (begin, limit) = (nanos(), limit.as_nanos() as u64);
+            while !self.is_set() {
+                if nanos() - begin >= limit {
+                    return false;
+                }
+                core::hint::spin_loop();
+            }
+            true
+        }
+        #[cfg(modelled)]
+        self.sleep_for(limit)
+    }
 }
 
 impl Default for Note {

@@ -50,7 +50,7 @@ impl World {
         between();
     }
 
-    /// Somebody has set the flag of that M's P at `when`, without success.
+    /// The last signal to that M was sent at `when`.
     pub fn was_asked(self, m: usize, when: u64) {
         self.m(m).asked_at.store(when, core::sync::atomic::Ordering::SeqCst);
     }

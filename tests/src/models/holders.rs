@@ -87,7 +87,6 @@ fn x_survives(world: World, x: usize) {
 fn after_stop() {
     set_clock(10_500_000);
     let (world, x) = with_x(2, 2);
-    world.was_asked(1, 10_000_000);
     limits_that_pass(1);
     let scanned = Arc::new(AtomicUsize::new(0));
     let goroutine = {
@@ -121,7 +120,6 @@ fn both() {
     set_clock(10_500_000);
     let (world, x) = with_x(3, 3);
     world.on_m(0, || world.start_cycle());
-    world.was_asked(1, 10_000_000);
     limits_that_pass(1);
     let (alone, over) = (Alone::new(), Arc::new(AtomicUsize::new(0)));
     let goroutine = {
@@ -164,7 +162,6 @@ fn end() {
     clock_goes();
     let (world, x) = with_x(2, 3);
     world.on_m(0, || world.start_cycle());
-    world.was_asked(1, 10_000_000);
     let over = Arc::new(AtomicUsize::new(0));
     let m = {
         let over = over.clone();

@@ -25,7 +25,6 @@ fn refused() {
     limits_that_pass(1);
     set_clock(10_500_000);
     let world = World::start(2);
-    world.was_asked(1, 10_000_000);
     let goroutine = thread::spawn(move || {
         world.on_goroutine(1, |_| {
             world.with_signals(|| {
