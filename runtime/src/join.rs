@@ -1,11 +1,16 @@
 //! `JoinHandle`: the result of a goroutine.
 //!
 //! The join object lies in the heap, of conservative kind: it holds the result between the end of the goroutine and
-//! `join`. Its state is under its lock:
+//! `join`.
 //!
 //! ```text
 //! RUNNING --goroutine ends--> DONE | PANICKED --join, or the handle's drop--> TAKEN
+//!    └──────goroutine ends, and the handle has gone (`detached`)──────────────► TAKEN
 //! ```
+//!
+//! The goroutine leaves RUNNING under the lock, under which `waiter` and `detached` are written. From DONE and PANICKED on the
+//! result belongs to the handle, of which there is one, so it is taken without the lock. What would break if the handle took
+//! it before it has seen that state: the goroutine may still be writing it.
 
 use crate::g::{G, WaitReason, getg};
 use crate::panic::{Snapshot, nobody_can_join};
@@ -13,6 +18,7 @@ use crate::proc::park::{park, ready};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
+use gc_core::sync::current::Region;
 use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering, Rank, RawLock};
 use gc_core::{Conservative, Gc, GcCell, Root};
 use std::any::Any;
@@ -38,8 +44,8 @@ pub(crate) struct Join<R> {
     payload_words: GcCell<Option<Gc<Conservative<Snapshot>>>>,
 }
 
-// SAFETY: `result` and `payload` are written by the goroutine before the state says so, and taken by who moves the
-// state to TAKEN, both under the lock.
+// SAFETY: `result` and `payload` are written by the goroutine before the state says so, and taken by the only handle
+// after it has seen that.
 unsafe impl<R: Send> Sync for Join<R> {}
 // SAFETY: as above.
 unsafe impl<R: Send> Send for Join<R> {}
@@ -64,10 +70,12 @@ impl<R: Send + 'static> Join<R> {
         let heap = gp.sched.heap();
         let mut unwanted = None;
         self.lock.lock();
-        let detached = self.detached.load(Ordering::SeqCst);
+        // Relaxed, here and in the handle's drop: under the lock.
+        let detached = self.detached.load(Ordering::Relaxed);
         match out {
             Ok(value) if detached => {
-                self.state.store(TAKEN, Ordering::SeqCst);
+                // Relaxed: nobody looks any more.
+                self.state.store(TAKEN, Ordering::Relaxed);
                 unwanted = Some(value);
             }
             Ok(value) => {
@@ -78,7 +86,8 @@ impl<R: Send + 'static> Join<R> {
                     heap.shade_value(&raw const *value);
                     (*self.result.get()).write(core::ptr::read(&raw const *value));
                 }
-                self.state.store(DONE, Ordering::SeqCst);
+                // Release, here and below: pairs with the Acquire in `ended`, for the result.
+                self.state.store(DONE, Ordering::Release);
             }
             Err(payload) => {
                 if detached {
@@ -88,11 +97,12 @@ impl<R: Send + 'static> Join<R> {
                 unsafe { **self.payload.get() = Some(payload) };
                 self.payload_words.set(gp.panics.get());
                 gp.panics.set(None);
-                self.state.store(PANICKED, Ordering::SeqCst);
+                self.state.store(PANICKED, Ordering::Release);
             }
         }
+        // Relaxed, here and in `join`: under the lock.
         // SAFETY: null or a G of `allgs`.
-        let waiter = unsafe { self.waiter.swap(core::ptr::null_mut(), Ordering::SeqCst).as_ref() };
+        let waiter = unsafe { self.waiter.load(Ordering::Relaxed).as_ref() };
         waiter.inspect(|gp| gp.clear_awaits());
         self.lock.unlock();
         if let Some(gp) = waiter {
@@ -101,11 +111,17 @@ impl<R: Send + 'static> Join<R> {
         drop(unwanted);
     }
 
-    /// Takes what the goroutine left, if it has ended and nobody has. Needs a P.
+    /// Whether there is something to take, or never will be.
+    fn ended(&self) -> bool {
+        // Acquire: pairs with the Release in `finish`.
+        self.state.load(Ordering::Acquire) != RUNNING
+    }
+
+    /// Takes what the goroutine left, if it has ended and nobody has. For the handle; needs a P.
     fn take(&self, gp: &'static G) -> Option<Result<R, Payload>> {
-        self.lock.lock();
-        let state = self.state.load(Ordering::SeqCst);
-        let out = match state {
+        // What moves out is shaded in the phase in which it is read.
+        let _region = Region::enter();
+        let out = match self.state.load(Ordering::Acquire) {
             DONE => {
                 // SAFETY: written before the state became DONE; taken once. The reader's stack may be black already,
                 // so what it gets is shaded.
@@ -135,9 +151,9 @@ impl<R: Send + 'static> Join<R> {
             _ => None,
         };
         if out.is_some() {
-            self.state.store(TAKEN, Ordering::SeqCst);
+            // Relaxed: for this handle alone.
+            self.state.store(TAKEN, Ordering::Relaxed);
         }
-        self.lock.unlock();
         out
     }
 }
@@ -185,24 +201,28 @@ impl<R: Send + 'static> JoinHandle<R> {
         let gp = getg().expect("`join` is called on a goroutine");
         crate::proc::park::poll();
         let join = self.root.get();
-        join.lock.lock();
-        if join.state.load(Ordering::SeqCst) == RUNNING {
-            join.waiter.store(core::ptr::from_ref(gp).cast_mut(), Ordering::SeqCst);
-            gp.set_awaits(&join.lock);
-            park(gp, &join.lock, WaitReason::Join);
-        } else {
-            join.lock.unlock();
+        if !join.ended() {
+            join.lock.lock();
+            if join.ended() {
+                join.lock.unlock();
+            } else {
+                join.waiter.store(core::ptr::from_ref(gp).cast_mut(), Ordering::Relaxed);
+                gp.set_awaits(&join.lock);
+                park(gp, &join.lock, WaitReason::Join);
+            }
         }
-        match join.take(gp) {
-            Some(out) => out,
-            None => gc_core::throw!("the result of goroutine {} is gone", self.goid),
-        }
+        let Some(out) = join.take(gp) else { gc_core::throw!("the result of goroutine {} is gone", self.goid) };
+        // What the handle's drop is for is done; the root alone is left.
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not used again.
+        drop(unsafe { core::ptr::read(&raw const this.root) });
+        out
     }
 
     /// Whether the goroutine has ended, so that `join` would not wait. Does not need a P.
     pub fn is_finished(&self) -> bool {
         // SAFETY: `root` keeps the object.
-        unsafe { &*self.join }.state.load(Ordering::SeqCst) != RUNNING
+        unsafe { &*self.join }.ended()
     }
 
     /// The goroutine's number, as in dumps. Does not need a P.
@@ -215,9 +235,11 @@ impl<R: Send + 'static> Drop for JoinHandle<R> {
     fn drop(&mut self) {
         // SAFETY: `root` keeps the object until its own drop, after this.
         let join = unsafe { &*self.join };
-        join.lock.lock();
-        join.detached.store(true, Ordering::SeqCst);
-        join.lock.unlock();
+        if !join.ended() {
+            join.lock.lock();
+            join.detached.store(true, Ordering::Relaxed);
+            join.lock.unlock();
+        }
         // Without a P the value stays where it is and is lost with the object.
         if let Some(gp) = getg()
             && crate::p::holds_one()

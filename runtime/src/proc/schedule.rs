@@ -28,7 +28,7 @@ use crate::time::timers;
 use barrier_lint::{certify, nowritebarrierrec};
 use gc_core::WorkKind;
 use gc_core::faults::{self, Fault};
-use gc_core::sync::{Ordering, current, fence, modelled};
+use gc_core::sync::{AtomicBool, Ordering, current, fence, modelled};
 
 /// What `mcall` runs on g0: changes the status of the goroutine that called, and says who continues (null: look).
 /// The last argument is the context that `morestack` passes.
@@ -136,13 +136,20 @@ pub(crate) fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inhe
     crate::stack::begins_to_run(gp);
     run_on(m, gp, false);
     if !inherit {
-        p.schedtick.fetch_add(1, Ordering::SeqCst);
+        // Relaxed: only this M writes it; sysmon looks whether it has changed.
+        p.schedtick.store(p.schedtick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         if !faults::active(Fault::SliceInherited) {
-            p.slice_over.store(false, Ordering::SeqCst);
+            take(&p.slice_over);
         }
     }
     m.at(Door::Execute);
     clear_preempt(sched, p);
+}
+
+/// Clears a word that others set, and says whether it was set. It seldom is, and a load costs a twentieth of an exchange.
+#[nowritebarrierrec]
+fn take(word: &AtomicBool) -> bool {
+    word.load(Ordering::SeqCst) && word.swap(false, Ordering::SeqCst)
 }
 
 /// Ties `gp` and `m`; `again`: `gp` had not become runnable meanwhile.
@@ -183,7 +190,7 @@ pub(crate) fn dropg(m: &M, gp: &G) {
 pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
     modelled("clear_preempt");
     // A requester stores its own word first and the flag (and then a signal) second; here it is these first and the words
-    // second.
+    // second. (A flag that is set after the look at it stays.)
     let wanted = || {
         sched.gcwaiting.load(Ordering::SeqCst)
             || p.safepoint_fn.load(Ordering::SeqCst) != 0
@@ -194,7 +201,7 @@ pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
         faults::linger(64);
     }
     current::set_refused(0);
-    p.gcp().preempt.store(false, Ordering::SeqCst);
+    take(&p.gcp().preempt);
     latency::forget_request(p);
     if let Some(gp) = super::newm::this_m().curg() {
         crate::stack::unpoison(gp);
@@ -223,7 +230,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         let heap = sched.heap();
         // No goroutine runs, so there is no slice to end; marking below looks at the flag. If it was goroutines that
         // hand the slice to each other through `runnext`, the next one queues behind the others.
-        let slice_over = p.slice_over.swap(false, Ordering::SeqCst);
+        let slice_over = take(&p.slice_over);
         if slice_over {
             demote_next(sched, p);
         }
@@ -415,7 +422,7 @@ fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
 /// This M no longer looks for work; whether it did.
 #[nowritebarrierrec]
 fn stop_spinning(sched: &'static Sched, m: &'static M) -> bool {
-    let was = m.spinning.swap(false, Ordering::SeqCst);
+    let was = take(&m.spinning);
     if was {
         sched.nmspinning.fetch_sub(1, Ordering::SeqCst);
     }
@@ -521,7 +528,7 @@ pub(crate) unsafe extern "C" fn safepoint_m(
     leave_safepoint(sched, m, gp)
 }
 
-/// g0 part of `yield_now`: to the end of the global queue.
+/// g0 part of `yield_now`: to the end of the global queue; of the P's own if nobody waits in the global one.
 ///
 /// # Safety
 /// As [`Mcall`].
@@ -532,7 +539,10 @@ pub(crate) unsafe extern "C" fn gosched_m(sched: &'static Sched, m: &'static M, 
         self_scan(sched, p, gp);
     }
     dropg(m, gp);
-    sched.globrunqput(&mut sched.lock(), gp);
+    match m.p() {
+        Some(p) if sched.runqsize.load(Ordering::SeqCst) == 0 => runqput(sched, p, gp, false),
+        _ => sched.globrunqput(&mut sched.lock(), gp),
+    }
     core::ptr::null()
 }
 

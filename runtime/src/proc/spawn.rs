@@ -143,8 +143,10 @@ pub(crate) fn newproc(
         arch::init_stack(gp.stack.hi, goroutine_main)
     };
     gp.set_created_at(created_at);
-    gp.sp.store(sp, Ordering::SeqCst);
-    gp.id.store(goid, Ordering::SeqCst);
+    // Release: pairs with the Acquire in `schedule`; the queue orders it besides.
+    gp.sp.store(sp, Ordering::Release);
+    // Relaxed: for dumps; whoever runs it comes by the queue.
+    gp.id.store(goid, Ordering::Relaxed);
     // With the barrier, which shades the start object while marking; its words were shaded when it was made, or are
     // scanned with it.
     gp.start.set(Some(start));

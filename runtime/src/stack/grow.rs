@@ -56,7 +56,10 @@ pub(crate) fn poison(gp: &G) {
 
 /// Takes a request off, before the words that it stands for are read. On the thread of `gp`.
 pub(crate) fn unpoison(gp: &G) {
-    gp.stackguard0.store(guard_of(gp), Ordering::SeqCst);
+    // If it is not there it needs no exchange; one that comes after the look stays.
+    if gp.stackguard0.load(Ordering::SeqCst) != guard_of(gp) {
+        gp.stackguard0.store(guard_of(gp), Ordering::SeqCst);
+    }
 }
 
 /// Runs `f` with at least `bytes` of stack: here if there are as many, else on a new, larger segment.
