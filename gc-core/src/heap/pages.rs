@@ -18,7 +18,7 @@ use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Rank, Table}
 use barrier_lint::nowritebarrierrec;
 
 /// Runs of this many pages or more share one list.
-const LONG: usize = if cfg!(modelled) { 4 } else { 128 };
+const LONG: usize = if cfg!(modelled) { 4 } else { 127 };
 /// Pages are committed in pieces of this many.
 const COMMIT: usize = if cfg!(modelled) { 1 } else { (4 << 20) / PAGE_SIZE };
 
@@ -45,6 +45,8 @@ pub(crate) struct PageHeap {
 struct Lists {
     /// First run of each length (page + 1; 0: none), by family; the last one is the long ones'.
     head: [[u32; LONG + 1]; 2],
+    /// Which of them have one, a bit each: a look at every head would be most of the cost of an allocation.
+    some: [u128; 2],
     /// Pages from here on were never used.
     top: usize,
     /// Pages from here on were never committed.
@@ -98,7 +100,7 @@ pub(crate) enum NoPages {
 impl PageHeap {
     pub fn new(space: Reservation) -> Result<PageHeap, MapError> {
         let npages = space.bytes / PAGE_SIZE;
-        let lists = Lists { head: [[0; LONG + 1]; 2], top: 0, committed: 0, free: 0, returned: 0 };
+        let lists = Lists { head: [[0; LONG + 1]; 2], some: [0; 2], top: 0, committed: 0, free: 0, returned: 0 };
         Ok(PageHeap {
             space,
             lists: Lock::new(Rank::Pages, lists),
@@ -147,16 +149,19 @@ impl PageHeap {
     /// A run of at least `n` pages: as short as can be, and warm if there is one.
     fn find(&self, spans: &Spans, lists: &Lists, n: usize) -> Option<Run> {
         for family in [WARM, COLD] {
-            for length in n.min(LONG)..=LONG {
-                let mut id = lists.head[family][length];
-                while id != 0 {
-                    let first = id as usize - 1;
-                    let have = self.len_at(first);
-                    if have >= n {
-                        return Some(Run { first, n: have, cold: self.cold_at(first) });
-                    }
-                    id = spans[first].next.load(Ordering::Relaxed);
+            let long_enough = lists.some[family] & (u128::MAX << n.min(LONG));
+            if long_enough == 0 {
+                continue;
+            }
+            // Only among the long ones the first may be too short.
+            let mut id = lists.head[family][long_enough.trailing_zeros() as usize];
+            while id != 0 {
+                let first = id as usize - 1;
+                let have = self.len_at(first);
+                if have >= n {
+                    return Some(Run { first, n: have, cold: self.cold_at(first) });
                 }
+                id = spans[first].next.load(Ordering::Relaxed);
             }
         }
         None
@@ -234,7 +239,8 @@ impl PageHeap {
     /// Takes the last stretch of warm pages out of the longest run that has any.
     fn take_warm(&self, spans: &Spans, most: usize) -> Option<Run> {
         let mut lists = self.lists.lock();
-        let id = *lists.head[WARM].iter().rev().find(|id| **id != 0)?;
+        let longest = lists.some[WARM].checked_ilog2()?;
+        let id = lists.head[WARM][longest as usize];
         let first = id as usize - 1;
         let run = Run { first, n: self.len_at(first), cold: self.cold_at(first) };
         let end = self.returned.last(first, first + run.n, false)? + 1;
@@ -315,6 +321,7 @@ impl PageHeap {
             spans[*head as usize - 1].prev.store(first as u32 + 1, Ordering::Relaxed);
         }
         *head = first as u32 + 1;
+        lists.some[family] |= 1 << n.min(LONG);
         lists.free += n;
         lists.returned += cold;
     }
@@ -328,7 +335,12 @@ impl PageHeap {
             spans[next as usize - 1].prev.store(prev, Ordering::Relaxed);
         }
         match prev {
-            0 => lists.head[family][n.min(LONG)] = next,
+            0 => {
+                lists.head[family][n.min(LONG)] = next;
+                if next == 0 {
+                    lists.some[family] &= !(1 << n.min(LONG));
+                }
+            }
             prev => spans[prev as usize - 1].next.store(next, Ordering::Relaxed),
         }
         self.tag(first, n, 0);
@@ -462,6 +474,7 @@ mod tests {
             for family in [WARM, COLD] {
                 for length in 0..=LONG {
                     let (mut id, mut prev) = (lists.head[family][length], 0);
+                    prop_assert_eq!(lists.some[family] >> length & 1, u128::from(id != 0), "of {} pages", length);
                     while id != 0 {
                         listed.push((id as usize - 1, family, length));
                         prop_assert_eq!(self.spans[id as usize - 1].prev.load(Ordering::Relaxed), prev);
