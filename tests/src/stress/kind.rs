@@ -47,6 +47,8 @@ kinds! {
     PingPong = "pingpong",
     /// Several senders, several receivers. Number and sum of the values are known.
     Crowd = "crowd",
+    /// Several senders and a receiver that select from the same channels. Number, order and content of the values are known.
+    Select = "select",
     /// A mutex around two numbers that should be equal; a wait group.
     Locks = "locks",
     /// Blocking calls, short and long. Their results are known.

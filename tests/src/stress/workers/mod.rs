@@ -104,6 +104,7 @@ impl Worker {
             Kind::Channel => talk::channel(self),
             Kind::PingPong => talk::ping_pong(self),
             Kind::Crowd => talk::crowd(self),
+            Kind::Select => talk::selects(self),
             Kind::Locks => talk::locks(self),
             Kind::Timer => return Harvest { times: Some(("lateness of timers", talk::timer(self))), oracle },
             Kind::Net => sockets::echo(self),

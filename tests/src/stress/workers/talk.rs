@@ -6,7 +6,7 @@ use crate::oracle::rng::{Rng, mix};
 use crate::stress::page::Count;
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
-use tricolor::chan::{self, RecvTimeoutError};
+use tricolor::chan::{self, RecvTimeoutError, Sender, select};
 use tricolor::sync::{Mutex, WaitGroup};
 use tricolor::{Gc, JoinHandle, Trace, spawn, time, yield_now};
 
@@ -154,6 +154,96 @@ pub fn crowd(w: Worker) {
             w.broke(format_args!("{all} messages with sum {expected} were sent; received: {n} with sum {sum}"));
         }
         w.count(Count::Messages, n);
+    }
+}
+
+/// Sends the tokens from `numbers`, each by the channel that takes it.
+fn spread(w: Worker, mut rng: Rng, to: &[Sender<Gc<Token>>; 3], numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let new = token(number, None);
+        // Not all of them each time, and not always willing to wait.
+        let (on, waits) = (rng.below(3), rng.below(4) > 0);
+        let sent = loop {
+            let sent = if waits {
+                select! {
+                    send(to[0], new, if on != 0) -> sent => Some(sent),
+                    send(to[1], new, if on != 1) -> sent => Some(sent),
+                    send(to[2], new) -> sent => Some(sent),
+                }
+            } else {
+                select! {
+                    send(to[0], new) -> sent => Some(sent),
+                    send(to[1], new) -> sent => Some(sent),
+                    default => None,
+                }
+            };
+            match sent {
+                Some(sent) => break sent,
+                None => yield_now(),
+            }
+        };
+        if sent.is_err() {
+            w.broke(format_args!("the receiver went away before message {number}"));
+        }
+    }
+}
+
+/// Some senders and a receiver select from the same three channels: of each sender what comes by one channel comes in order,
+/// and so does all that comes by channels without room.
+pub fn selects(w: Worker) {
+    let mut rng = w.rng();
+    while w.go() {
+        let room = rng.below(3);
+        let ends: [_; 3] = std::array::from_fn(|_| chan::bounded::<Gc<Token>>(room));
+        let (to, from) = (ends.each_ref().map(|(tx, _)| tx.clone()), ends.each_ref().map(|(_, rx)| rx.clone()));
+        drop(ends);
+        let (senders, each) = (1 + rng.below(5) as u64, rng.length(300) as u64);
+        let partners: Vec<_> = (0..senders)
+            .map(|s| {
+                let (to, far) = (to.clone(), Rng::new(rng.draw()));
+                spawn(move || spread(w, far, &to, s * each..(s + 1) * each))
+            })
+            .collect();
+        drop(to);
+        // What may come next, of each sender, by each channel.
+        let mut next = vec![[0; 3]; senders as usize];
+        let (mut got, mut open) = (0, [true; 3]);
+        while open.contains(&true) {
+            let (at, token) = select! {
+                recv(from[0], if open[0]) -> token => (0, token),
+                recv(from[1], if open[1]) -> token => (1, token),
+                recv(from[2], if open[2]) -> token => (2, token),
+            };
+            let Ok(token) = token else {
+                open[at] = false;
+                continue;
+            };
+            if got % 16 == 5 {
+                outlast(&mut rng);
+            }
+            let number = token.number;
+            check(w, token, number);
+            let Some(next) = next.get_mut((number / each) as usize) else {
+                w.broke(format_args!("message {number} came of {senders} senders with {each} each"));
+            };
+            let (i, first) = (number % each, next[at]);
+            if i < first || room == 0 && i != first {
+                w.broke(format_args!("message {i} of sender {} came where {first} could", number / each));
+            }
+            // One by another channel may have room to wait.
+            if room == 0 {
+                *next = [i + 1; 3]
+            } else {
+                next[at] = i + 1
+            }
+            got += 1;
+            w.tick();
+        }
+        partners.into_iter().for_each(|sender| end(w, sender));
+        if got != senders * each {
+            w.broke(format_args!("{} messages were sent, and {got} received", senders * each));
+        }
+        w.count(Count::Messages, got);
     }
 }
 
