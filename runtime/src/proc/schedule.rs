@@ -334,6 +334,9 @@ pub(crate) fn rest(sched: &'static Sched, m: &'static M) -> bool {
             true
         }
         None => {
+            if faults::active(Fault::RestUnchecked) {
+                faults::linger(500);
+            }
             injectglist(sched, list);
             stopm(sched, m)
         }

@@ -265,7 +265,7 @@ fn pop(p: &P) -> Option<&'static G> {
     // SAFETY: on the list are Gs of `allgs`.
     let gp = unsafe { p.gfree.get().as_ref() }?;
     if faults::active(Fault::GfgetUnguarded) {
-        faults::linger(64);
+        faults::linger(500);
     }
     set_g_no_write_barrier(&p.gfree, gp.schedlink.get());
     set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());

@@ -30,6 +30,7 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("suspended-for-one", "model suspend-two-holders", "later, not wrong: who asks asks again"),
     ("signal-answered-late", "model signal-answer", "later, not wrong: who asks asks again"),
     ("signal-twice", "model signal-one", "a signal in vain, not wrong"),
+    ("exit-unties-late", "model suspend-reuse", "later, not wrong: the end of a time slice does it as well"),
     ("slice-inherited", "model slice-over", "a shorter time slice, not wrong"),
 ];
 

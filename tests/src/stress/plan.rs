@@ -181,6 +181,7 @@ impl Leg {
             0 => "poison=1,delay=before-stack-scan:500",
             1 => "poison=1,smallbuf=1,delay=before-drop:300",
             2 => "poison=1,delay=phase-flips:200,delay=ragged-barrier-to-stop:500",
+            4 => "poison=1,delay=before-stack-scan:200,delay=sweep-to-publish:50",
             3 => "poison=1,delay=between-flag-check-and-store:50,delay=after-mark-before-enqueue:50",
             _ => "poison=1",
         };
@@ -232,29 +233,31 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
         mode => mode,
     };
     let quiet = match mode {
-        Mode::Stw | Mode::Syscall => rng.one_in(3) && seconds >= PHASE && !first,
+        Mode::Stw | Mode::Syscall => rng.below(5) < 2 && seconds >= PHASE && !first,
         _ => false,
     };
     let mut name = mode.name().to_owned();
     let mut crew: Vec<(Kind, usize)> = Vec::new();
+    let lone =
+        |kind: Kind| Phase { name: kind.name().into(), seconds, quiet: true, signals: false, crew: vec![(kind, 1)] };
     // Before anybody has waited for a file.
-    if first
-        && wanted.plant.is_none()
-        && wanted.seconds > 2.0 * PHASE
-        && matches!(wanted.mode, Mode::Stw | Mode::Soak)
-        && rng.one_in(3)
+    if first && wanted.plant.is_none() && wanted.seconds > 2.0 * PHASE && matches!(wanted.mode, Mode::Stw | Mode::Soak)
     {
-        crew.push((Kind::Naps, 1));
-        return Phase { name: "naps".into(), seconds, quiet: true, signals: false, crew };
+        match rng.below(6) {
+            0 | 1 => return lone(Kind::Naps),
+            2 => return lone(Kind::Fair),
+            _ => {}
+        }
     }
     if quiet {
-        name += ", quiet";
-        match rng.below(6) {
-            0 => crew.push((Kind::Fair, 1)),
-            1 => crew.push((Kind::Naps, 1)),
-            2 => crew.push((Kind::Once, 1)),
+        match rng.below(8) {
+            0 | 1 => return lone(Kind::Fair),
+            2 => return lone(Kind::Naps),
+            3 => return lone(Kind::Once),
+            4 => return lone(Kind::Churn),
             _ => (0..1 + rng.below(3)).for_each(|_| add(&mut crew, WAITING[rng.below(WAITING.len())], 1)),
         }
+        name += ", quiet";
         return Phase { name, seconds, quiet, signals: false, crew };
     }
     let traffic: &[Kind] = match mode {

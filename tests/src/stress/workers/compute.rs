@@ -75,7 +75,7 @@ pub fn churn(w: Worker) {
     let mut rng = w.rng();
     while w.go() {
         // A crowd fills a run queue.
-        let n = if rng.one_in(6) { 300 + rng.below(400) } else { rng.length(60) };
+        let n = if rng.one_in(3) { 300 + rng.below(400) } else { rng.length(60) };
         let tasks: Vec<(u64, Task)> = (0..n)
             .map(|_| {
                 let task = match rng.below(8) {

@@ -9,9 +9,11 @@ use crate::oracle::rng::Rng;
 use crate::stress::page::Count;
 use gc_core::GcP;
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tricolor::sync::Mutex;
-use tricolor::{Gc, GcCell, GcMut, Root, RootCell, Trace, Weak, yield_now};
+use tricolor::{Gc, GcCell, GcMut, Root, RootCell, Trace, Weak, poll, spawn, yield_now};
 
 /// Places of each kind.
 const EACH: usize = 12;
@@ -22,7 +24,7 @@ const FAR: usize = 10_000;
 /// Objects that only weak pointers know.
 const WEAK: usize = 256;
 /// Words that look like pointers.
-const GHOSTS: usize = 96;
+const GHOSTS: usize = 12;
 
 type Place = Option<Gc<Link>>;
 
@@ -245,22 +247,35 @@ impl Mover {
         self.w.count(Count::Objects, PLACES as u64);
     }
 
-    /// While marking begins, this stack has words that look like pointers to objects of which the first are about to be made.
+    /// While marking begins, this stack has words that look like pointers to objects that somebody else is about to make.
     #[inline(never)]
     fn haunt(&mut self) {
         self.between_cycles();
         let (heap, begin) = (GcP::current().heap(), Instant::now());
         let cycle = heap.cycle();
+        let last = Arc::new(AtomicUsize::new(0));
+        let made = last.clone();
+        let seed = self.rng.draw();
+        let maker = spawn(move || {
+            let mut rng = Rng::new(seed);
+            while made.load(Relaxed) != usize::MAX {
+                let at = Gc::as_ptr(link(rng.draw(), None)).expose_provenance();
+                let _ = made.fetch_update(Relaxed, Relaxed, |last| (last != usize::MAX).then_some(at));
+                poll();
+            }
+        });
         let mut ghosts = [0_usize; GHOSTS];
         while begin.elapsed() < Duration::from_millis(20) && (heap.cycle() == cycle || heap.marking()) {
-            let last = Gc::as_ptr(link(self.rng.draw(), None)).expose_provenance();
-            for (k, ghost) in ghosts.iter_mut().enumerate() {
-                *ghost = last + (k + 1) * size_of::<Link>();
-            }
+            let at = last.load(Relaxed);
+            ghosts.iter_mut().enumerate().for_each(|(k, ghost)| *ghost = at + (k + 1) * size_of::<Link>());
             black_box(&mut ghosts);
             yield_now();
         }
         black_box(&mut ghosts);
+        last.store(usize::MAX, Relaxed);
+        if maker.join().is_err() {
+            self.w.broke(format_args!("who makes objects panicked"));
+        }
     }
 
     /// When marking has begun, puts all objects of this stack, which may still be grey, into an object that is black.
@@ -284,23 +299,26 @@ impl Mover {
         });
         let (cells, rest) = held.split_at_mut(EACH);
         let (pockets, locked) = rest.split_at_mut(EACH);
+        // Into one of them alone, in which it stays meanwhile; or into all.
+        let lasts = self.rng.one_in(3).then(|| tray.pockets.iter().zip(&mut *pockets).next()).flatten();
+        if let Some((pocket, object)) = lasts {
+            pocket.with(|place| {
+                *place = object.take();
+                wipe();
+                outlast(&mut self.rng);
+                if let Some(object) = *place {
+                    self.known[EACH].alive(self.w, object, "mutable access that lasts");
+                }
+            });
+            return;
+        }
+        tray.pockets.iter().zip(pockets).for_each(|(pocket, object)| pocket.with(|place| *place = object.take()));
         tray.cells.iter().zip(cells).for_each(|(cell, object)| cell.set(object.take()));
-        let mut pockets = tray.pockets.iter().zip(pockets);
-        let lasts = pockets.next();
-        pockets.for_each(|(pocket, object)| pocket.with(|place| *place = object.take()));
         // Roots, and what they keep, are black by now.
         self.locked.iter().zip(locked).for_each(|(lock, object)| lock.with(|place| *place = object.take()));
-        // In one of them it stays inside meanwhile.
-        let Some((pocket, object)) = lasts else { return };
-        pocket.with(|place| {
-            *place = object.take();
-            wipe();
-            pass(self.rng.length(500));
-            outlast(&mut self.rng);
-            if let Some(object) = *place {
-                self.known[EACH].alive(self.w, object, "mutable access that lasts");
-            }
-        });
+        wipe();
+        pass(self.rng.length(500));
+        outlast(&mut self.rng);
         let cells = tray.cells.iter().map(|cell| (cell.get(), "a cell of a new object"));
         let pockets = tray.pockets.iter().map(|pocket| (pocket.with(|place| *place), "mutable access to a new object"));
         let locked = self.locked.iter().map(|lock| (lock.with(Option::take), "a lock"));
