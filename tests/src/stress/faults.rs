@@ -18,8 +18,6 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("stop-before-store", "model store-word", "a store's instructions have no gap: the fault is in their twin"),
     ("stop-in-allocation", "model claim", "a region has no gap: the fault is a stop that only the model has"),
     ("sample-not-freed", "tests/traces/tests/profile.rs", "no worker reads a heap profile"),
-    ("leaks-blind", "runtime/tests/leaks.rs", "no worker asks for leaks"),
-    ("leaks-end-early", "runtime/tests/leaks.rs", "no worker asks for leaks"),
     ("wake-unfenced", "model wake-local", "the window is a processor's store buffer"),
     ("hand-out-forgotten", "model ragged-barrier", "a stop in vain: the look under the stop sees that work is left"),
     ("word-kept", "model store-word", "it blinds a check: nobody here stores without a P"),
@@ -31,6 +29,8 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("signal-answered-late", "model signal-answer", "later, not wrong: who asks asks again"),
     ("signal-twice", "model signal-one", "a signal in vain, not wrong"),
     ("exit-unties-late", "model suspend-reuse", "later, not wrong: the end of a time slice does it as well"),
+    ("rest-unchecked", "models wake-local, wake-global", "later, not wrong: who submits work has a P that comes to it"),
+    ("publish-early", "model publish", "only a stray word leads to an object that nobody has yet"),
     ("slice-inherited", "model slice-over", "a shorter time slice, not wrong"),
 ];
 

@@ -77,6 +77,8 @@ kinds! {
     Naps = "naps",
     /// More goroutines than Ps, none of which goes on before all have run.
     Fair = "fair",
+    /// Looks for leaked goroutines: none of those that can still be woken is one.
+    Leaks = "leaks",
     /// Goroutines that stop the world once, and are joined.
     Once = "once",
     /// Stops the world: nobody runs meanwhile.

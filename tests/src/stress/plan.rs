@@ -129,6 +129,7 @@ const TRAFFIC: &[Kind] = &[
     Kind::Moves,
     Kind::Limits,
     Kind::Readers,
+    Kind::Leaks,
 ];
 /// What goes into the kernel and comes back.
 const BLOCKING: &[Kind] = &[Kind::Block, Kind::Pipe, Kind::Threads, Kind::Locked, Kind::Loop, Kind::Alloc];

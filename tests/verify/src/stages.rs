@@ -94,8 +94,7 @@ fn clippy(workspace: &Workspace) -> Plan {
 }
 
 fn unit(workspace: &Workspace) -> Plan {
-    let command = workspace.cargo(&["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
-    Ok(vec![Step::new(command, Expect::Tests { at_least: 1 })])
+    Ok(vec![workspace.inner_tests()])
 }
 
 fn doc(workspace: &Workspace) -> Plan {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
@@ -21,6 +22,8 @@ pub struct Workspace {
     tests: BTreeSet<String>,
     /// Those of the runtime.
     runtime_tests: BTreeSet<String>,
+    /// The names of all programs with tests inside.
+    programs: BTreeSet<String>,
 }
 
 /// Flags from outside would replace those of the workspace (frame pointers, `--cfg modelled`), and what `cargo run` says
@@ -45,6 +48,30 @@ struct Package {
 struct Target {
     name: String,
     kind: Vec<String>,
+    #[serde(default)]
+    src_path: PathBuf,
+}
+
+impl Target {
+    fn is(&self, kind: &str) -> bool {
+        self.kind.iter().any(|k| k == kind)
+    }
+
+    /// Whether there are tests inside this program: in its file, or in its folder, if it has one.
+    fn has_tests(&self) -> bool {
+        match self.src_path.file_name() {
+            Some(name) if name == "main.rs" => self.src_path.parent().is_some_and(has_tests),
+            _ => has_tests(&self.src_path),
+        }
+    }
+}
+
+/// Whether a file, or one below a folder, has a test.
+fn has_tests(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        Ok(entries) => entries.flatten().any(|entry| has_tests(&entry.path())),
+        Err(_) => fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.trim() == "#[test]")),
+    }
 }
 
 impl Workspace {
@@ -66,10 +93,12 @@ impl Workspace {
     fn from_metadata(metadata: Metadata, tier: Tier) -> Workspace {
         let names = |of: fn(&Package) -> bool| {
             let targets = metadata.packages.iter().filter(|package| of(package)).flat_map(|package| &package.targets);
-            let tests = targets.filter(|target| target.kind.iter().any(|kind| kind == "test"));
+            let tests = targets.filter(|target| target.is("test"));
             tests.map(|target| target.name.clone()).collect()
         };
+        let programs = metadata.packages.iter().flat_map(|package| &package.targets).filter(|target| target.is("bin"));
         Workspace {
+            programs: programs.filter(|program| program.has_tests()).map(|program| program.name.clone()).collect(),
             tests: names(|_| true),
             runtime_tests: names(|package| package.name == "tricolor"),
             root: metadata.workspace_root,
@@ -92,6 +121,13 @@ impl Workspace {
     /// A cargo command in the root folder, with the environment of the tests.
     pub fn cargo(&self, arguments: &[&str]) -> Command {
         self.command(cargo(), arguments)
+    }
+
+    /// The tests inside libraries and programs. To build a program without any for its tests takes as long as one with.
+    pub fn inner_tests(&self) -> Step {
+        let mut command = self.cargo(&["test", "--workspace", "--no-fail-fast", "--lib"]);
+        command.args(self.programs.iter().flat_map(|name| ["--bin", name]));
+        Step::new(command, Expect::Tests { at_least: 1 })
     }
 
     /// The integration tests that no stage of `claimed` has to itself.
@@ -148,6 +184,7 @@ pub mod tests {
             tier: Tier::Commit,
             tests: tests.iter().map(|name| (*name).to_owned()).collect(),
             runtime_tests: BTreeSet::new(),
+            programs: BTreeSet::new(),
         }
     }
 
@@ -165,6 +202,30 @@ pub mod tests {
         assert_eq!(arguments(&of_the_runtime), "test --workspace --no-fail-fast --test starts");
         assert_eq!(workspace.tests.into_iter().collect::<Vec<_>>(), ["starts", "stops"]);
         assert_eq!((workspace.root, workspace.target), ("/w".into(), "/t".into()));
+    }
+
+    #[test]
+    fn programs_without_tests_are_not_built_for_them() {
+        let folder = env::temp_dir().join(format!("verify-programs-{}", std::process::id()));
+        fs::create_dir_all(folder.join("bin/large")).unwrap();
+        let files = [
+            ("bin/small.rs", "#[test]"),
+            ("bin/bare.rs", "fn main() {}"),
+            ("bin/large/main.rs", ""),
+            ("bin/large/a.rs", "\n  #[test]\n"),
+        ];
+        let target = |name: &str, path: &str| {
+            format!(r#"{{"name": "{name}", "kind": ["bin"], "src_path": "{}"}}"#, folder.join(path).display())
+        };
+        files.iter().for_each(|(path, text)| fs::write(folder.join(path), text).unwrap());
+        let targets = [target("small", files[0].0), target("bare", files[1].0), target("large", files[2].0)].join(",");
+        let json = format!(
+            r#"{{"workspace_root": "/w", "target_directory": "/t", "packages": [{{"name": "a", "targets": [{targets}]}}]}}"#
+        );
+        let workspace = Workspace::from_metadata(serde_json::from_str(&json).unwrap(), Tier::Commit);
+        fs::remove_dir_all(&folder).unwrap();
+        let run = arguments(&workspace.inner_tests());
+        assert_eq!(run, "test --workspace --no-fail-fast --lib --bin large --bin small");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod calls;
 mod compute;
 mod heap;
+mod leaks;
 mod moves;
 mod planted;
 mod races;
@@ -115,6 +116,7 @@ impl Worker {
             Kind::Moves => moves::moves(self),
             Kind::Limits => races::limits(self),
             Kind::Readers => races::readers(self),
+            Kind::Leaks => leaks::leaks(self),
             Kind::Once => races::once(self),
             Kind::Naps => sleeps::naps(self),
             Kind::Fair => sleeps::fair(self),

@@ -43,6 +43,12 @@ struct Tray {
     pockets: [GcMut<Place>; EACH],
 }
 
+impl Tray {
+    fn new() -> Tray {
+        Tray { cells: std::array::from_fn(|_| GcCell::new(None)), pockets: std::array::from_fn(|_| GcMut::new(None)) }
+    }
+}
+
 /// A chain that ends at the shelf.
 #[derive(Trace)]
 struct Far {
@@ -85,8 +91,13 @@ impl Known {
 
 /// Overwrites what calls have left on the stack.
 #[inline(never)]
-fn wipe() {
+pub fn wipe() {
     black_box([0_usize; 2048]);
+}
+
+#[inline(never)]
+fn exchange(a: &mut Place, b: &mut Place) {
+    std::mem::swap(a, b);
 }
 
 struct Mover {
@@ -107,10 +118,11 @@ pub fn moves(w: Worker) {
     let mut mover = Mover::new(w);
     wipe();
     while w.go() {
-        match mover.rng.below(9) {
+        match mover.rng.below(10) {
             0..4 => mover.take_out(),
-            4..7 => mover.put_in(),
-            7 => mover.give_out(),
+            4..6 => mover.put_in(),
+            6..8 => mover.stays_inside(),
+            8 => mover.give_out(),
             _ => mover.haunt(),
         }
     }
@@ -293,25 +305,9 @@ impl Mover {
         if !self.begins_unseen() {
             return;
         }
-        let tray = Gc::new(Tray {
-            cells: std::array::from_fn(|_| GcCell::new(None)),
-            pockets: std::array::from_fn(|_| GcMut::new(None)),
-        });
+        let tray = Gc::new(Tray::new());
         let (cells, rest) = held.split_at_mut(EACH);
         let (pockets, locked) = rest.split_at_mut(EACH);
-        // Into one of them alone, in which it stays meanwhile; or into all.
-        let lasts = self.rng.one_in(3).then(|| tray.pockets.iter().zip(&mut *pockets).next()).flatten();
-        if let Some((pocket, object)) = lasts {
-            pocket.with(|place| {
-                *place = object.take();
-                wipe();
-                outlast(&mut self.rng);
-                if let Some(object) = *place {
-                    self.known[EACH].alive(self.w, object, "mutable access that lasts");
-                }
-            });
-            return;
-        }
         tray.pockets.iter().zip(pockets).for_each(|(pocket, object)| pocket.with(|place| *place = object.take()));
         tray.cells.iter().zip(cells).for_each(|(cell, object)| cell.set(object.take()));
         // Roots, and what they keep, are black by now.
@@ -328,6 +324,38 @@ impl Mover {
             }
         }
         self.w.count(Count::Objects, 3 * EACH as u64);
+    }
+
+    /// Is inside of an object before marking begins, puts what this stack has alone into it, and takes it out in the end. The
+    /// object is black early; that it is looked at again with this stack is all that finds what is in there.
+    #[inline(never)]
+    fn stays_inside(&mut self) {
+        self.between_cycles();
+        let tray = Root::new(Gc::new(Tray::new()));
+        let bag = tray.get();
+        bag.pockets[0].with(|place| {
+            let (object, known) = new(&mut self.rng);
+            let mut held = Some(object);
+            wipe();
+            if !self.begins_unseen() {
+                return;
+            }
+            let (heap, begin) = (GcP::current().heap(), Instant::now());
+            let cycle = heap.cycle();
+            while begin.elapsed() < Duration::from_micros(200) {
+                std::thread::yield_now();
+            }
+            exchange(place, &mut held);
+            wipe();
+            while heap.marking() && heap.cycle() == cycle {
+                yield_now();
+            }
+            exchange(place, &mut held);
+            if let Some(object) = held {
+                known.alive(self.w, object, "mutable access that lasts");
+            }
+        });
+        self.w.count(Count::Objects, 1);
     }
 
     /// While marking goes on, and until it ends, weak pointers give out objects that nobody else has.
