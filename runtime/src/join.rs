@@ -139,9 +139,8 @@ impl<R: Send + 'static> Join<R> {
                 let payload = unsafe { (*self.payload.get()).take() };
                 // The copy of its words goes along to the goroutine that takes it, which forgets it at its next
                 // safepoint of its own: a signal may suspend it anywhere before.
-                let words = self.payload_words.swap(None);
-                if gp.panics.get().is_none() {
-                    gp.panics.set(words);
+                if let Some(words) = self.payload_words.swap(None) {
+                    crate::panic::hand_on(gp, words);
                 }
                 if let Some(payload) = &payload {
                     shade_payload(gp, &**payload);

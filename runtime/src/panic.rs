@@ -22,7 +22,7 @@ const HOOK: usize = 256 << 10;
 /// A piece of a copied payload.
 pub(crate) struct Snapshot {
     /// The piece before, or the copy of a payload below.
-    _next: GcCell<Option<Gc<Conservative<Snapshot>>>>,
+    next: GcCell<Option<Gc<Conservative<Snapshot>>>>,
     _words: [usize; WORDS],
 }
 
@@ -40,10 +40,26 @@ fn copy_payload(gp: &G, payload: &(dyn Any + Send)) {
             *to = unsafe { words.add(at + i).read_volatile() };
         }
         // The words are on this stack, in `piece`, while the allocation is a safepoint.
-        let copy = Gc::new(Conservative(Snapshot { _next: GcCell::new(gp.panics.get()), _words: piece }));
+        let copy = Gc::new(Conservative(Snapshot { next: GcCell::new(gp.panics.get()), _words: piece }));
         core::hint::black_box(&piece);
         gp.panics.set(Some(copy));
     }
+}
+
+/// `gp`, which runs this, gets a payload with this copy. What it got before it has had since a safepoint, as a join is one,
+/// so that copy goes; but not that of a panic of its own that unwinds its stack. No safepoint; needs a P.
+///
+/// What would break if the first copy stayed and the second one went: who joins two goroutines that have panicked would lose
+/// what the second one's payload points to.
+pub(crate) fn hand_on(gp: &G, words: Gc<Conservative<Snapshot>>) {
+    if std::thread::panicking() {
+        let mut last = words;
+        while let Some(next) = last.next.get() {
+            last = next;
+        }
+        last.next.set(gp.panics.get());
+    }
+    gp.panics.set(Some(words));
 }
 
 /// As `copy_payload`, if this thread is a goroutine with a P (in a blocking call it has none, and payloads there hold

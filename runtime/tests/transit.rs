@@ -5,9 +5,11 @@
 mod checked;
 mod common;
 
-use common::{gc_always, run, with_procs};
+use common::{gc_always, needs, run, with_procs};
 use std::io::{Read, Write};
-use tricolor::{Builder, Gc, GcCell, JoinHandle, chan, gc, spawn, sync, yield_now};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tricolor::{Builder, Gc, GcCell, JoinHandle, Weak, chan, gc, spawn, sync, yield_now};
 
 /// An object with an identity, and a second one behind it.
 #[derive(tricolor::Trace)]
@@ -209,6 +211,48 @@ fn a_panic_payload() {
                 check(o, id);
             }
         });
+    });
+}
+
+/// Each stays until the joining goroutine's next safepoint, also right after another one.
+#[test]
+fn the_second_payload_of_two() {
+    needs!(Signals);
+    quiet();
+    run(with_procs(2), || {
+        let panicked = |id| {
+            let (tx, rx) = chan::bounded(1);
+            let h = spawn(move || -> () {
+                let o = object(id);
+                tx.send(Weak::new(o)).expect("there is room");
+                tricolor::resume_unwind(Box::new((7_u64, o)))
+            });
+            while !h.is_finished() {
+                yield_now();
+            }
+            (h, rx.recv().expect("it was sent"))
+        };
+        let [(first, _), (second, known)] = [1, 2].map(panicked);
+        let words = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let [go, done] = words.clone();
+        let collector = spawn(move || {
+            while !go.load(Ordering::SeqCst) {
+                yield_now();
+            }
+            gc::collect();
+            done.store(true, Ordering::SeqCst);
+        });
+        drop(first.join());
+        let payload = second.join().expect_err("it panics");
+        words[0].store(true, Ordering::SeqCst);
+        // It is stopped here, and comes to no safepoint of its own.
+        while !words[1].load(Ordering::SeqCst) {
+            std::hint::spin_loop();
+        }
+        assert!(known.upgrade().is_some(), "what the second payload points to was freed");
+        let (_, o) = *payload.downcast::<(u64, Gc<Object>)>().expect("our payload");
+        check(o, 2);
+        collector.join().expect("no panic");
     });
 }
 
