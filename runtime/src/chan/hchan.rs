@@ -206,8 +206,8 @@ impl<T: Send + 'static> Hchan<T> {
     /// Sends; waits for that, if there is a limit no longer than until then.
     pub(super) fn send(&self, gp: &'static G, value: T, until: Option<u64>) -> Result<(), (T, Ended)> {
         poll();
-        // Where it looks as if it must wait, the lock is taken once, for good.
-        let first = if self.may_send() { self.try_send(value) } else { Err((value, Refused::WouldWait)) };
+        // Where it looks as if it must wait, the lock is taken once, for good. With a buffer it seldom must.
+        let first = if self.cap > 0 || self.may_send() { self.try_send(value) } else { Err((value, Refused::WouldWait)) };
         let value = match first {
             Ok(()) => return Ok(()),
             Err((value, Refused::Closed)) => return Err((value, Ended::Closed)),
@@ -288,7 +288,7 @@ impl<T: Send + 'static> Hchan<T> {
     pub(super) fn recv(&self, gp: &'static G, until: Option<u64>) -> Result<T, Ended> {
         poll();
         // As in `send`.
-        match if self.may_recv() { self.try_recv() } else { Err(Refused::WouldWait) } {
+        match if self.cap > 0 || self.may_recv() { self.try_recv() } else { Err(Refused::WouldWait) } {
             Ok(value) => return Ok(value),
             Err(Refused::Closed) => return Err(Ended::Closed),
             Err(Refused::WouldWait) => {}
