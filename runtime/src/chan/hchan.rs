@@ -207,7 +207,8 @@ impl<T: Send + 'static> Hchan<T> {
     pub(super) fn send(&self, gp: &'static G, value: T, until: Option<u64>) -> Result<(), (T, Ended)> {
         poll();
         // Where it looks as if it must wait, the lock is taken once, for good. With a buffer it seldom must.
-        let first = if self.cap > 0 || self.may_send() { self.try_send(value) } else { Err((value, Refused::WouldWait)) };
+        let first =
+            if self.cap > 0 || self.may_send() { self.try_send(value) } else { Err((value, Refused::WouldWait)) };
         let value = match first {
             Ok(()) => return Ok(()),
             Err((value, Refused::Closed)) => return Err((value, Ended::Closed)),

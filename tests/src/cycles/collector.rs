@@ -14,7 +14,7 @@ pub const MODEL: Model = Model {
     property: "with two goroutines that change a graph, one that comes and goes, and a collector, on two Ps, nothing that can \
                be reached is freed, and what cannot is, two cycles later",
     threads: 4,
-    iterations: 2000,
+    iterations: 4000,
     run: cycles,
     drives: &[
         "Heap::write_states",

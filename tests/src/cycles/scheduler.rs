@@ -16,7 +16,7 @@ pub const MODEL: Model = Model {
                blocking calls, and sysmon that takes Ps from these, nothing that can be reached is freed, what cannot is, \
                nobody runs while the world is stopped, and nobody waits for ever",
     threads: 8,
-    iterations: 500,
+    iterations: 1000,
     run: cycles,
     drives: &[
         "stop_the_world",
