@@ -118,7 +118,13 @@ pub fn run(leg: &Leg, look: &mut dyn FnMut(&Page)) -> io::Result<Ended> {
     watch.take(Line::Snapshot(Snapshot { numbers: counted.filter(|(_, n)| *n > 0).collect(), ..Snapshot::default() }));
     let output = said.all();
     let seconds = began.elapsed().as_secs_f64();
-    let refused = status.code() == Some(2) && !output.contains("fatal error:") && page.phases.load(Relaxed) == 0;
+    // A dump ends with the same status.
+    let said = |what| output.contains(what);
+    let refused = stuck.is_none()
+        && status.code() == Some(2)
+        && page.phases.load(Relaxed) == 0
+        && !said("fatal error:")
+        && !said("stress: SIG");
     let failure = if refused { None } else { watch.judge(stuck, status, &output, &known, seconds) };
     Ok(Ended { failure, refused: refused.then_some(output), samples: watch.samples, last: watch.last, seconds })
 }
