@@ -182,8 +182,8 @@ impl Leg {
             0 => "poison=1,delay=before-stack-scan:500",
             1 => "poison=1,smallbuf=1,delay=before-drop:300",
             2 => "poison=1,delay=phase-flips:200,delay=ragged-barrier-to-stop:500",
-            4 => "poison=1,delay=before-stack-scan:200,delay=sweep-to-publish:50",
             3 => "poison=1,delay=between-flag-check-and-store:50,delay=after-mark-before-enqueue:50",
+            4 => "poison=1,delay=before-stack-scan:200,delay=sweep-to-publish:50",
             _ => "poison=1",
         };
         let verify = wanted.seed.wrapping_add(wanted.seed / 6).is_multiple_of(2) && mode != Mode::Preempt;

@@ -57,7 +57,8 @@ impl Target {
         self.kind.iter().any(|k| k == kind)
     }
 
-    /// Whether there are tests inside this program: in its file, or in its folder, if it has one.
+    /// Whether there are tests inside this program: in its file, or in its folder, if it has one. Files that it borrows by
+    /// `#[path]` are tested where they belong.
     fn has_tests(&self) -> bool {
         match self.src_path.file_name() {
             Some(name) if name == "main.rs" => self.src_path.parent().is_some_and(has_tests),
