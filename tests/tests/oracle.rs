@@ -1,6 +1,6 @@
 //! Random heaps on goroutines, against an oracle outside the heap: see `tricolor_tests::oracle`.
 //!
-//! The commit tier takes 20 seconds, the long tier ten minutes, each on two Ps. `TRICOLOR_SEED` repeats a run.
+//! The commit tier takes 10 seconds, the long tier ten minutes, each on two Ps. `TRICOLOR_SEED` repeats a run.
 
 #[path = "../../runtime/tests/common/checked.rs"]
 mod checked;
@@ -37,7 +37,7 @@ fn random_heaps() {
         return run(&cell);
     }
     let _turn = TURN.lock();
-    cell::run_matrix("random_heaps", if cell::long_tier() { 600.0 } else { 20.0 });
+    cell::run_matrix("random_heaps", if cell::long_tier() { 600.0 } else { 10.0 });
 }
 
 #[test]

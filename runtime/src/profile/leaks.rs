@@ -126,7 +126,12 @@ pub fn leaks() -> io::Result<Vec<Leak>> {
 /// Without how it was parked.
 fn stack(row: &Row) -> Vec<Frame> {
     let mut frames: Vec<Frame> = row.stack().iter().flat_map(|pc| names::of(*pc)).collect();
-    let parked = frames.iter().take_while(|f| f.function.starts_with("tricolor::proc::")).count();
+    // Line tables alone have no paths of modules.
+    let parks = |f: &Frame| {
+        f.function.starts_with("tricolor::proc::")
+            || ["src/proc/schedule.rs", "src/proc/park.rs"].iter().any(|file| f.file.ends_with(file))
+    };
+    let parked = frames.iter().take_while(|f| parks(f)).count();
     frames.drain(..parked);
     frames
 }

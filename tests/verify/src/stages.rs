@@ -161,9 +161,10 @@ fn models(workspace: &Workspace) -> Plan {
         "target/loom",
         "--config",
     ];
+    let deeper: &[&str] = if workspace.tier == Tier::Long { &["--nightly"] } else { &[] };
     Ok(vec![
         Step::new(workspace.cargo(&[&checks[..], &[LOOM]].concat()), Expect::Tests { at_least: 7 }),
-        Step::new(workspace.cargo(&["models", "run"]), Expect::Summary),
+        Step::new(workspace.cargo(&[&["models", "run"], deeper].concat()), Expect::Summary),
     ])
 }
 
