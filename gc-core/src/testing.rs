@@ -10,7 +10,7 @@ use crate::world::{StopReason, World};
 /// A world of the calling thread alone, whose stack is not scanned.
 struct Alone;
 
-// SAFETY: there is no other thread to stop, scan or wake; no test here starts a cycle.
+// SAFETY: there is no other thread to stop, scan or wake; cycles end by the only P.
 unsafe impl World for Alone {
     fn stop_the_world(&self, _: StopReason) {}
     fn start_the_world(&self) {}

@@ -109,8 +109,12 @@ pub unsafe trait World: Sync {
         0
     }
 
-    /// There is mark work: wakes idle Ps.
+    /// Marking begins: wakes all idle Ps.
     fn wake_workers(&self);
+
+    /// There is mark work for one P more: wakes an idle one, if there is any and nobody is looking for work already (Go's
+    /// `enlistWorker`).
+    fn enlist_worker(&self) {}
 
     /// A mutator has nothing to do but wait for the collector: lets others run.
     fn pause(&self);

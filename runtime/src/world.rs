@@ -81,6 +81,10 @@ unsafe impl World for Sched {
         wake_all(self.forever());
     }
 
+    fn enlist_worker(&self) {
+        crate::proc::newm::wakep(self.forever());
+    }
+
     fn pause(&self) {
         if getg().is_some() {
             crate::proc::park::pause();

@@ -6,7 +6,7 @@
 use super::class::{List, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, NoPages, PAGE_SIZE, Span};
-use crate::layout::{self, TypeDesc};
+use crate::layout::{self, GRANULE, TypeDesc};
 use crate::profile::Sampler;
 use crate::sync::{AtomicUsize, Ordering};
 use core::ptr;
@@ -27,7 +27,9 @@ pub(crate) struct Slots {
     /// Where publication is stored: `Span::published` of the cached span, or null.
     pub published: *const AtomicUsize,
     span: *const Span,
-    class: u32,
+    pub class: u32,
+    /// The marks of the free run are set already ([`Heap::blacken_run`]).
+    pub black: bool,
     /// Next of all slots of this P.
     link: *mut Slots,
     /// For the heap profile.
@@ -148,6 +150,7 @@ impl Cache {
             published: ptr::null(),
             span: ptr::null(),
             class,
+            black: false,
             link: self.all,
             sampler: Sampler::new(heap.config.profile_rate, &mut self.random),
         };
@@ -200,6 +203,7 @@ impl Cache {
             bytes = s.sampler.cut(bytes, s.slot);
             s.end = s.next + if s.sampler.next { 0 } else { bytes };
         }
+        heap.blacken_run(s);
         self.claim(heap, bytes);
         Ok(())
     }
@@ -220,6 +224,16 @@ impl Cache {
         }
     }
 
+    /// Marking is about to end: what is free is white. The world is stopped.
+    pub fn whiten(&mut self, heap: &Heap) {
+        let mut at = self.all;
+        // SAFETY: a link of this P's list: slots live for ever, and the stopper acts for the P.
+        while let Some(s) = unsafe { at.as_mut() } {
+            heap.whiten_rest(s);
+            at = s.link;
+        }
+    }
+
     /// Gives all spans back; stale ones are swept.
     pub fn flush(&mut self, heap: &Heap) {
         let now = heap.sweepgen();
@@ -230,6 +244,7 @@ impl Cache {
             at = s.link;
             let unused = if s.sampler.next { s.slot } else { s.end - s.next };
             s.sampler.give_back(unused);
+            heap.whiten_rest(s);
             // SAFETY: null, or a span that this P owns.
             let Some(span) = (unsafe { s.span.as_ref() }) else {
                 continue;
@@ -250,6 +265,28 @@ impl Cache {
     }
 }
 
+/// Objects that are made while marking are born black. To set their marks one by one would be a locked instruction for
+/// each, so those of a whole free run are set when the P gets it, a word at a time. What is left of the run when marking
+/// ends, or when it goes back, is no object, and its marks are cleared: what would break otherwise is that they make the
+/// alloc map, by which rubbish would be objects.
+impl Heap {
+    /// Sets the marks of the fresh free run of `s` while marking. The caller holds the P, in a region.
+    fn blacken_run(&self, s: &mut Slots) {
+        s.black = self.marking() && !faults::active(Fault::AllocWhite);
+        if s.black {
+            self.mark_map().set_slots(self.granule_of(s.next), self.granule_of(s.end), s.slot / GRANULE);
+        }
+    }
+
+    /// Clears the marks of what is left of it. The caller holds the P, or the world is stopped; marking is on, or `s.black`
+    /// is not.
+    fn whiten_rest(&self, s: &mut Slots) {
+        if core::mem::take(&mut s.black) {
+            self.mark_map().clear_slots(self.granule_of(s.next), self.granule_of(s.end), s.slot / GRANULE);
+        }
+    }
+}
+
 impl Slots {
     /// Whether a refill is not due.
     pub fn has_room(&self) -> bool {
@@ -261,6 +298,7 @@ impl Slots {
     pub fn open(&mut self) -> bool {
         if self.sampler.next {
             self.end = self.next + self.slot;
+            self.black = false;
         }
         self.next != self.end
     }
@@ -270,26 +308,21 @@ impl Slots {
         self.published = ptr::null();
         self.next = 0;
         self.end = 0;
+        self.black = false;
     }
 }
 
 impl Heap {
     /// The next run of free slots of a swept span at or behind `from`.
     fn next_run(&self, span: &Span, from: usize) -> Option<(usize, usize)> {
-        let (slot, end) = (span.slot.load(Ordering::Relaxed), span.end());
-        let alive = self.alloc_map();
-        let mut first = from;
-        while first < end && alive.is_marked(self.granule_of(first)) {
-            first += slot;
-        }
+        let (end, step) = (self.granule_of(span.end()), span.slot.load(Ordering::Relaxed) / GRANULE);
+        let first = self.alloc_map().find(self.granule_of(from), end, step, false);
         if first >= end {
             return None;
         }
-        let mut behind = first + slot;
-        while behind < end && !alive.is_marked(self.granule_of(behind)) {
-            behind += slot;
-        }
-        Some((first, behind))
+        let behind = self.alloc_map().find(first, end, step, true);
+        let address = |granule| self.base + granule * GRANULE;
+        Some((address(first), address(behind)))
     }
 
     /// A swept span of `class` with at least one free slot, owned by the caller: swept before, swept now, or new.
@@ -333,5 +366,49 @@ impl Heap {
             self.poison_free_slots(span);
         }
         Ok(span)
+    }
+}
+
+#[cfg(all(test, not(modelled)))]
+mod tests {
+    use crate::mark::WorkKind;
+    use crate::testing;
+
+    /// Objects made while marking survive the cycle, and nothing else of their free run does; also if the run goes back first.
+    #[test]
+    fn what_is_left_of_a_black_run_is_no_object() {
+        for flushed in [false, true] {
+            let heap = testing::heap(64);
+            let p = heap.new_p();
+            heap.acquire_p(p);
+            let objects = || {
+                let mut n = 0;
+                heap.for_each_object(&mut |_| n += 1);
+                n
+            };
+            crate::Gc::new([1_u64; 4]);
+            assert!(heap.start_cycle());
+            // The first ones are of a run that the P had before.
+            for i in 0..300_u64 {
+                crate::Gc::new([i; 4]);
+            }
+            if flushed {
+                // SAFETY: this thread holds `p`.
+                unsafe { heap.empty_p(p) };
+            }
+            while heap.marking() {
+                heap.mark_slice(p, WorkKind::Dedicated);
+            }
+            // That from before may be kept or not.
+            let kept = objects();
+            assert!((300..=301).contains(&kept), "{kept} objects instead of 300 (flushed: {flushed})");
+            // In the next cycle none is reachable.
+            heap.start_cycle();
+            while heap.marking() {
+                heap.mark_slice(p, WorkKind::Dedicated);
+            }
+            assert_eq!(objects(), 0);
+            heap.release_p(p);
+        }
     }
 }

@@ -2,11 +2,10 @@
 
 use super::AllocError;
 use super::cache::{Cache, Slots};
-use super::class::{List, Scan};
+use super::class::{Class, List, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, NoPages, PAGE_SIZE};
 use crate::layout::{self, Kind, Trace, TypeDesc};
-use crate::mark::Marker;
 use crate::p::{GcP, forbidden};
 use crate::sync::current::{self, Region};
 use crate::sync::{Ordering, word};
@@ -192,7 +191,7 @@ fn fill<T: Trace>(slot: usize, value: T) -> impl FnOnce(NonNull<T>) {
 unsafe fn publish_black(slots: &mut Slots, at: usize) {
     crate::sync::modelled("publish_black");
     let p = GcP::current();
-    p.heap().blacken_new(p, at);
+    p.heap().blacken_new(p, p.heap().classes.get(slots.class), at, slots.black);
     // Release: as in `place`.
     // SAFETY: a span is cached and `published` is its word.
     unsafe { (*slots.published).store(slots.next, Ordering::Release) };
@@ -334,7 +333,7 @@ unsafe fn alloc_large<T>(
     // SAFETY: initialised by `fill`, seen by nobody.
     unsafe { word::adopt(at, bytes) };
     if current::state() != 0 {
-        heap.blacken_new(p, at);
+        heap.blacken_new(p, heap.classes.get(class), at, false);
     }
     // Release: as in `place`.
     span.published.store(at + slot, Ordering::Release);
@@ -409,27 +408,25 @@ pub(crate) unsafe fn alloc_array<T: Trace>(
 
 impl Heap {
     /// A new object, not yet published, while marking: black, with all it points to shaded; or grey if it is large,
-    /// since no goroutine should be held up for as long as the scan of it may take.
-    #[cold]
-    #[inline(never)]
-    fn blacken_new(&self, p: &GcP, at: usize) {
+    /// since no goroutine should be held up for as long as the scan of it may take. `marked`: its mark is set.
+    #[inline]
+    fn blacken_new(&self, p: &GcP, class: &Class, at: usize, marked: bool) {
         if current::state() & current::STOPPED != 0 {
             forbidden(format_args!("an object is allocated"));
         }
         // SAFETY: this thread holds `p`; no other borrow of its work is alive.
         let gcw = unsafe { p.gcw() };
-        let class = self.class_of_object(at);
         if class.slot() > layout::SMALL_MAX {
             return self.greyobject(gcw, at);
         }
         if !faults::active(Fault::AllocWhite) {
-            self.mark_map().set(self.granule_of(at));
+            if !marked {
+                self.mark_map().set(self.granule_of(at));
+            }
             gcw.marked(class.slot(), 1);
         }
         if class.scan() != Scan::Data && !faults::active(Fault::InitUnshaded) {
-            let mut marker = Marker::new(self, gcw);
-            marker.scan_small(class, at);
-            marker.settle();
+            self.shade_new(gcw, class, at);
         }
     }
 }

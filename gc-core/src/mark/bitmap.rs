@@ -72,9 +72,42 @@ impl MarkMap {
         self.words[granule / BITS].fetch_or(1 << (granule % BITS), Ordering::Relaxed);
     }
 
+    /// Sets the bits of the slots of `step` granules each in `[first, end)`.
+    pub fn set_slots(&self, first: usize, end: usize, step: usize) {
+        // Relaxed: see `is_marked`.
+        for_slots(first, end, step, |i, bits| _ = self.words[i].fetch_or(bits, Ordering::Relaxed));
+    }
+
+    /// Clears them again.
+    pub fn clear_slots(&self, first: usize, end: usize, step: usize) {
+        // Relaxed: see `is_marked`.
+        for_slots(first, end, step, |i, bits| _ = self.words[i].fetch_and(!bits, Ordering::Relaxed));
+    }
+
     /// Clears the bit (a fault's work only).
     pub fn unset(&self, granule: usize) {
         self.words[granule / BITS].fetch_and(!(1 << (granule % BITS)), Ordering::Relaxed);
+    }
+
+    /// The first of the bits `first`, `first + step`, ... below `end` that is set, or clear; `end` if there is none.
+    pub fn find(&self, first: usize, end: usize, step: usize, set: bool) -> usize {
+        // A bit that is looked for reads as 1.
+        let word = |i: usize| self.words[i].load(Ordering::Relaxed) ^ if set { 0 } else { usize::MAX };
+        if !step.is_power_of_two() || step > BITS {
+            return (first..end).step_by(step).find(|at| word(at / BITS) >> (at % BITS) & 1 != 0).unwrap_or(end);
+        }
+        // As a word has room for a whole number of steps, the same bits of each word are asked for.
+        const ALL: usize = usize::MAX >> (usize::BITS as usize - BITS);
+        let every = if step == BITS { 1 } else { ALL / ((1 << step) - 1) } << (first % step);
+        let mut from = every & usize::MAX << (first % BITS);
+        for i in first / BITS..end.div_ceil(BITS) {
+            let found = word(i) & from;
+            if found != 0 {
+                return (i * BITS + found.trailing_zeros() as usize).min(end);
+            }
+            from = every;
+        }
+        end
     }
 
     /// How many bits are set in `[first, first + n)`.
@@ -126,6 +159,19 @@ fn for_words(first: usize, n: usize, mut f: impl FnMut(usize, usize)) {
     }
 }
 
+/// Calls `f(word index, bits)` for the words that hold bits `first`, `first + step`, ... below `end`.
+fn for_slots(first: usize, end: usize, step: usize, mut f: impl FnMut(usize, usize)) {
+    let mut at = first;
+    while at < end {
+        let (word, mut bits) = (at / BITS, 0);
+        while at < end && at / BITS == word {
+            bits |= 1 << (at % BITS);
+            at += step;
+        }
+        f(word, bits);
+    }
+}
+
 /// A word of marks by itself, for its model.
 #[cfg(modelled)]
 pub struct MarkWord(MarkMap);
@@ -165,6 +211,8 @@ mod tests {
         Unset(usize),
         /// The bits of one word.
         Mark(usize, usize),
+        SetSlots(usize, usize, usize),
+        ClearSlots(usize, usize, usize),
         Clear(usize, usize),
     }
 
@@ -174,6 +222,8 @@ mod tests {
             (0..GRANULES).prop_map(Step::Set),
             (0..GRANULES).prop_map(Step::Unset),
             (0..GRANULES / BITS, proptest::num::usize::ANY).prop_map(|(word, bits)| Step::Mark(word, bits)),
+            (0..GRANULES, 0..GRANULES, 1..70_usize).prop_map(|(a, b, step)| Step::SetSlots(a, b, step)),
+            (0..GRANULES, 0..GRANULES, 1..70_usize).prop_map(|(a, b, step)| Step::ClearSlots(a, b, step)),
             (0..GRANULES, 0..GRANULES).prop_map(|(first, n)| Step::Clear(first, n.min(GRANULES - first))),
         ]
     }
@@ -183,7 +233,7 @@ mod tests {
         #[test]
         fn agrees_with_a_set_of_numbers(
             steps in prop::collection::vec(step(), 1..60),
-            (first, n) in (0..GRANULES, 0..GRANULES),
+            (first, n, step) in (0..GRANULES, 0..GRANULES, prop_oneof![1..70_usize, prop::sample::select(vec![1, 2, 4, 64])]),
         ) {
             let map = MarkMap::new(GRANULES).unwrap();
             let mut model = BTreeSet::new();
@@ -203,6 +253,14 @@ mod tests {
                         let fresh = fresh.fold(0, |sum, b| sum | 1 << b);
                         prop_assert_eq!(map.mark(word, bits), fresh);
                     }
+                    Step::SetSlots(first, end, step) => {
+                        map.set_slots(first, end, step);
+                        model.extend((first..end).step_by(step));
+                    }
+                    Step::ClearSlots(first, end, step) => {
+                        map.clear_slots(first, end, step);
+                        (first..end).step_by(step).for_each(|g| _ = model.remove(&g));
+                    }
                     Step::Clear(first, n) => {
                         map.clear(first, n);
                         model.retain(|g| !(first..first + n).contains(g));
@@ -210,6 +268,11 @@ mod tests {
                 }
             }
             prop_assert_eq!((0..GRANULES).filter(|g| map.is_marked(*g)).collect::<BTreeSet<_>>(), model.clone());
+            let end = (first + n).min(GRANULES);
+            for set in [true, false] {
+                let found = (first..end).step_by(step).find(|g| model.contains(g) == set).unwrap_or(end);
+                prop_assert_eq!(map.find(first, end, step, set), found, "{} from {} to {} by {}", set, first, end, step);
+            }
             let n = n.min(GRANULES - first);
             prop_assert_eq!(map.count(first, n), model.range(first..first + n).count());
         }

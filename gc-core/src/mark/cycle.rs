@@ -235,6 +235,10 @@ impl Heap {
                 scanned + n >= bytes || nanos() - begin >= SLICE
             });
             self.pacer.marked(now - counted, worker);
+            // SAFETY: this thread holds `p`; the marker's borrow has ended.
+            if unsafe { p.gcw() }.has_shared() {
+                self.world.enlist_worker();
+            }
             scanned += now;
             did |= now > 0;
             // Relaxed: a hint.
@@ -343,6 +347,10 @@ impl Heap {
     fn end_mark(&self, p: &'static GcP) -> Event {
         if self.config.verify {
             self.verify(p);
+        }
+        for q in self.ps() {
+            // SAFETY: the world is stopped: the stopper acts for every P.
+            unsafe { q.cache() }.whiten(self);
         }
         let c = &self.cycle;
         // Relaxed throughout: the stop orders them.

@@ -26,7 +26,8 @@ const FOUND: usize = if cfg!(modelled) { 2 } else { 16 };
 /// Bytes that are marked between two looks at the clock and at `preempt`.
 const LOOK: usize = if cfg!(modelled) { 64 } else { 16 << 10 };
 
-/// A P that marks: its work, and the pointers that it has found and not yet tested.
+/// A P that marks: its work, and the pointers that it has found and not yet tested. They leave in pairs: the place at `at`
+/// is free, and if that is an even one, so is the next.
 pub(crate) struct Marker<'a> {
     pub(super) heap: &'a Heap,
     pub(super) gcw: &'a mut GcWork,
@@ -47,10 +48,26 @@ impl<'a> Marker<'a> {
             return;
         }
         self.heap.mark_map().prefetch(self.heap.granule_of(pointer) / BITS);
-        let due = replace(&mut self.found[self.at], pointer);
+        self.found[self.at] = pointer;
         self.at = (self.at + 1) % FOUND;
-        if due != 0 {
-            self.heap.greyobject(self.gcw, due);
+        if self.at.is_multiple_of(2) {
+            let pair = [replace(&mut self.found[self.at], 0), replace(&mut self.found[self.at + 1], 0)];
+            self.shade_pair(pair);
+        }
+    }
+
+    /// Shades two pointers, or none, that were found one after the other. Often they are neighbours, such as the children of
+    /// a node: then one locked instruction marks both.
+    #[inline(always)]
+    fn shade_pair(&mut self, [a, b]: [usize; 2]) {
+        if a != 0 && b != 0 {
+            let (a, b) = (self.heap.granule_of(a), self.heap.granule_of(b));
+            if a / BITS == b / BITS {
+                return self.heap.greyobjects(self.gcw, a / BITS, 1 << (a % BITS) | 1 << (b % BITS));
+            }
+        }
+        for pointer in [a, b].into_iter().filter(|p| *p != 0) {
+            self.heap.greyobject(self.gcw, pointer);
         }
     }
 

@@ -17,7 +17,6 @@ pub(crate) use bitmap::MarkMap;
 pub use bitmap::MarkWord;
 pub(crate) use cycle::Cycle;
 pub use cycle::WorkKind;
-pub(crate) use drain::Marker;
 pub(crate) use roots::Found;
 pub use roots::Scanner;
 #[cfg(modelled)]

@@ -5,9 +5,10 @@
 
 use super::bitmap::BITS;
 use super::drain::Marker;
-use super::work::Grey;
+use super::work::{GcWork, Grey};
 use crate::alloc::{ARRAY_HEADER, Class, Scan};
 use crate::faults::{self, Fault};
+use crate::heap::Heap;
 use crate::layout::{Mask, SMALL_MAX};
 use crate::sync::{Ordering, word};
 use core::ops::Range;
@@ -21,6 +22,25 @@ fn load(addr: usize) -> usize {
     // SAFETY: a word inside a live object of the heap.
     // Acquire: pairs with the Release of pointer stores: what the object there holds is seen.
     unsafe { word::at(addr) }.load(Ordering::Acquire)
+}
+
+impl Heap {
+    /// Shades what the small object at `base` points to, which is not published yet. The caller holds the P of `gcw`.
+    #[inline]
+    pub(crate) fn shade_new(&self, gcw: &mut GcWork, class: &Class, base: usize) {
+        let mut pointers = class.pointers();
+        if class.scan() != Scan::Typed || pointers == 0 {
+            let mut marker = Marker::new(self, gcw);
+            marker.scan_small(class, base);
+            marker.settle();
+            return;
+        }
+        // Mostly they point to what was made just before, and is black: nothing to wait for.
+        while pointers != 0 {
+            self.shade(gcw, load(base + pointers.trailing_zeros() as usize * WORD));
+            pointers &= pointers - 1;
+        }
+    }
 }
 
 impl Marker<'_> {

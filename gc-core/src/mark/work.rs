@@ -208,13 +208,15 @@ pub(crate) struct GcWork {
     marked_objects: usize,
     /// The longest scan of a piece of a large object, in bytes.
     largest_piece: usize,
+    /// It has given away some of its work since somebody asked.
+    shared: bool,
 }
 
 #[nowritebarrierrec]
 impl GcWork {
     pub fn new(stress: &Stress) -> GcWork {
         let capacity = if stress.small_buffers { 2 } else { CAPACITY };
-        GcWork { now: 0, spare: 0, capacity, marked_bytes: 0, marked_objects: 0, largest_piece: 0 }
+        GcWork { now: 0, spare: 0, capacity, marked_bytes: 0, marked_objects: 0, largest_piece: 0, shared: false }
     }
 
     /// Enqueues a marked object, or a piece of one.
@@ -330,16 +332,50 @@ impl GcWork {
         self.marked_bytes
     }
 
-    /// Gives away half of what there is when nobody else can have any, so that idle Ps find something.
+    /// Gives away about half of what there is when nobody else can have any, so that idle Ps find something (Go's
+    /// `gcw.balance`).
     pub fn share(&mut self, heap: &Heap) {
-        if self.spare != 0 && !heap.work.any_full() {
-            let work = &heap.work;
-            // SAFETY: one of this P's own buffers.
-            if unsafe { *work.buffers[self.spare as usize - 1].len.get() } > 0 {
-                work.full.push(&work.buffers, self.spare);
-                self.spare = 0;
-            }
+        let work = &heap.work;
+        if work.any_full() {
+            return;
         }
+        // SAFETY: one of this P's own buffers.
+        if self.spare != 0 && unsafe { *work.buffers[self.spare as usize - 1].len.get() } > 0 {
+            work.full.push(&work.buffers, self.spare);
+            self.spare = 0;
+        } else if self.now != 0 && self.len(work) >= Self::WORTH_SHARING {
+            let older = self.split(work);
+            work.full.push(&work.buffers, older);
+        } else {
+            return;
+        }
+        self.shared = true;
+    }
+
+    /// Objects of which half is worth another P's while: what is oldest on a stack leads to most.
+    const WORTH_SHARING: usize = if cfg!(modelled) { 2 } else { 4 };
+
+    /// Keeps the newer half of its buffer, in another one, and returns this one.
+    fn split(&mut self, work: &Work) -> u32 {
+        let fresh = work.take_empty();
+        let (old, new) = (&work.buffers[self.now as usize - 1], &work.buffers[fresh as usize - 1]);
+        // SAFETY: both are this P's own.
+        unsafe {
+            let (len, half) = (*old.len.get(), *old.len.get() / 2);
+            (&mut *new.objects.get())[..len - half].copy_from_slice(&(&*old.objects.get())[half..len]);
+            *new.len.get() = len - half;
+            *old.len.get() = half;
+        }
+        let older = self.now;
+        self.now = fresh;
+        older
+    }
+
+    /// Whether it has shared work since this was asked last.
+    pub fn has_shared(&mut self) -> bool {
+        let shared = self.shared;
+        self.shared = false;
+        shared
     }
 }
 

@@ -85,10 +85,16 @@ impl Node {
     }
 }
 
+/// Apart, as [`stretch`].
+#[inline(never)]
+fn stretch_nodes(depth: u32) {
+    trees::check(depth, Node::count(Node::bottom_up(depth)));
+}
+
 pub fn gcbench(ask: &Ask) {
     let depth = gcbench::depth(ask);
     let begin = Instant::now();
-    trees::check(depth + 2, Node::count(Node::bottom_up(depth + 2)));
+    stretch_nodes(depth + 2);
     let long_lived = Node::top_down(depth);
     let numbers = Gc::<[f64]>::from_slice(&vec![0.5; gcbench::numbers(depth)]);
     for d in gcbench::depths(depth) {
