@@ -536,7 +536,7 @@ pub(crate) unsafe extern "C" fn safepoint_m(
 /// # Safety
 /// As [`Mcall`].
 pub(crate) unsafe extern "C" fn gosched_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
-    m.at(Door::Poll);
+    // Its last door stays that of its execution: the next one is as good as there.
     gp.casgstatus(g::RUNNING, g::RUNNABLE);
     if let Some(p) = m.p() {
         self_scan(sched, p, gp);

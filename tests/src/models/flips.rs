@@ -27,7 +27,7 @@ pub const BARRIER_ON: Model = Model {
     source: "golang/go mgc.go: gcStart, setGCPhase; proposal 17503",
     threads: 3,
     bound: Some(2),
-    least: 8000,
+    least: 7800,
     run: barrier_on,
     drives: &["Heap::write_states", "gc_write_barrier", "Heap::finish_mark"],
     twins: &["barrier-late", "stale-phase"],

@@ -4,8 +4,8 @@ use super::Model;
 use super::world::TwoPs;
 use gc_core::model::BufferList;
 use gc_core::{Gc, GcCell, Root, Trace};
+use loom::sync::{Arc, Notify};
 use loom::thread;
-use std::sync::Arc;
 
 pub const BUFFERS: Model = Model {
     name: "buffers",
@@ -37,7 +37,7 @@ pub const PUBLISH: Model = Model {
     source: "design: from claim to publication is one region; golang/go publicationBarrier",
     threads: 2,
     bound: Some(3),
-    least: 16800,
+    least: 5400,
     run: publish,
     drives: &["publish_black", "Heap::finish_mark"],
     twins: &["publish-early"],
@@ -130,6 +130,7 @@ fn node(next: Option<Gc<Node>>) -> Gc<Node> {
 /// S pointed to Y, and both are dead, but a stack still has a word that names S. A new object takes the place of S.
 fn publish() {
     let world = TwoPs::start();
+    node(None);
     let (s, y) = (node(None), node(None));
     s.next.set(Some(y));
     let kept = Root::new(node(None));
@@ -137,7 +138,21 @@ fn publish() {
     let (s, y) = (Gc::as_ptr(s).addr(), Gc::as_ptr(y).addr());
     assert!(!world.alive(s) && !world.alive(y), "both are dead");
     world.set_stale_word(s);
-    let mutator = thread::spawn(move || born_between_safepoints(world, node));
+    let begun = Arc::new(Notify::new());
+    let begin = begun.clone();
+    let mutator = thread::spawn(move || {
+        world.enter(|| {
+            // In front of that slot: the free run is the P's before marking begins, so its marks are not set.
+            node(None);
+            begin.notify();
+            world.safepoint();
+            let born = node(None);
+            world.push(born);
+            world.safepoint();
+            born
+        })
+    });
+    begun.wait();
     world.collect();
     let born = mutator.join().expect("the mutator");
     assert!(world.alive(Gc::as_ptr(born).addr()), "the new object was freed");
