@@ -9,6 +9,7 @@ use crate::barrier::WbBuf;
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
 use crate::mark::GcWork;
+use crate::root::FreeRoots;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, current, nanos};
 use barrier_lint::{certify, nowritebarrierrec, yeswritebarrierrec};
 use core::cell::UnsafeCell;
@@ -27,6 +28,7 @@ pub struct GcP {
     wb: UnsafeCell<WbBuf>,
     gcw: UnsafeCell<GcWork>,
     cache: UnsafeCell<Cache>,
+    roots: UnsafeCell<FreeRoots>,
     /// Time that workers marked on this P in this cycle, nanoseconds.
     pub(crate) worked: AtomicU64,
     /// Under a memory limit: the time for which this P was held, and since when it is ([`nanos`]; 0: it is not).
@@ -47,6 +49,7 @@ impl GcP {
             wb: UnsafeCell::new(WbBuf::new(&heap.config.stress)),
             gcw: UnsafeCell::new(GcWork::new(&heap.config.stress)),
             cache: UnsafeCell::new(Cache::new(heap.config.profile_rate, id)),
+            roots: UnsafeCell::new(FreeRoots::default()),
             worked: AtomicU64::new(0),
             held: AtomicU64::new(0),
             held_since: AtomicU64::new(0),
@@ -116,6 +119,18 @@ impl GcP {
     pub(crate) unsafe fn cache(&self) -> &mut Cache {
         // SAFETY: the caller's contract.
         unsafe { &mut *self.cache.get() }
+    }
+
+    /// Slots for roots that this P has at hand.
+    ///
+    /// # Safety
+    /// The caller holds this P, and no other borrow of them is alive.
+    #[nowritebarrierrec]
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn roots(&self) -> &mut FreeRoots {
+        // SAFETY: the caller's contract.
+        unsafe { &mut *self.roots.get() }
     }
 
     /// Empties the barrier buffer and hands all local work to everyone. What the buffer held is work only if it was white,
@@ -196,6 +211,7 @@ impl Heap {
         unsafe {
             p.flush();
             p.cache().flush(self);
+            self.roots.take_back(p.roots());
         }
     }
 

@@ -6,6 +6,9 @@
 //! and cleared only by a thread with a P that has seen that marking is off (no flip can come in between: no
 //! safepoint). What would break: a drop while marking that cleared the slot would hide an object whose `Gc` was
 //! copied to a stack that is black already.
+//!
+//! Who holds a P while marking is off clears the slot of a root that he drops himself, and the P keeps a few such slots at
+//! hand: a handle that lives for a moment, as that of a goroutine that is joined, takes no lock.
 
 use crate::faults::{self, Fault};
 use crate::gc::Gc;
@@ -39,6 +42,17 @@ unsafe impl Zeroed for Slot {
         Slot { object: AtomicUsize::new(0), next: AtomicU32::new(0) }
     }
 }
+
+/// Cleared slots that a P has at hand.
+#[derive(Default)]
+pub(crate) struct FreeRoots {
+    /// Index + 1 of the first; 0: none.
+    first: u32,
+    len: u32,
+}
+
+/// Most slots that a P keeps.
+const AT_HAND: u32 = if cfg!(modelled) { 1 } else { 64 };
 
 pub(crate) struct RootTable {
     slots: Table<Slot>,
@@ -117,6 +131,60 @@ impl RootTable {
     pub fn defer_slot(&self, slot: &Slot) {
         let at = core::ptr::from_ref(slot).addr() - self.slots.as_slice().as_ptr().addr();
         self.defer((at / size_of::<Slot>()) as u32);
+    }
+
+    /// As [`add`](RootTable::add), preferably one that the caller's P has at hand.
+    #[inline]
+    fn add_at_hand(&self, heap: &Heap, p: &GcP, object: usize) -> u32 {
+        // SAFETY: the caller holds `p`, in a region.
+        let at_hand = unsafe { p.roots() };
+        if at_hand.first == 0 {
+            return self.add(heap, object);
+        }
+        let index = at_hand.first - 1;
+        let slot = &self.slots[index as usize];
+        // Relaxed: the P's own.
+        (at_hand.first, at_hand.len) = (slot.next.load(Ordering::Relaxed), at_hand.len - 1);
+        // Release: as in `add`.
+        slot.object.store(object, Ordering::Release);
+        index
+    }
+
+    /// Clears a slot and keeps it at hand on this thread's P; whether it did. Only while marking is off.
+    #[nowritebarrierrec]
+    #[inline]
+    fn clear_at_hand(&self, heap: &Heap, index: u32) -> bool {
+        let _region = Region::enter();
+        if current::state() != 0 {
+            // No P, or marking is on, or the world is stopped.
+            return false;
+        }
+        let p = GcP::current();
+        // SAFETY: this thread holds `p`, in a region.
+        let at_hand = unsafe { p.roots() };
+        if at_hand.len >= AT_HAND || !core::ptr::eq(p.heap(), heap) {
+            return false;
+        }
+        let slot = &self.slots[index as usize];
+        // Relaxed: marking is off and cannot begin in a region of a thread with a P; who reads them does so in a stop.
+        slot.object.store(0, Ordering::Relaxed);
+        slot.next.store(at_hand.first, Ordering::Relaxed);
+        at_hand.first = index + 1;
+        at_hand.len += 1;
+        true
+    }
+
+    /// Gives back what a P has at hand.
+    pub fn take_back(&self, at_hand: &mut FreeRoots) {
+        let mut free = self.free.lock();
+        while at_hand.first != 0 {
+            let id = at_hand.first;
+            let slot = &self.slots[id as usize - 1];
+            at_hand.first = slot.next.load(Ordering::Relaxed);
+            slot.next.store(*free, Ordering::Relaxed);
+            *free = id;
+        }
+        at_hand.len = 0;
     }
 
     /// A slot that holds `object`. The caller holds a P and has shaded the object if marking is on.
@@ -217,7 +285,7 @@ impl<T: ?Sized> Root<T> {
             // SAFETY: this thread holds `p` and borrows its work only here.
             heap.shade(unsafe { p.gcw() }, object.addr());
         }
-        Root { heap, slot: heap.roots.add(heap, object.addr()), target: PhantomData }
+        Root { heap, slot: heap.roots.add_at_hand(heap, p, object.addr()), target: PhantomData }
     }
 
     /// The object. Fatal on a thread without a P, in every build.
@@ -272,7 +340,9 @@ impl<T: ?Sized> Clone for Root<T> {
 #[nowritebarrierrec]
 impl<T: ?Sized> Drop for Root<T> {
     fn drop(&mut self) {
-        self.heap.roots.defer(self.slot);
+        if !self.heap.roots.clear_at_hand(self.heap, self.slot) {
+            self.heap.roots.defer(self.slot);
+        }
     }
 }
 

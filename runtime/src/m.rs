@@ -155,6 +155,13 @@ impl M {
         unsafe { self.lockedg.get().as_ref() }
     }
 
+    /// Notes where this M passes; since when it is there counts from the door before. May run without a P.
+    #[nowritebarrierrec]
+    pub(crate) fn passes(&self, door: Door) {
+        // Relaxed: read by reports only.
+        self.door.store(door as u8, gc_core::sync::Ordering::Relaxed);
+    }
+
     /// Notes where this M met the scheduler. May run without a P.
     #[nowritebarrierrec]
     pub(crate) fn at(&self, door: Door) {

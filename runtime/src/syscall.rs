@@ -123,7 +123,8 @@ pub(crate) fn entersyscall(gp: &'static G, sp: usize) {
     m.at(Door::Syscall);
     trace::event(sched, m, Kind::SyscallEnter, 0);
     latency::preempted(sched, p, Latency::PreemptSyscall);
-    gp.sp.store(sp, Ordering::SeqCst);
+    // Release: pairs with the Acquire of who scans; the status orders it besides.
+    gp.sp.store(sp, Ordering::Release);
     gp.casgstatus(g::RUNNING, g::SYSCALL);
     sched.heap().release_p(p.gcp());
     set_p_no_write_barrier(&m.oldp, core::ptr::from_ref(p).cast_mut());
@@ -157,8 +158,9 @@ pub(crate) fn exitsyscall(gp: &'static G) {
             wirep(sched, m, oldp);
         }
         let p = m.p().unwrap_or(oldp);
-        p.syscalltick.fetch_add(1, Ordering::SeqCst);
-        m.at(Door::SyscallEnd);
+        // Relaxed: only who holds or has claimed the P writes it; sysmon looks whether it has changed.
+        p.syscalltick.store(p.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        m.passes(Door::SyscallEnd);
         trace::event(sched, m, how, 0);
         gp.casgstatus(g::SYSCALL, g::RUNNING);
         if back != 0 {

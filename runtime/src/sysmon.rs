@@ -127,6 +127,7 @@ fn sysmon(sched: &'static Sched) {
         }
         let next_trace = if trace_every > 0 { traced_at + trace_every } else { NEVER };
         sleep_while_idle(sched, next_trace);
+        crate::time::tick();
         if sched.heap().scavenge_wanted() {
             // The M finds no goroutine, and gives memory back before it sleeps again.
             wakep(sched);

@@ -72,9 +72,10 @@ const HELD: u32 = 1;
 #[cfg(not(modelled))]
 const CONTENDED: u32 = 2;
 
-/// How often a waiter looks before it sleeps; a critical section here is some tens of instructions.
+/// How often a waiter looks before it sleeps, each time after twice as long; a critical section here is some tens of
+/// instructions.
 #[cfg(not(modelled))]
-const SPINS: u32 = 100;
+const ROUNDS: u32 = 7;
 
 #[nowritebarrierrec]
 impl RawLock {
@@ -158,9 +159,12 @@ impl RawLock {
     #[cold]
     #[inline(never)]
     fn lock_slow(&self) {
-        for _ in 0..SPINS {
-            core::hint::spin_loop();
-            if self.acquire() {
+        for round in 0..ROUNDS {
+            for _ in 0..1 << round {
+                core::hint::spin_loop();
+            }
+            // A look first: an exchange takes the word away from its holder even where it fails.
+            if self.state.load(Ordering::Relaxed) == FREE && self.acquire() {
                 return;
             }
         }

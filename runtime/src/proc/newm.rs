@@ -149,6 +149,7 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     crate::storm::start_thread(sched, m);
     // SAFETY: a name of less than 16 bytes, ended by 0.
     unsafe { prctl(libc::PR_SET_NAME, c"tricolor-m".as_ptr()) };
+    crate::time::tick();
     // The C library's frames, and its own data, lie above.
     m.g0_hi.store((&raw const m).expose_provenance() + 256, Ordering::SeqCst);
     let altstack = crate::signal::install_altstack(m.id.load(Ordering::Relaxed));
@@ -206,6 +207,7 @@ fn acquire_nextp(sched: &'static Sched, m: &'static M) -> bool {
 #[nowritebarrierrec]
 pub(crate) fn sleep_for_p(sched: &'static Sched, m: &'static M) -> bool {
     m.park.sleep();
+    crate::time::tick();
     !sched.exiting.load(Ordering::SeqCst) && acquire_nextp(sched, m)
 }
 

@@ -43,7 +43,8 @@ fn may_not_wait(gp: &G, reason: WaitReason) -> ! {
 unsafe extern "C" fn park_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     let _ = sched;
     modelled("park_m");
-    let lock = gp.wait_lock.swap(core::ptr::null_mut(), Ordering::Relaxed);
+    // Relaxed, here and in `park`: a word of this goroutine's, which stays until it parks again.
+    let lock = gp.wait_lock.load(Ordering::Relaxed);
     // SAFETY: `park` stored it; the object that holds it is alive, since the parked stack points to it.
     let unlock = || unsafe { (*lock).unlock() };
     if faults::active(Fault::ParkUnlocksEarly) {
@@ -82,7 +83,8 @@ unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'stati
     modelled("park_in_m");
     gp.casgstatus(g::RUNNING, g::WAITING);
     dropg(m, gp);
-    let word = gp.wait_word.swap(core::ptr::null_mut(), Ordering::Relaxed);
+    // Relaxed, here and in `park_in`: as `wait_lock` in `park_m`.
+    let word = gp.wait_word.load(Ordering::Relaxed);
     let at = core::ptr::from_ref(gp).cast_mut();
     // SAFETY: `park_in` stored it; its caller's frame, or what that waits for, keeps it until the goroutine continues.
     let word = unsafe { &*word };

@@ -16,7 +16,7 @@
 use super::glist::injectglist;
 use super::locked::{startlockedm, stoplockedm};
 use super::newm::{acquirep, releasep, startm, stopm, wakep};
-use super::runq::{demote_next, globrunqget, runqget, runqput, runqsteal};
+use super::runq::{demote_next, globrunqget, runqget, runqlen, runqput, runqsteal};
 #[cfg(not(modelled))]
 use crate::arch;
 use crate::g::{self, G, WaitReason, set_g_no_write_barrier};
@@ -354,15 +354,19 @@ fn come_back(sched: &'static Sched, m: &'static M, p: &'static P) -> bool {
     true
 }
 
+/// After so many goroutines a P looks at the global queue first.
+const FAIR: u32 = 61;
+
 /// One look at all queues: now and then the global one first, so that it is not starved, and everybody's timers; own;
 /// global; the others'.
 fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Option<(&'static G, bool)> {
     // Relaxed: only this M writes it.
-    if fair || p.schedtick.load(Ordering::Relaxed).is_multiple_of(61) {
+    if fair || p.schedtick.load(Ordering::Relaxed).is_multiple_of(FAIR) {
         timers::run_all_due(sched);
         if sched.runqsize.load(Ordering::SeqCst) > 0 {
             let mut global = sched.lock();
-            if let Some(gp) = globrunqget(sched, &mut global, p, 1) {
+            // As many as the P can run until it looks here again: its own queue may never be empty, where all yield.
+            if let Some(gp) = globrunqget(sched, &mut global, p, FAIR as usize) {
                 return Some((gp, false));
             }
         }
@@ -531,7 +535,8 @@ pub(crate) unsafe extern "C" fn safepoint_m(
     leave_safepoint(sched, m, gp)
 }
 
-/// g0 part of `yield_now`: to the end of the global queue; of the P's own if nobody waits in the global one.
+/// g0 part of `yield_now`: to the end of the P's own queue, from which others go to the global one when it is full, and come
+/// back in turn (`look`); if it is alone there, of the global one.
 ///
 /// # Safety
 /// As [`Mcall`].
@@ -543,7 +548,7 @@ pub(crate) unsafe extern "C" fn gosched_m(sched: &'static Sched, m: &'static M, 
     }
     dropg(m, gp);
     match m.p() {
-        Some(p) if sched.runqsize.load(Ordering::SeqCst) == 0 => runqput(sched, p, gp, false),
+        Some(p) if runqlen(p) > 0 || sched.runqsize.load(Ordering::SeqCst) == 0 => runqput(sched, p, gp, false),
         _ => sched.globrunqput(&mut sched.lock(), gp),
     }
     core::ptr::null()

@@ -244,8 +244,7 @@ pub(crate) unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp
 pub(crate) fn gfput(sched: &Sched, p: &P, gp: &G) {
     set_g_no_write_barrier(&gp.schedlink, p.gfree.get());
     set_g_no_write_barrier(&p.gfree, core::ptr::from_ref(gp).cast_mut());
-    // Relaxed, here and in `gfget`: only the M that holds the P touches its list.
-    if p.gfree_len.fetch_add(1, Ordering::Relaxed) + 1 >= GFREE {
+    if count(p, 1) >= GFREE {
         let mut global = sched.lock();
         for _ in 0..GFREE / 2 {
             let Some(gp) = pop(p) else { break };
@@ -269,8 +268,16 @@ fn pop(p: &P) -> Option<&'static G> {
     }
     set_g_no_write_barrier(&p.gfree, gp.schedlink.get());
     set_g_no_write_barrier(&gp.schedlink, core::ptr::null_mut());
-    p.gfree_len.fetch_sub(1, Ordering::Relaxed);
+    count(p, -1);
     Some(gp)
+}
+
+/// There are `n` more dead Gs on `p`'s list; returns how many there are.
+fn count(p: &P, n: i32) -> u32 {
+    // Relaxed: only the M that holds the P touches its list.
+    let len = p.gfree_len.load(Ordering::Relaxed).wrapping_add_signed(n);
+    p.gfree_len.store(len, Ordering::Relaxed);
+    len
 }
 
 /// A dead G with its stack, from this P's list or the global one. In the runtime: this thread must keep its P.
@@ -289,7 +296,7 @@ fn gfget(sched: &'static Sched) -> Option<&'static G> {
         let Some(gp) = sched.gfget_global(&mut global) else { break };
         set_g_no_write_barrier(&gp.schedlink, p.gfree.get());
         set_g_no_write_barrier(&p.gfree, core::ptr::from_ref(gp).cast_mut());
-        p.gfree_len.fetch_add(1, Ordering::Relaxed);
+        count(p, 1);
     }
     Some(first)
 }

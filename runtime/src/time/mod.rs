@@ -34,7 +34,7 @@ pub(crate) mod timers;
 pub use interval::{Interval, interval, interval_at};
 pub use std::time::{Duration, Instant};
 
-pub(crate) use clock::{coarse, nanotime};
+pub(crate) use clock::{coarse, nanotime, tick};
 
 use crate::g::{G, getg};
 use core::fmt;
