@@ -318,3 +318,11 @@ pub const fn active(_: Fault) -> bool {
 #[nowritebarrierrec]
 #[inline(always)]
 pub const fn linger(_: u32) {}
+
+/// Keeps a window open, as [`linger`], if one of these faults is active.
+#[inline]
+pub(crate) fn linger_for(any: &[Fault], micros: u32) {
+    if any.iter().any(|fault| active(*fault)) {
+        linger(micros);
+    }
+}

@@ -93,9 +93,7 @@ impl RootTable {
         }
         // What loses a pointer from a root to a black stack needs roots that are scanned late.
         let late = [Fault::CleanupUnshaded, Fault::RootCleared, Fault::RootCellUnshaded, Fault::WeakUpgradeUnshaded];
-        if late.into_iter().any(faults::active) {
-            faults::linger(5000);
-        }
+        faults::linger_for(&late, 5000);
         let end = ((piece + 1) * PIECE).min(self.top.load(Ordering::Acquire));
         for i in piece * PIECE..end {
             // Acquire: pairs with the Release in `add`: what the object holds is seen.

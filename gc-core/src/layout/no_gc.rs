@@ -30,7 +30,7 @@ use core::marker::PhantomData;
 )]
 pub unsafe trait NoGc {}
 
-/// Types that are also `Trace` by `layout::trace`, or need not be.
+/// Types that are also `Trace` by `layout::trace` (where plain data is both), or cannot be.
 macro_rules! no_gc {
     ($($t:ty),* ; $([$($g:tt)*] $u:ty),* $(,)?) => {
         $(
@@ -44,12 +44,7 @@ macro_rules! no_gc {
     };
 }
 no_gc!(
-    (), bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64,
-    str, &'static str, std::path::Path, std::ffi::OsStr, core::time::Duration, std::time::Instant,
-    core::sync::atomic::AtomicBool, core::sync::atomic::AtomicU8, core::sync::atomic::AtomicU16,
-    core::sync::atomic::AtomicU32, core::sync::atomic::AtomicU64, core::sync::atomic::AtomicUsize,
-    core::sync::atomic::AtomicI8, core::sync::atomic::AtomicI16, core::sync::atomic::AtomicI32,
-    core::sync::atomic::AtomicI64, core::sync::atomic::AtomicIsize
+    str, std::path::Path, std::ffi::OsStr
     ;
     [T: NoGc] Option<T>,
     [T: NoGc, E: NoGc] Result<T, E>,

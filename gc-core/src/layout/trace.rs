@@ -1,6 +1,6 @@
 //! `Trace`: how a Rust type says where its pointers are.
 
-use super::{Field, Kind, TypeDesc};
+use super::{Field, Kind, NoGc, TypeDesc};
 use core::cell::{Cell, UnsafeCell};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -13,7 +13,7 @@ use core::sync::atomic;
 /// **Drop.** An object of a type that needs drop is dropped some time after it was found dead, on a goroutine that the
 /// host chooses. Other objects may be gone by then, so what a drop runs must not reach them: a type with fields that
 /// may hold a `Gc` has no `Drop` impl of its own (the derive refuses it), and a field with drop glue is `Trace` by that
-/// same rule, or [`NoGc`](super::NoGc). A type with a `Drop` impl is `Send`, as is any owned std type.
+/// same rule, or [`NoGc`]. A type with a `Drop` impl is `Send`, as is any owned std type.
 ///
 /// ```
 /// # use gc_core::{Gc, Trace};
@@ -43,6 +43,8 @@ pub unsafe trait Trace: 'static {
 
 macro_rules! data {
     ($($t:ty),* $(,)?) => {$(
+        // SAFETY: plain data.
+        unsafe impl NoGc for $t {}
         // SAFETY: holds no `Gc`.
         unsafe impl Trace for $t {
             const DESC: &'static TypeDesc = &TypeDesc::data::<$t>(stringify!($t));

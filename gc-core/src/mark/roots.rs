@@ -203,9 +203,7 @@ impl Heap {
         self.window(Window::BeforeStackScan);
         // What loses a pointer from a stack to a black object needs stacks that are scanned late.
         let late = [Fault::LeaveUnshaded, Fault::MutableUnscanned, Fault::NoInsertionBarrier, Fault::SkipBulkBarrier];
-        if late.into_iter().any(faults::active) {
-            faults::linger(1000);
-        }
+        faults::linger_for(&late, 1000);
         // SAFETY: this thread holds `p`, and marking is on.
         let done = self.world.scan_stack(stack, &mut unsafe { self.scanner(p) });
         if done {

@@ -30,6 +30,8 @@ pub mod signal;
 mod stepped;
 mod table;
 pub mod word;
+#[cfg(modelled)]
+mod wrapped;
 
 use barrier_lint::nowritebarrierrec;
 

@@ -7,11 +7,13 @@
 //! which a `SeqCst` store does not order the *weaker* accesses behind it.
 
 use super::Ordering;
+use super::wrapped::{each_atomic, wrapped};
 use core::fmt;
 use core::ops::Deref;
 use loom::sync::atomic as inner;
 
-fn after<T>(order: Ordering, out: T) -> T {
+fn access<T>(order: Ordering, f: impl FnOnce(Ordering) -> T) -> T {
+    let out = f(order);
     if order == Ordering::SeqCst {
         inner::fence(Ordering::SeqCst);
     }
@@ -19,9 +21,8 @@ fn after<T>(order: Ordering, out: T) -> T {
 }
 
 macro_rules! atomic {
-    ($name:ident $(<$p:ident>)?, $value:ty) => {
-        /// See the module's text.
-        pub struct $name $(<$p>)? (inner::$name $(<$p>)?);
+    ($name:ident $(<$p:ident>)?, $value:ty: $($op:ident)*) => {
+        wrapped!($name $(<$p>)?, $value: $($op)*);
 
         impl $(<$p>)? $name $(<$p>)? {
             /// One that holds `value`.
@@ -34,48 +35,7 @@ macro_rules! atomic {
                 // SAFETY: nobody else has it any more.
                 unsafe { self.0.unsync_load() }
             }
-
-            /// As in std.
-            pub fn store(&self, value: $value, order: Ordering) {
-                after(order, self.0.store(value, order));
-            }
-
-            /// As in std.
-            pub fn swap(&self, value: $value, order: Ordering) -> $value {
-                after(order, self.0.swap(value, order))
-            }
-
-            /// As in std.
-            pub fn compare_exchange(
-                &self,
-                old: $value,
-                new: $value,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<$value, $value> {
-                after(success, self.0.compare_exchange(old, new, success, failure))
-            }
-
-            /// As in std.
-            pub fn compare_exchange_weak(
-                &self,
-                old: $value,
-                new: $value,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<$value, $value> {
-                after(success, self.0.compare_exchange_weak(old, new, success, failure))
-            }
         }
-
-        impl $(<$p>)? fmt::Debug for $name $(<$p>)? {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-
-        // SAFETY: a number or an address that the collector does not follow.
-        unsafe impl $(<$p>)? barrier_lint::NotInHeap for $name $(<$p>)? {}
 
         impl $(<$p>)? Deref for $name $(<$p>)? {
             type Target = inner::$name $(<$p>)?;
@@ -85,28 +45,4 @@ macro_rules! atomic {
         }
     };
 }
-
-macro_rules! fetch {
-    ($name:ident, $value:ty: $($op:ident)*) => {
-        impl $name {
-            $(
-                /// As in std.
-                pub fn $op(&self, value: $value, order: Ordering) -> $value {
-                    after(order, self.0.$op(value, order))
-                }
-            )*
-        }
-    };
-}
-
-atomic!(AtomicBool, bool);
-atomic!(AtomicU8, u8);
-atomic!(AtomicU32, u32);
-atomic!(AtomicU64, u64);
-atomic!(AtomicUsize, usize);
-atomic!(AtomicPtr<T>, *mut T);
-fetch!(AtomicBool, bool: fetch_and fetch_or fetch_xor);
-fetch!(AtomicU8, u8: fetch_add fetch_sub fetch_and fetch_or fetch_xor fetch_max fetch_min);
-fetch!(AtomicU32, u32: fetch_add fetch_sub fetch_and fetch_or fetch_xor fetch_max fetch_min);
-fetch!(AtomicU64, u64: fetch_add fetch_sub fetch_and fetch_or fetch_xor fetch_max fetch_min);
-fetch!(AtomicUsize, usize: fetch_add fetch_sub fetch_and fetch_or fetch_xor fetch_max fetch_min);
+each_atomic!(atomic);

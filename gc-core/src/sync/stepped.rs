@@ -4,20 +4,20 @@
 
 use super::Ordering::{self, SeqCst};
 use super::explorer::thread::sleep;
+use super::wrapped::{each_atomic, wrapped};
 use core::fmt;
 use core::sync::atomic as inner;
 use core::time::Duration;
 
-/// Another thread may be chosen here. (shuttle has no time: whoever sleeps can be chosen at once.)
-fn step() {
+fn access<T>(_: Ordering, f: impl FnOnce(Ordering) -> T) -> T {
+    // Another thread may be chosen here. (shuttle has no time: whoever sleeps can be chosen at once.)
     sleep(Duration::ZERO);
+    f(SeqCst)
 }
 
 macro_rules! atomic {
-    ($name:ident $(<$p:ident>)?, $value:ty) => {
-        /// See the module's text.
-        #[repr(transparent)]
-        pub struct $name $(<$p>)? (inner::$name $(<$p>)?);
+    ($name:ident $(<$p:ident>)?, $value:ty: $($op:ident)*) => {
+        wrapped!($name $(<$p>)?, $value: $($op)*);
 
         impl $(<$p>)? $name $(<$p>)? {
             /// One that holds `value`.
@@ -36,44 +36,8 @@ macro_rules! atomic {
             }
 
             /// As in std.
-            pub fn load(&self, _: Ordering) -> $value {
-                step();
-                self.0.load(SeqCst)
-            }
-
-            /// As in std.
-            pub fn store(&self, value: $value, _: Ordering) {
-                step();
-                self.0.store(value, SeqCst)
-            }
-
-            /// As in std.
-            pub fn swap(&self, value: $value, _: Ordering) -> $value {
-                step();
-                self.0.swap(value, SeqCst)
-            }
-
-            /// As in std.
-            pub fn compare_exchange(
-                &self,
-                old: $value,
-                new: $value,
-                _: Ordering,
-                _: Ordering,
-            ) -> Result<$value, $value> {
-                step();
-                self.0.compare_exchange(old, new, SeqCst, SeqCst)
-            }
-
-            /// As in std, and never fails without a reason.
-            pub fn compare_exchange_weak(
-                &self,
-                old: $value,
-                new: $value,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<$value, $value> {
-                self.compare_exchange(old, new, success, failure)
+            pub fn load(&self, order: Ordering) -> $value {
+                access(order, |order| self.0.load(order))
             }
 
             /// As in std.
@@ -93,40 +57,6 @@ macro_rules! atomic {
                 Err(old)
             }
         }
-
-        impl $(<$p>)? fmt::Debug for $name $(<$p>)? {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-
-        // SAFETY: a number or an address that the collector does not follow.
-        unsafe impl $(<$p>)? barrier_lint::NotInHeap for $name $(<$p>)? {}
     };
 }
-
-macro_rules! fetch {
-    ($name:ident, $value:ty: $($op:ident)*) => {
-        impl $name {
-            $(
-                /// As in std.
-                pub fn $op(&self, value: $value, _: Ordering) -> $value {
-                    step();
-                    self.0.$op(value, SeqCst)
-                }
-            )*
-        }
-    };
-}
-
-atomic!(AtomicBool, bool);
-atomic!(AtomicU8, u8);
-atomic!(AtomicU32, u32);
-atomic!(AtomicU64, u64);
-atomic!(AtomicUsize, usize);
-atomic!(AtomicPtr<T>, *mut T);
-fetch!(AtomicBool, bool: fetch_and fetch_or fetch_xor);
-fetch!(AtomicU8, u8: fetch_add fetch_sub fetch_and fetch_or fetch_xor fetch_max fetch_min);
-fetch!(AtomicU32, u32: fetch_add fetch_sub fetch_and fetch_or fetch_xor fetch_max fetch_min);
-fetch!(AtomicU64, u64: fetch_add fetch_sub fetch_and fetch_or fetch_xor fetch_max fetch_min);
-fetch!(AtomicUsize, usize: fetch_add fetch_sub fetch_and fetch_or fetch_xor fetch_max fetch_min);
+each_atomic!(atomic);

@@ -284,9 +284,6 @@ fn count(p: &P, n: i32) -> u32 {
 fn gfget(sched: &'static Sched) -> Option<&'static G> {
     modelled("gfget");
     let p = this_m().p()?;
-    if faults::active(Fault::GfgetUnguarded) {
-        faults::linger(500);
-    }
     if let Some(gp) = pop(p) {
         return Some(gp);
     }
