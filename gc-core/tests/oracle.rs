@@ -10,7 +10,6 @@ mod threads;
 use gc_core::{Config, GcP, WorkKind, World};
 use oracle::cell::{self, Cell};
 use oracle::{Host, Job};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use threads::ThreadWorld;
 
@@ -68,33 +67,18 @@ fn run(cell: &Cell) {
     world.enter(|| oracle::run(Threads(world), cell));
 }
 
-/// One test at a time: each wants the whole machine.
-static TURN: Mutex<()> = Mutex::new(());
-
 #[test]
 fn random_heaps() {
-    if let Some(cell) = Cell::of_this_process() {
-        return run(&cell);
-    }
-    let _turn = TURN.lock();
-    cell::run_matrix("random_heaps", if cell::long_tier() { 60.0 } else { 5.0 });
+    cell::test(run, || cell::run_matrix("random_heaps", if cell::long_tier() { 60.0 } else { 5.0 }));
 }
 
 #[test]
 fn random_heaps_under_stress() {
-    if let Some(cell) = Cell::of_this_process() {
-        return run(&cell);
-    }
-    let _turn = TURN.lock();
-    oracle::stress::run_matrix("random_heaps_under_stress", 1);
+    cell::test(run, || oracle::stress::run_matrix("random_heaps_under_stress", 1));
 }
 
 #[cfg(feature = "faults")]
 #[test]
 fn planted_faults_are_found() {
-    if let Some(cell) = Cell::of_this_process() {
-        return run(&cell);
-    }
-    let _turn = TURN.lock();
-    oracle::twins::all("planted_faults_are_found");
+    cell::test(run, || oracle::twins::all("planted_faults_are_found"));
 }

@@ -4,8 +4,11 @@
 #[path = "common/checked.rs"]
 mod checked;
 mod common;
+#[path = "common/object.rs"]
+mod object;
 
 use common::{HOUR, child, gc_always, is_child, long_tier, ms, run, with_procs};
+use object::{Object, churn, id, object};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,28 +23,6 @@ impl Random {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
-}
-
-/// An object with an identity, and a second one behind it.
-#[derive(tricolor::Trace)]
-struct Object {
-    id: u64,
-    tail: Gc<(u64, u64)>,
-}
-
-fn object(id: u64) -> Gc<Object> {
-    Gc::new(Object { id, tail: Gc::new((id, !id)) })
-}
-
-/// Its identity, if it is unharmed.
-fn id(o: Gc<Object>) -> u64 {
-    assert_eq!(*o.tail, (o.id, !o.id), "object {} was lost or changed", o.id);
-    o.id
-}
-
-/// Collects, and fills what became free with other objects of the same types.
-fn churn() {
-    (0..3).for_each(|i| assert_eq!(id(object(u64::MAX - i)), u64::MAX - i));
 }
 
 #[test]

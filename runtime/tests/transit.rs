@@ -4,36 +4,15 @@
 #[path = "common/checked.rs"]
 mod checked;
 mod common;
+#[path = "common/object.rs"]
+mod object;
 
 use common::{gc_always, needs, run, with_procs};
+use object::{Object, check, churn, object};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tricolor::{Builder, Gc, GcCell, JoinHandle, Weak, chan, gc, spawn, sync, yield_now};
-
-/// An object with an identity, and a second one behind it.
-#[derive(tricolor::Trace)]
-struct Object {
-    id: u64,
-    tail: Gc<(u64, u64)>,
-}
-
-fn object(id: u64) -> Gc<Object> {
-    Gc::new(Object { id, tail: Gc::new((id, !id)) })
-}
-
-/// Whether it is the object `id`, unharmed. A slot that was freed has been taken by `churn`.
-fn check(o: Gc<Object>, id: u64) {
-    assert_eq!((o.id, *o.tail), (id, (id, !id)), "object {id} was lost or changed");
-}
-
-/// Collects, and fills what became free with other objects of the same types.
-fn churn() {
-    for i in 0..3 {
-        let o = object(u64::MAX - i);
-        check(o, u64::MAX - i);
-    }
-}
 
 /// Both with a collection at every allocation and, faster, with concurrent ones while other goroutines run.
 fn each(f: fn(u64)) {

@@ -5,7 +5,6 @@
 #[path = "../../runtime/tests/common/checked.rs"]
 mod checked;
 
-use std::sync::Mutex;
 use tricolor::Runtime;
 use tricolor_tests::goroutines::Goroutines;
 use tricolor_tests::oracle;
@@ -28,32 +27,17 @@ fn run(cell: &Cell) {
     unsafe { runtime.run(move || oracle::run(Goroutines::start(), &cell)) }
 }
 
-/// One test at a time: each wants the whole machine.
-static TURN: Mutex<()> = Mutex::new(());
-
 #[test]
 fn random_heaps() {
-    if let Some(cell) = Cell::of_this_process() {
-        return run(&cell);
-    }
-    let _turn = TURN.lock();
-    cell::run_matrix("random_heaps", if cell::long_tier() { 600.0 } else { 10.0 });
+    cell::test(run, || cell::run_matrix("random_heaps", if cell::long_tier() { 600.0 } else { 10.0 }));
 }
 
 #[test]
 fn random_heaps_under_stress() {
-    if let Some(cell) = Cell::of_this_process() {
-        return run(&cell);
-    }
-    let _turn = TURN.lock();
-    oracle::stress::run_matrix("random_heaps_under_stress", 3);
+    cell::test(run, || oracle::stress::run_matrix("random_heaps_under_stress", 3));
 }
 
 #[test]
 fn planted_faults_are_found() {
-    if let Some(cell) = Cell::of_this_process() {
-        return run(&cell);
-    }
-    let _turn = TURN.lock();
-    oracle::twins::all("planted_faults_are_found");
+    cell::test(run, || oracle::twins::all("planted_faults_are_found"));
 }

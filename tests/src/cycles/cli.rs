@@ -141,7 +141,7 @@ fn start(args: Run) -> Result<ExitCode, String> {
         return Ok(run::run(&models, !args.no_twins, &plan));
     };
     let [model] = models[..] else { return Err("`--twin` needs the name of one model".into()) };
-    let fault = model.twins.iter().find(|f| **f == fault);
-    let fault = fault.ok_or_else(|| format!("`{}` has these twins: {}", model.name, model.twins.join(", ")))?;
-    Ok(run::twin(model, fault, &plan))
+    let twin = model.twins.iter().find(|twin| **twin == fault);
+    let twin = twin.ok_or_else(|| format!("`{}` has no twin `{fault}`: {}", model.name, model.twins.join(", ")))?;
+    Ok(run::twin(model, twin, &plan))
 }

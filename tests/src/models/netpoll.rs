@@ -6,9 +6,10 @@
 
 use super::Model;
 use loom::sync::atomic::{AtomicU32, Ordering};
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use std::sync::Arc;
-use tricolor::model::{World, netpoll::End, set_clock};
+use tricolor::model::netpoll::{End, File};
+use tricolor::model::{World, set_clock};
 
 pub const READY: Model = Model {
     name: "netpoll-ready",
@@ -80,10 +81,15 @@ pub const EITHER: Model = Model {
     twins: &["park-overwrites", "ready-overwrites"],
 };
 
+/// Goroutine 0 waits.
+fn waits(world: World, file: File, limit: Option<u64>) -> JoinHandle<End> {
+    thread::spawn(move || world.on_goroutine(0, |gp| file.wait(gp, limit)))
+}
+
 fn ready() {
     let world = World::start(1);
     let file = world.file();
-    let waiting = thread::spawn(move || world.on_goroutine(0, |gp| file.wait(gp, None)));
+    let waiting = waits(world, file, None);
     file.ready();
     assert_eq!(waiting.join().expect("the goroutine"), End::Ready);
     world.nobody_waits();
@@ -116,7 +122,7 @@ fn again() {
 fn close() {
     let world = World::start(1);
     let file = world.file();
-    let waiting = thread::spawn(move || world.on_goroutine(0, |gp| file.wait(gp, None)));
+    let waiting = waits(world, file, None);
     file.close();
     assert_eq!(waiting.join().expect("the goroutine"), End::Closed);
     world.nobody_waits();
@@ -126,7 +132,7 @@ fn deadline() {
     set_clock(10);
     let world = World::start(2);
     let file = world.file();
-    let waiting = thread::spawn(move || world.on_goroutine(0, |gp| file.wait(gp, Some(5))));
+    let waiting = waits(world, file, Some(5));
     world.until(|| world.on_m(1, || world.run_due(0)));
     assert_eq!(waiting.join().expect("the goroutine"), End::TimedOut);
     world.nobody_waits();
@@ -136,7 +142,7 @@ fn either() {
     set_clock(10);
     let world = World::start(2);
     let file = world.file();
-    let waiting = thread::spawn(move || world.on_goroutine(0, |gp| file.wait(gp, Some(5))));
+    let waiting = waits(world, file, Some(5));
     let report = thread::spawn(move || file.ready());
     world.on_m(1, || world.run_due(0));
     report.join().expect("the report");

@@ -1,12 +1,13 @@
 //! One run of the oracle, in a process of its own: a cell of the matrix of settings.
 //!
-//! A test function calls [`Cell::of_this_process`] first: in the child it gets the cell that it is to run; in the
-//! parent it gets `None`, and starts children that come back to the same test function.
+//! A test function is a [`test`]: in the parent it starts children, which come back to the same test function, each with
+//! a cell that it is to run.
 
 use gc_core::Stress;
 use std::fmt;
 use std::process::{Command, Output};
 use std::str::FromStr;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Exit status of a process in which the oracle found something. Not that of a panic (101) or a fatal error (2).
@@ -125,6 +126,19 @@ impl Cell {
     }
 }
 
+/// A test function: runs the cell that this process was started for, or starts children by `start`. One test at a time:
+/// each wants the whole machine.
+pub fn test(run: fn(&Cell), start: impl FnOnce()) {
+    static TURN: Mutex<()> = Mutex::new(());
+    match Cell::of_this_process() {
+        Some(cell) => run(&cell),
+        None => {
+            let _turn = TURN.lock();
+            start();
+        }
+    }
+}
+
 /// What came of a cell.
 pub struct Outcome {
     pub output: Output,
@@ -160,7 +174,7 @@ impl Outcome {
 impl Cell {
     /// The cell that this process is to run, if it was started for one. From then on a panic on any thread ends the
     /// process, and so does a run that takes much too long.
-    pub fn of_this_process() -> Option<Cell> {
+    fn of_this_process() -> Option<Cell> {
         let text = std::env::var(CELL).ok()?;
         let cell: Cell = text.parse().unwrap_or_else(|e| panic!("{CELL}: {e}"));
         let print = std::panic::take_hook();

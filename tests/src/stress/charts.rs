@@ -2,6 +2,7 @@
 //! reader's screen and the hour of the day.
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use std::error::Error;
@@ -73,6 +74,12 @@ impl Look {
             RGBColor(0xe3, 0xc9, 0x4c),
         ];
         if self.dark { DARK[i % DARK.len()] } else { LIGHT[i % LIGHT.len()] }
+    }
+
+    /// What a page calls its colours: those that the charts have, too.
+    pub fn variables(self) -> String {
+        let hex = |RGBColor(r, g, b)| format!("#{r:02x}{g:02x}{b:02x}");
+        format!("--ground: {}; --ink: {}; --rule: {};", hex(self.ground()), hex(self.ink()), hex(self.grid()))
     }
 
     fn font(self) -> TextStyle<'static> {
@@ -150,26 +157,8 @@ where
     let points = || lines.iter().flat_map(|line| &line.points);
     let end = points().fold(0.1_f64, |end, (x, _)| end.max(*x));
     let top = points().fold(0.0_f64, |top, (_, y)| top.max(*y)).max(1e-3) * 1.1;
-    let mut chart = ChartBuilder::on(area)
-        .margin(8)
-        .margin_right(16)
-        .set_label_area_size(LabelAreaPosition::Left, if look.narrow { 46 } else { 64 })
-        .set_label_area_size(LabelAreaPosition::Bottom, 36)
-        .build_cartesian_2d(0.0..end, 0.0..top)?;
-    chart
-        .configure_mesh()
-        .axis_style(look.grid())
-        .bold_line_style(look.grid())
-        .light_line_style(TRANSPARENT)
-        .label_style(look.font())
-        .x_labels(if look.narrow { 5 } else { 11 })
-        .y_labels(5)
-        .x_desc("seconds")
-        .y_desc(unit)
-        .axis_desc_style(look.font())
-        .y_label_formatter(&|y| short(*y))
-        .x_label_formatter(&|x| short(*x))
-        .draw()?;
+    let mut chart = framed(area, look).build_cartesian_2d(0.0..end, 0.0..top)?;
+    axes(&mut chart, look, if look.narrow { 5 } else { 11 }, ("seconds", short), unit)?;
     for (i, line) in lines.iter().enumerate() {
         let pen = look.pen(i).stroke_width(2);
         let width = if look.narrow { 10 } else { 18 };
@@ -199,26 +188,8 @@ where
     // Room for the names above the bars.
     let room = if series.len() > 2 { 2.0 + 3.0 * series.len() as f64 } else { 8.0_f64.log2() };
     let top = all().map(|bar| bar.count).fold(10.0, f64::max) * room.exp2();
-    let mut chart = ChartBuilder::on(area)
-        .margin(8)
-        .margin_right(16)
-        .set_label_area_size(LabelAreaPosition::Left, if look.narrow { 46 } else { 64 })
-        .set_label_area_size(LabelAreaPosition::Bottom, 36)
-        .build_cartesian_2d((first..last).log_scale(), (LEAST..top).log_scale())?;
-    chart
-        .configure_mesh()
-        .axis_style(look.grid())
-        .bold_line_style(look.grid())
-        .light_line_style(TRANSPARENT)
-        .label_style(look.font())
-        .x_labels(if look.narrow { 5 } else { 10 })
-        .y_labels(5)
-        .x_desc("time")
-        .y_desc("how many")
-        .axis_desc_style(look.font())
-        .x_label_formatter(&|ns| time(*ns))
-        .y_label_formatter(&|n| short(*n))
-        .draw()?;
+    let mut chart = framed(area, look).build_cartesian_2d((first..last).log_scale(), (LEAST..top).log_scale())?;
+    axes(&mut chart, look, if look.narrow { 5 } else { 10 }, ("time", time), "how many")?;
     for (i, (name, bars)) in series.iter().enumerate() {
         let pen = look.pen(i);
         let width = if look.narrow { 10 } else { 18 };
@@ -233,6 +204,48 @@ where
     if series.len() > 1 {
         legend(&mut chart, look)?;
     }
+    Ok(())
+}
+
+/// A chart that leaves room for what stands at its axes.
+fn framed<'a, B: DrawingBackend>(area: &'a DrawingArea<B, Shift>, look: Look) -> ChartBuilder<'a, 'a, B> {
+    let mut chart = ChartBuilder::on(area);
+    chart
+        .margin(8)
+        .margin_right(16)
+        .set_label_area_size(LabelAreaPosition::Left, if look.narrow { 46 } else { 64 })
+        .set_label_area_size(LabelAreaPosition::Bottom, 36);
+    chart
+}
+
+/// Draws the axes and the grid: so many labels from left to right, what is counted there and how it is written, and what is
+/// counted upwards.
+fn axes<B: DrawingBackend, X, Y>(
+    chart: &mut ChartContext<'_, B, Cartesian2d<X, Y>>,
+    look: Look,
+    labels: usize,
+    (x, written): (&str, fn(f64) -> String),
+    y: &str,
+) -> Result<(), Wrong>
+where
+    B::ErrorType: 'static,
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    chart
+        .configure_mesh()
+        .axis_style(look.grid())
+        .bold_line_style(look.grid())
+        .light_line_style(TRANSPARENT)
+        .label_style(look.font())
+        .x_labels(labels)
+        .y_labels(5)
+        .x_desc(x)
+        .y_desc(y)
+        .axis_desc_style(look.font())
+        .x_label_formatter(&|x| written(*x))
+        .y_label_formatter(&|y| short(*y))
+        .draw()?;
     Ok(())
 }
 

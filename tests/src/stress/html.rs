@@ -163,7 +163,7 @@ fn page(report: &Report, figures: &[Figure]) -> Result<Markup, Wrong> {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(colours())) (PreEscaped(STYLE)) }
             }
             body {
                 h1 { (title) }
@@ -279,11 +279,18 @@ fn legs(report: &Report) -> Markup {
     }
 }
 
-const STYLE: &str = "
-:root { --ground: #ffffff; --ink: #242930; --faint: #5b6570; --rule: #dfe3e8; --bad: #b3261e; --good: #1a7f37; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #161a20; --ink: #d8dee6; --faint: #9aa5b1; --rule: #333a44; --bad: #ff8078; --good: #56d364; }
+fn colours() -> String {
+    let [light, dark] = [false, true].map(|dark| Look { dark, narrow: false }.variables());
+    format!(
+        "
+:root {{ {light} --faint: #5b6570; --bad: #b3261e; --good: #1a7f37; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ {dark} --faint: #9aa5b1; --bad: #ff8078; --good: #56d364; }}
+}}"
+    )
 }
+
+const STYLE: &str = "
 body { background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; max-width: 60rem;
   margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin: 2rem 0 0; }
