@@ -3,8 +3,11 @@
 //! A figure is the median of several rounds, with the spread; the machines that this runs on are noisy.
 
 pub mod mark;
+mod parked;
 #[path = "../../gc-core/tests/threads/mod.rs"]
 mod threads;
+
+pub use parked::beside_parked;
 
 use std::fmt;
 use std::time::Instant;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use tricolor::gc_core::events::Event;
 use tricolor::gc_core::{Root, Trace};
 use tricolor::sync::WaitGroup;
-use tricolor::{Gc, GcCell, chan};
-use tricolor_benches::Figure;
+use tricolor::{Gc, GcCell};
+use tricolor_benches::{Figure, beside_parked};
 
 /// How costs grow with the work.
 #[derive(Parser)]
@@ -234,27 +234,6 @@ fn stop_heap(n: u64) -> f64 {
         assert_eq!(keep.data, [1; 6]);
         longest
     })
-}
-
-/// Runs `f` while `n` goroutines wait.
-fn beside_parked<R>(n: u64, f: impl FnOnce() -> R) -> R {
-    let (wake, sleeps) = chan::bounded::<()>(0);
-    let all = WaitGroup::new();
-    let (up, ready) = chan::bounded::<()>(64);
-    all.add(n as usize);
-    for _ in 0..n {
-        let (sleeps, up, all) = (sleeps.clone(), up.clone(), all.clone());
-        tricolor::spawn(move || {
-            up.send(()).unwrap();
-            assert!(sleeps.recv().is_err());
-            all.done();
-        });
-    }
-    (0..n).for_each(|_| ready.recv().unwrap());
-    let result = f();
-    drop(wake);
-    all.wait();
-    result
 }
 
 fn stop_parked(n: u64) -> f64 {

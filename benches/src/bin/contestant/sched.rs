@@ -7,6 +7,7 @@ use std::time::Instant;
 use tricolor::chan::{self, Sender};
 use tricolor::sync::WaitGroup;
 use tricolor_bench_program::{Ask, Memory, tell, tell_time, tell_time_over};
+use tricolor_benches::beside_parked;
 
 pub fn spawn_join(ask: &Ask) {
     tell_time(ask.size(1_000_000), |n| {
@@ -116,24 +117,11 @@ pub fn parked(ask: &Ask) {
     let n = ask.size(1_000_000);
     let bare = Memory::now();
     let begin = Instant::now();
-    let (wake, sleeps) = chan::bounded::<()>(0);
-    let (up, ready) = chan::bounded::<()>(64);
-    let all = WaitGroup::new();
-    all.add(n as usize);
-    for _ in 0..n {
-        let (sleeps, up, all) = (sleeps.clone(), up.clone(), all.clone());
-        tricolor::spawn(move || {
-            up.send(()).unwrap();
-            assert!(sleeps.recv().is_err());
-            all.done();
-        });
-    }
-    (0..n).for_each(|_| ready.recv().unwrap());
-    tell("time", begin.elapsed().as_nanos() as f64 / n as f64);
-    let now = Memory::now();
-    tell("memory", ((now.resident + now.tables) - (bare.resident + bare.tables)) as f64 / n as f64);
-    drop(wake);
-    all.wait();
+    beside_parked(n, || {
+        tell("time", begin.elapsed().as_nanos() as f64 / n as f64);
+        let now = Memory::now();
+        tell("memory", ((now.resident + now.tables) - (bare.resident + bare.tables)) as f64 / n as f64);
+    });
 }
 
 fn read(fd: i32) -> (isize, u8) {

@@ -5,7 +5,7 @@
 //! a line that stays flat to the right is a contestant without a tail.
 
 use super::Row;
-use super::plot::{FONT, Picture, Wrong, color, save};
+use super::plot::{FONT, Picture, Wrong, color, name_series, save};
 use crate::contestants;
 use crate::table::short;
 use crate::workloads::{QUANTILES, WORKLOADS};
@@ -136,15 +136,7 @@ impl Panel {
             chart.draw_series(line.into_iter().map(|at| Circle::new(at, 4, color.filled())))?;
             chart.draw_series(points.iter().map(|p| PathElement::new([(x(p), p.least), (x(p), p.most)], color)))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .legend_area_size(24)
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK)
-            .label_font(FONT)
-            .draw()?;
-        Ok(())
+        name_series(&mut chart, SeriesLabelPosition::LowerRight)
     }
 }
 

@@ -68,6 +68,28 @@ pub fn color(contestant: &str) -> RGBColor {
     COLORS[contestants::names().position(|name| name == contestant).unwrap_or(0) % COLORS.len()]
 }
 
+/// Says in a corner of the chart what its series are called.
+///
+/// # Errors
+/// If it cannot be drawn.
+pub fn name_series<'a, B: DrawingBackend + 'a, C: CoordTranslate>(
+    chart: &mut ChartContext<'a, B, C>,
+    corner: SeriesLabelPosition,
+) -> Result<(), Wrong>
+where
+    B::ErrorType: 'static,
+{
+    chart
+        .configure_series_labels()
+        .position(corner)
+        .legend_area_size(24)
+        .background_style(WHITE.mix(0.85))
+        .border_style(BLACK)
+        .label_font(FONT)
+        .draw()?;
+    Ok(())
+}
+
 /// One bar.
 struct Bar<'a> {
     contestant: &'a str,
@@ -199,14 +221,7 @@ impl Picture for Bars<'_> {
             area.draw_text(&line.name, &label, (left.start - 8, y))?;
             top += line.bars.len() as f64 + 1.0;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK)
-            .label_font(FONT)
-            .draw()?;
-        Ok(())
+        name_series(&mut chart, SeriesLabelPosition::UpperRight)
     }
 }
 
