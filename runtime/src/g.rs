@@ -16,6 +16,7 @@
 //! that it moves from an unread to a read part would be lost (I4). Whoever holds SCAN reaches no door before letting
 //! go, so the wait is short.
 
+use crate::chan::Cases;
 use crate::m::M;
 use crate::panic::Snapshot;
 use crate::proc::spawn::Start;
@@ -140,8 +141,9 @@ pub(crate) struct G {
     pub(crate) since: AtomicU64,
     /// How often it has become Runnable; the first time it counts from its place.
     pub(crate) readied: AtomicU32,
-    /// Where in the heap object is for which it waits, and without a time limit, inverted, so that it is no pointer to it; 0:
-    /// none. Written under that object's lock, so in a stop it says that nobody has come to wake it.
+    /// Where in the heap object is for which it waits, and without a time limit, inverted, so that it is no pointer to it; with
+    /// bit 0, where its [`Cases`] are; 0: none. Written under that object's lock (to wait: under those of all), so in a stop it
+    /// says that nobody has come to wake it.
     awaits: AtomicUsize,
     /// The caller's work of `at_safepoint`: a `&mut dyn FnMut()` in a frame of this stack.
     pub(crate) work: AtomicPtr<&'static mut dyn FnMut()>,
@@ -260,16 +262,33 @@ impl G {
         self.awaits.store(!core::ptr::from_ref(lock).addr(), Ordering::Relaxed);
     }
 
+    /// As [`set_awaits`](G::set_awaits), for what comes by way of any of these cases, which stay where they are until it is
+    /// woken. The caller holds the locks of all.
+    pub(crate) fn set_awaits_any(&self, cases: &Cases<'_>) {
+        // Relaxed: as above.
+        self.awaits.store(!(core::ptr::from_ref(cases).expose_provenance() | 1), Ordering::Relaxed);
+    }
+
     /// It is about to be woken, by a thread that holds that lock.
     pub(crate) fn clear_awaits(&self) {
         self.awaits.store(0, Ordering::Relaxed);
     }
 
-    /// An address in the object for which it waits, if it does. While the world is stopped.
+    /// If it waits for nothing else than objects of the heap: whether `this` is so of an address in one of them. While the world
+    /// is stopped.
     #[cfg(feature = "profile")]
-    pub(crate) fn awaits(&self) -> Option<usize> {
+    pub(crate) fn awaits(&self, this: impl Fn(usize) -> bool) -> Option<bool> {
         let awaits = self.awaits.load(Ordering::Relaxed);
-        (awaits != 0 && self.status() == WAITING).then_some(!awaits)
+        if awaits == 0 || self.status() != WAITING {
+            return None;
+        }
+        let at = !awaits;
+        if at & 1 == 0 {
+            return Some(this(at));
+        }
+        // SAFETY: it waits, and who wakes it clears the word first: they are in a frame of its stack (`set_awaits_any`).
+        let cases = unsafe { &*core::ptr::with_exposed_provenance::<Cases<'_>>(at & !1) };
+        Some(cases.locks().any(|lock| this(core::ptr::from_ref(lock).addr())))
     }
 
     /// The word at the top of its stack, above all frames: where it was created. Other than one more word of the G it costs

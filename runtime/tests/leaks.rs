@@ -8,9 +8,10 @@ mod common;
 use common::{run, with_procs};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use tricolor::chan::{self, select};
 use tricolor::profile::{Leak, leaks};
 use tricolor::sync::{Mutex, WaitGroup};
-use tricolor::{Gc, NoGc, Trace, chan, spawn, yield_now};
+use tricolor::{Gc, NoGc, Trace, spawn, yield_now};
 
 /// Asks until there are `n` leaks (an old copy of a handle in a register or on a stack may hide one for a while).
 #[track_caller]
@@ -42,6 +43,25 @@ fn sends_for_ever() {
     drop(rx);
 }
 
+/// From itself, of two channels that nobody else has.
+#[inline(never)]
+fn selects_for_ever() {
+    let (to_a, a) = chan::bounded::<u64>(0);
+    let (to_b, b) = chan::bounded::<u64>(1);
+    to_b.send(1).expect("room");
+    select! {
+        recv(a) -> _ => {}
+        send(to_b, 2) -> _ => {}
+    }
+    drop((to_a, b));
+}
+
+/// As Go's `select {}`.
+#[inline(never)]
+fn selects_from_nothing() {
+    select! {}
+}
+
 #[inline(never)]
 fn locks_twice() {
     let mutex = Mutex::new(1);
@@ -67,6 +87,8 @@ fn each_kind_of_leak_is_found_and_named() {
         for (leaks, waits_for, function, spawned) in [
             (receives_for_ever as fn(), "chan receive", "receives_for_ever"),
             (sends_for_ever, "chan send", "sends_for_ever"),
+            (selects_for_ever, "select", "selects_for_ever"),
+            (selects_from_nothing, "select", "selects_from_nothing"),
             (locks_twice, "mutex lock", "locks_twice"),
             (waits_for_nobody, "wait group", "waits_for_nobody"),
         ]
@@ -77,8 +99,9 @@ fn each_kind_of_leak_is_found_and_named() {
             drop(spawn(f));
             (wait_for(n), waits_for, function, spawned)
         }) {
-            let leak = leaks.iter().find(|l| l.waits_for == waits_for).expect("one of each kind");
-            let at = leak.stack.iter().find(|f| f.function.contains(function)).expect("the function that waits");
+            let waits = |l: &Leak| l.stack.iter().find(|f| f.function.ends_with(function)).cloned();
+            let (leak, at) = leaks.iter().find_map(|l| Some((l, waits(l)?))).expect("the function that waits");
+            assert_eq!(leak.waits_for, waits_for, "{leak}");
             assert!(at.file.ends_with("tests/leaks.rs") && at.line > 30, "{leak}");
             assert!(leak.to_string().contains(function) && leak.goroutine > 1, "{leak}");
             let created = leak.created_at.expect("no leak is the main goroutine");
@@ -86,11 +109,11 @@ fn each_kind_of_leak_is_found_and_named() {
             assert!(leak.to_string().ends_with(&format!("created at {}:{spawned}", created.file())), "{leak}");
         }
         drop(spawn(joins_a_leaked_one));
-        let all = wait_for(6);
+        let all = wait_for(8);
         assert_eq!(all.iter().filter(|l| l.waits_for == "join").count(), 1, "{all:#?}");
         // They stay what they are.
         tricolor::gc::collect();
-        assert_eq!(wait_for(6).len(), 6);
+        assert_eq!(wait_for(8).len(), 8);
     });
 }
 
@@ -147,6 +170,34 @@ fn nobody_has_leaked() {
         let (tx, rx) = chan::bounded::<u64>(0);
         kept.push(Box::new(tx));
         waiting.push(spawn(move || rx.recv() == Ok(i)));
+    }
+    // One of three that somebody selects from, or sends to, who has the others to himself.
+    let (mut senders, mut receivers) = (Vec::new(), Vec::new());
+    for at in 0..3 {
+        let three: [_; 3] = std::array::from_fn(|_| chan::bounded::<u64>(0));
+        senders.push(Box::new(three[at].0.clone()));
+        waiting.push(spawn(move || {
+            let [(_, a), (_, b), (_, c)] = &three;
+            let got = select! {
+                recv(a) -> got => got,
+                recv(b) -> got => got,
+                recv(c) -> got => got,
+            };
+            drop(three);
+            got == Ok(1)
+        }));
+        let three: [_; 3] = std::array::from_fn(|_| chan::bounded::<u64>(0));
+        receivers.push(Box::new(three[at].1.clone()));
+        waiting.push(spawn(move || {
+            let [(a, _), (b, _), (c, _)] = &three;
+            let sent = select! {
+                send(a, 1) -> sent => sent,
+                send(b, 1) -> sent => sent,
+                send(c, 1) -> sent => sent,
+            };
+            drop(three);
+            sent.is_ok()
+        }));
     }
     // With a thread that is not the runtime's, on its stack.
     let (tx, rx) = chan::bounded::<u64>(0);
@@ -231,6 +282,8 @@ fn nobody_has_leaked() {
     }
     go.send(()).expect("the thread waits");
     outside.join().expect("no panic");
+    senders.into_iter().for_each(|tx| tx.send(1).expect("a receiver"));
+    receivers.into_iter().for_each(|rx| assert_eq!(rx.recv(), Ok(1)));
     drop((end, pipe_end, carried, first, hold));
     group.done();
     assert!(waiting.into_iter().all(|h| h.join().expect("no panic")));
@@ -252,8 +305,12 @@ fn limits_and_sleepers_are_no_leaks() {
         let waiting = spawn(|| {
             let (tx, rx) = chan::bounded::<u64>(0);
             let timed_out = rx.recv_timeout(Duration::from_millis(300)).is_err();
+            let selected = select! {
+                recv(rx) -> _ => false,
+                after(Duration::from_millis(300)) => true,
+            };
             drop(tx);
-            timed_out
+            timed_out && selected
         });
         while !waiting.is_finished() {
             assert!(leaks().expect("memory can be read").is_empty());

@@ -93,6 +93,19 @@ pub trait Operation {
     fn leave(&mut self, chosen: *const ()) -> bool;
 }
 
+/// The cases of a goroutine that waits without a limit, in its frame: for those who ask what could wake it.
+#[cfg_attr(not(feature = "profile"), expect(dead_code, reason = "the search for leaks asks"))]
+pub(crate) struct Cases<'a>(*const [&'a mut (dyn Case + 'a)]);
+
+impl Cases<'_> {
+    /// The locks of its channels, inside of them. The goroutine still waits.
+    #[cfg(feature = "profile")]
+    pub(crate) fn locks(&self) -> impl Iterator<Item = &RawLock> {
+        // SAFETY: a goroutine that waits leaves its cases alone.
+        locks(unsafe { &*self.0 })
+    }
+}
+
 /// What to do if no case is ready.
 enum Otherwise {
     GoOn,
@@ -192,8 +205,12 @@ fn choose_slowly(gp: &'static G, cases: &mut [&mut dyn Case], otherwise: Otherwi
     });
     let mut place = act_or_lock_all(cases).map(|at| cases[at].place());
     if place.is_none() {
+        let all = Cases(&raw const *cases);
         if waits {
             cases.iter().for_each(|case| case.enqueue());
+        }
+        if matches!(otherwise, Otherwise::Wait) {
+            gp.set_awaits_any(&all);
         }
         unlock_all(cases, None);
         match otherwise {

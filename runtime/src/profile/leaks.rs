@@ -8,7 +8,8 @@
 //! ```text
 //! roots at first: roots that belong to no handle; the scheduler's tables; the stacks of goroutines that do not wait so;
 //!   what a drop or a weak pointer may still bring to light; all memory of the process that is not the runtime's
-//! a goroutine waits for an object that was reached: it may be woken, so its stack is a root too; again, until none is left
+//! a goroutine waits for an object that was reached, or for several (`select`), one of which was: it may be woken, so its stack
+//!   is a root too; again, until none is left
 //! who is left has leaked
 //! ```
 //!
@@ -48,7 +49,7 @@ use std::io;
 pub struct Leak {
     /// Its number, as in dumps.
     pub goroutine: u64,
-    /// What it waits for: `chan receive`, `chan send`, `mutex lock`, `wait group` or `join`.
+    /// What it waits for: `chan receive`, `chan send`, `select`, `mutex lock`, `wait group` or `join`.
     pub waits_for: &'static str,
     /// For how long it has.
     pub waiting: Duration,
@@ -70,7 +71,8 @@ impl fmt::Display for Leak {
 }
 
 /// The goroutines that wait for ever: on a channel, mutex, wait group or join handle that nobody else can get at who is not
-/// waiting for ever himself. None of them is mistaken for one; some may be missed, since old copies of a handle in memory
+/// waiting for ever himself; in a [`select`](macro@crate::chan::select), on channels of which that is true for each. Who waits with a
+/// time limit is none of them, nor is who waits for a file or in a blocking call. None of them is mistaken for one; some may be missed, since old copies of a handle in memory
 /// cannot be told from the handle.
 ///
 /// Runs a collection, stops the world, and reads the whole heap and all memory of the process, some seconds for some
@@ -136,11 +138,10 @@ fn stack(row: &Row) -> Vec<Frame> {
     frames
 }
 
-/// A goroutine that waits for an object.
+/// A goroutine that waits for an object, or for one of several.
 #[derive(Clone, Copy)]
 struct Waiter {
     index: usize,
-    object: usize,
     /// Somebody can wake it.
     awaited: bool,
 }
@@ -161,8 +162,8 @@ fn check(gp: &G, memory: &super::memory::Memory, found: &mut Pile<Row>) -> Resul
     reach.from_afterlife(&alive);
     let mut waiters = Pile::new();
     for index in 0..sched.nallgs() {
-        match sched.allg(index).and_then(|gp| gp.awaits()) {
-            Some(object) => waiters.push(Waiter { index, object, awaited: false }),
+        match sched.allg(index).and_then(|gp| gp.awaits(|_| false)) {
+            Some(_) => waiters.push(Waiter { index, awaited: false }),
             None => {
                 stack_of(sched, index, &mut reach);
                 blocking_call(sched, index, memory, &mut reach);
@@ -189,7 +190,7 @@ fn spread(sched: &Sched, waiters: &mut [Waiter], reach: &mut Reach<'_>) {
         reach.spread();
         let mut more = false;
         for waiter in waiters.iter_mut().filter(|w| !w.awaited) {
-            if reach.has(waiter.object) {
+            if sched.allg(waiter.index).and_then(|gp| gp.awaits(|object| reach.has(object))) == Some(true) {
                 (waiter.awaited, more) = (true, true);
                 if !faults::active(Fault::LeaksEndEarly) {
                     stack_of(sched, waiter.index, reach);

@@ -3,10 +3,11 @@
 use super::Worker;
 use super::moves::wipe;
 use crate::stress::page::Count;
-use tricolor::chan::{Sender, bounded};
+use tricolor::chan::{Sender, bounded, select};
 use tricolor::{JoinHandle, profile, spawn, yield_now};
 
-/// Two goroutines that wait: one for what malloc'd memory keeps the sender of, one for what the other one has on its stack.
+/// Two goroutines that wait: one for what malloc'd memory keeps the sender of, one for what the other one has on its stack, or
+/// for what nobody will send.
 struct Waiting {
     sender: Box<Sender<u64>>,
     goroutines: [JoinHandle<Option<u64>>; 2],
@@ -21,8 +22,16 @@ impl Waiting {
             let word = from_us.recv().ok()?;
             second.send(word).is_ok().then_some(word)
         });
-        let ends = spawn(move || from_first.recv().ok());
-        Waiting { sender: Box::new(first), goroutines: [hands_on, ends] }
+        let selects = spawn(move || {
+            let (ours, never) = bounded::<u64>(0);
+            let word = select! {
+                recv(never) -> word => word,
+                recv(from_first) -> word => word,
+            };
+            drop(ours);
+            word.ok()
+        });
+        Waiting { sender: Box::new(first), goroutines: [hands_on, selects] }
     }
 
     fn end(self, w: Worker, word: u64) {
