@@ -58,11 +58,11 @@ macro_rules! __chan_select {
     (@arms $cases:tt $end:tt) => {
         $crate::__chan_select!(@make $cases [] $end)
     };
-    (@arms $cases:tt $end:tt recv $args:tt -> $p:pat => $($rest:tt)+) => {
-        $crate::__chan_select!(@body $cases $end {recv $args ($p)} $($rest)+)
+    (@arms $cases:tt $end:tt recv($($args:tt)*) -> $p:pat => $($rest:tt)+) => {
+        $crate::__chan_select!(@body $cases $end {recv ($($args)*) ($p)} $($rest)+)
     };
-    (@arms $cases:tt $end:tt send $args:tt -> $p:pat => $($rest:tt)+) => {
-        $crate::__chan_select!(@body $cases $end {send $args ($p)} $($rest)+)
+    (@arms $cases:tt $end:tt send($($args:tt)*) -> $p:pat => $($rest:tt)+) => {
+        $crate::__chan_select!(@body $cases $end {send ($($args)*) ($p)} $($rest)+)
     };
     (@arms $cases:tt [] default => $($rest:tt)+) => {
         $crate::__chan_select!(@body $cases [] {default} $($rest)+)
@@ -70,17 +70,42 @@ macro_rules! __chan_select {
     (@arms $cases:tt [] after($limit:expr) => $($rest:tt)+) => {
         $crate::__chan_select!(@body $cases [] {after ($limit)} $($rest)+)
     };
-    (@arms $cases:tt [$($end:tt)+] default $($rest:tt)*) => {
-        ::core::compile_error!("select: one `default` or one `after(limit)` is allowed")
+    // What is no arm.
+    (@arms $cases:tt [$first:ident $($end:tt)+] default $($rest:tt)*) => {
+        $crate::__chan_select!(@second $first default)
     };
-    (@arms $cases:tt [$($end:tt)+] after $($rest:tt)*) => {
-        ::core::compile_error!("select: one `default` or one `after(limit)` is allowed")
+    (@arms $cases:tt [$first:ident $($end:tt)+] after $($rest:tt)*) => {
+        $crate::__chan_select!(@second $first after)
     };
-    (@arms $cases:tt $end:tt $($rest:tt)+) => {
+    (@arms $cases:tt $end:tt recv($($args:tt)*) $($rest:tt)*) => {
+        $crate::__chan_select!(@lacks "-> pattern =>" recv($($args)*))
+    };
+    (@arms $cases:tt $end:tt send($($args:tt)*) $($rest:tt)*) => {
+        $crate::__chan_select!(@lacks "-> pattern =>" send($($args)*))
+    };
+    (@arms $cases:tt $end:tt default $($rest:tt)*) => {
+        $crate::__chan_select!(@lacks "=>" default)
+    };
+    (@arms $cases:tt $end:tt after($limit:expr) $($rest:tt)*) => {
+        $crate::__chan_select!(@lacks "=>" after($limit))
+    };
+    (@arms $cases:tt $end:tt $other:tt $($rest:tt)*) => {
         ::core::compile_error!(::core::concat!(
-            "select: no case is `", ::core::stringify!($($rest)+),
-            "`; allowed are `recv(receiver) -> pattern => …`, `send(sender, value) -> pattern => …`, both with \
-             `, if condition` in the parentheses, `default => …` and `after(limit) => …`"
+            "select: no case is `", ::core::stringify!($other), " …`; allowed are `recv(receiver) -> pattern => …`, \
+             `send(sender, value) -> pattern => …`, both with `, if condition` in the parentheses, `default => …` and \
+             `after(limit) => …`"
+        ))
+    };
+    (@second $first:ident $second:ident) => {
+        ::core::compile_error!(::core::concat!(
+            "select: `", ::core::stringify!($second), "` stands behind `", ::core::stringify!($first),
+            "`; one `default` or one `after(limit)` is allowed"
+        ))
+    };
+    (@lacks $what:literal $($head:tt)+) => {
+        ::core::compile_error!(::core::concat!(
+            "select: behind `", ::core::stringify!($($head)+), "` stand `", $what,
+            "` and an expression with a comma, or a block"
         ))
     };
 
@@ -117,12 +142,12 @@ macro_rules! __chan_select {
     // The cases themselves, each in a variable of its own (`case` is another one each time); temporaries of its expressions
     // live until the end.
     (@make [{recv ($rx:expr $(, if $on:expr)? $(,)?) $p:tt $body:tt} $($more:tt)*] [$($made:tt)*] $end:tt) => {
-        match $rx.receiving()$(.only_if($on))? {
+        match $crate::chan::Receiver::receiving(&$rx)$(.only_if($on))? {
             mut case => $crate::__chan_select!(@make [$($more)*] [$($made)* {case $p $body}] $end),
         }
     };
     (@make [{send ($tx:expr, $value:expr $(, if $on:expr)? $(,)?) $p:tt $body:tt} $($more:tt)*] [$($made:tt)*] $end:tt) => {
-        match $tx.sending($value)$(.only_if($on))? {
+        match $crate::chan::Sender::sending(&$tx, $value)$(.only_if($on))? {
             mut case => $crate::__chan_select!(@make [$($more)*] [$($made)* {case $p $body}] $end),
         }
     };
