@@ -8,10 +8,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tricolor::{gc, spawn, yield_now};
 
+static BEGUN: AtomicBool = AtomicBool::new(false);
 static END: AtomicBool = AtomicBool::new(false);
 
 #[inline(never)]
 fn the_loop() {
+    BEGUN.store(true, Ordering::Relaxed);
     while !END.load(Ordering::Relaxed) {
         std::hint::spin_loop();
     }
@@ -76,7 +78,9 @@ fn a_goroutine_suspended_in_place() {
     if is_child(name) {
         return run(with_procs(2), || {
             let looping = spawn(calls_the_loop);
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            while !BEGUN.load(Ordering::Relaxed) {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
             gc::collect();
             END.store(true, Ordering::Relaxed);
             looping.join().expect("no panic");

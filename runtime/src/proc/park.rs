@@ -43,8 +43,9 @@ fn may_not_wait(gp: &G, reason: WaitReason) -> ! {
 unsafe extern "C" fn park_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     let _ = sched;
     modelled("park_m");
-    // Relaxed, here and in `park`: a word of this goroutine's, which stays until it parks again.
+    // Relaxed, here and in `park`: its own word, and now this M's. Nothing that looks like a pointer to what it waits for stays.
     let lock = gp.wait_lock.load(Ordering::Relaxed);
+    gp.wait_lock.store(core::ptr::null_mut(), Ordering::Relaxed);
     // SAFETY: `park` stored it; the object that holds it is alive, since the parked stack points to it.
     let unlock = || unsafe { (*lock).unlock() };
     if faults::active(Fault::ParkUnlocksEarly) {
@@ -85,6 +86,7 @@ unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'stati
     dropg(m, gp);
     // Relaxed, here and in `park_in`: as `wait_lock` in `park_m`.
     let word = gp.wait_word.load(Ordering::Relaxed);
+    gp.wait_word.store(core::ptr::null_mut(), Ordering::Relaxed);
     let at = core::ptr::from_ref(gp).cast_mut();
     // SAFETY: `park_in` stored it; its caller's frame, or what that waits for, keeps it until the goroutine continues.
     let word = unsafe { &*word };
