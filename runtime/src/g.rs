@@ -247,6 +247,18 @@ impl G {
         }
     }
 
+    /// The status of a dead one that nobody has yet: Runnable. Nobody else writes it, since there is no stack to scan.
+    pub(crate) fn revive(&self) {
+        modelled("revive");
+        crate::latency::readied(self);
+        let old = self.status.load(Ordering::Relaxed);
+        if old != DEAD {
+            self.bad_status(old, DEAD, RUNNABLE);
+        }
+        // Release: pairs with the SeqCst load of who looks at all Gs; who runs it finds it by a queue, which orders it.
+        self.status.store(RUNNABLE, Ordering::Release);
+    }
+
     #[cold]
     #[nowritebarrierrec]
     fn bad_status(&self, now: u32, old: u32, new: u32) -> ! {

@@ -24,11 +24,17 @@ pub(crate) fn make<T: Send + 'static>(sched: &'static Sched, cap: usize) -> (Sen
     (Sender(End::new(chan)), Receiver(End::new(chan)))
 }
 
+#[inline]
 pub(super) fn goroutine(what: &str) -> &'static G {
     match getg() {
         Some(gp) if crate::p::holds_one() => gp,
-        _ => panic!("`{what}` on a channel is called on a goroutine, not in a blocking call or on another thread"),
+        _ => not_a_goroutine(what),
     }
+}
+
+#[cold]
+fn not_a_goroutine(what: &str) -> ! {
+    panic!("`{what}` on a channel is called on a goroutine, not in a blocking call or on another thread")
 }
 
 /// A rooted channel. The pointer is for `clone` and `drop`, which may run without a P.

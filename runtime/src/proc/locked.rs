@@ -201,7 +201,9 @@ pub fn unlock_os_thread() {
 
 /// A goroutine ends that may be tied to its thread: the thread is for all again.
 pub(crate) fn at_exit(m: &M, gp: &G) {
-    if gp.lockedext.swap(0, Ordering::Relaxed) > 0 {
+    // Relaxed: the goroutine's own word.
+    if gp.lockedext.load(Ordering::Relaxed) > 0 {
+        gp.lockedext.store(0, Ordering::Relaxed);
         unlock_from(m, gp);
     }
 }

@@ -31,6 +31,7 @@ use crate::p::{self, P, set_p_no_write_barrier};
 use crate::sched::{MAX_MS, Sched, unlock};
 use crate::trace::{self, Kind};
 use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
+use core::sync::atomic::compiler_fence;
 use core::time::Duration;
 use gc_core::Gc;
 use gc_core::faults::{self, Fault};
@@ -282,6 +283,24 @@ pub(crate) fn wakep(sched: &'static Sched) {
     if !faults::active(Fault::WakeUnfenced) {
         fence(Ordering::SeqCst);
     }
+    wakep_fenced(sched);
+}
+
+/// As [`wakep`], for who has just put the work where an exchange is (`runnext`): what it replaced there, and only that, may
+/// have gone to another place since, and was known before. May run without a P.
+#[nowritebarrierrec]
+pub(crate) fn wakep_exchanged(sched: &'static Sched) {
+    modelled("wakep");
+    // On x86-64 the exchange has done what the fence is for.
+    if cfg!(any(modelled, not(target_arch = "x86_64"))) && !faults::active(Fault::WakeUnfenced) {
+        fence(Ordering::SeqCst);
+    }
+    compiler_fence(Ordering::SeqCst);
+    wakep_fenced(sched);
+}
+
+#[nowritebarrierrec]
+fn wakep_fenced(sched: &'static Sched) {
     if sched.npidle.load(Ordering::SeqCst) == 0 || sched.nmspinning.load(Ordering::SeqCst) != 0 {
         return;
     }

@@ -4,7 +4,7 @@
 //! stack is at rest (`park_m`); so who takes it off the list finds it Waiting. What would break otherwise: it would be
 //! readied while it still runs.
 
-use super::newm::wakep;
+use super::newm::{wakep, wakep_exchanged};
 use super::runq::runqput;
 use super::schedule::{dropg, gosched_m, mcall, mcall_at, pause_m, preempt_m, run_on};
 use crate::g::{self, G, WaitReason, getg};
@@ -116,10 +116,15 @@ pub(crate) fn ready(gp: &'static G) {
     crate::trace::ready(m, gp);
     gp.casgstatus(g::WAITING, g::RUNNABLE);
     match m.and_then(M::p) {
-        Some(p) => runqput(sched, p, gp, true),
-        None => sched.globrunqput(&mut sched.lock(), gp),
+        Some(p) => {
+            runqput(sched, p, gp, true);
+            wakep_exchanged(sched);
+        }
+        None => {
+            sched.globrunqput(&mut sched.lock(), gp);
+            wakep(sched);
+        }
     }
-    wakep(sched);
 }
 
 /// Lets other goroutines run: this one goes to the end of the queue (Go's `Gosched`; where nobody waits in the global queue

@@ -5,7 +5,7 @@
 //! object are shaded, all in one stretch without a safepoint (`newproc`). What would break with a safepoint in
 //! between: a cycle could start after the stamp was read, and nobody would scan the new stack.
 
-use super::newm::{this_m, wakep};
+use super::newm::{this_m, wakep_exchanged};
 use super::runq::runqput;
 use super::schedule::{dropg, mcall};
 use crate::arch;
@@ -35,8 +35,8 @@ struct Task<F, R> {
     join: Gc<Conservative<Join<R>>>,
 }
 
-/// How much of a new goroutine's stack is cleared, in bytes: one page, which its first frames touch anyway.
-const STALE: usize = if cfg!(modelled) { crate::arch::FIRST_FRAME } else { 4 << 10 };
+/// How much of a new goroutine's stack is cleared, in bytes: what its first frames take.
+const STALE: usize = if cfg!(modelled) { crate::arch::FIRST_FRAME } else { 2 << 10 };
 
 /// Dead Gs that a P keeps; half go to the global list beyond that.
 const GFREE: u32 = if cfg!(modelled) { 2 } else { 64 };
@@ -82,7 +82,7 @@ where
     // Asked for only now: allocation may have moved this goroutine to another M and P.
     let Some(p) = this_m().p() else { gc_core::throw!("spawn: no P") };
     newproc(sched, p, new, start, goid, Some(Location::caller()));
-    wakep(sched);
+    wakep_exchanged(sched);
     handle
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn newproc(
     // Relaxed: read by who takes it off a queue.
     gp.fresh.store(true, Ordering::Relaxed);
     crate::trace::created(crate::m::getm(), gp);
-    gp.casgstatus(g::DEAD, g::RUNNABLE);
+    gp.revive();
     runqput(sched, p, gp, true);
 }
 

@@ -140,11 +140,18 @@ impl Timer {
     }
 
     /// Takes it out, if it has not fired; afterwards it neither fires nor is firing. By its own goroutine.
+    #[inline]
     pub(crate) fn stop(&self) {
         modelled("Timer::stop");
         // Acquire: pairs with the Release in `run_due`: `fire` is done.
         // SAFETY: null, or in a P, which lives for ever.
-        let Some(timers) = (unsafe { self.owner.load(Ordering::Acquire).as_ref() }) else { return };
+        if let Some(timers) = unsafe { self.owner.load(Ordering::Acquire).as_ref() } {
+            self.take_out(timers);
+        }
+    }
+
+    #[cold]
+    fn take_out(&self, timers: &Timers) {
         if faults::active(Fault::TimerStopUnchecked) {
             faults::linger(64);
         }
