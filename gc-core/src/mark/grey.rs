@@ -36,18 +36,19 @@ impl Heap {
         crate::sync::step("marked", base);
         // Here the object is marked and on no list: the gap.
         self.window(Window::AfterMark);
-        let class = self.class_of_object(base);
+        let number = self.class_number(base);
+        let class = self.classes.get(number);
         if class.scan() == Scan::Data {
             gcw.marked(self.size_of_object(class, base), 1);
         } else {
-            gcw.put(self, Grey::object(base));
+            gcw.put(self, Grey::object(base, number));
             crate::sync::step("enqueued", base);
         }
     }
 
     /// As [`greyobject`](Heap::greyobject), for all the objects for which `bits` of one word of the mark map stand.
     /// They are of one span.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn greyobjects(&self, gcw: &mut GcWork, word: usize, bits: usize) {
         let mut white = self.mark_map().mark(word, bits);
         if white == 0 {
@@ -56,13 +57,14 @@ impl Heap {
         // Here the objects that were white are marked and on no list: the gap.
         self.window(Window::AfterMark);
         let first = self.base + word * BITS * GRANULE;
-        let class = self.class_of_object(first);
+        let number = self.class_number(first);
+        let class = self.classes.get(number);
         if class.scan() == Scan::Data {
             gcw.marked(self.size_of_object(class, first), white.count_ones() as usize);
             return;
         }
         while white != 0 {
-            gcw.put(self, Grey::object(first + white.trailing_zeros() as usize * GRANULE));
+            gcw.put(self, Grey::object(first + white.trailing_zeros() as usize * GRANULE, number));
             white &= white - 1;
         }
     }
