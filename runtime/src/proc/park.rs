@@ -127,8 +127,8 @@ pub(crate) fn ready(gp: &'static G) {
     }
 }
 
-/// Lets other goroutines run: this one goes to the end of the queue (Go's `Gosched`; where nobody waits in the global queue
-/// it is this P's own, as with Go's `goyield`). Does nothing outside a goroutine and while a panic unwinds.
+/// Lets other goroutines run: this one goes to the end of this P's queue (Go's `goyield`), or of the global one if it is alone
+/// here and others wait there (Go's `Gosched`). Does nothing outside a goroutine and while a panic unwinds.
 pub fn yield_now() {
     let Some(gp) = getg() else { return };
     if std::thread::panicking() || !crate::p::holds_one() {
