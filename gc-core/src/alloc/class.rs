@@ -13,7 +13,7 @@ use crate::sync::{
 use barrier_lint::{certify, nowritebarrierrec};
 use core::ptr::NonNull;
 
-/// Most classes a heap can have: types plus the size classes of what has no single type. Their numbers have 16 bits (`Grey`).
+/// Most classes a heap can have: types plus the size classes of what has no single type.
 const MAX_CLASSES: usize = if cfg!(modelled) {
     8
 } else if cfg!(miri) {

@@ -344,15 +344,8 @@ impl Heap {
     #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn class_of_object(&self, base: usize) -> &Class {
-        self.classes.get(self.class_number(base))
-    }
-
-    /// The number of the class of an object.
-    #[nowritebarrierrec]
-    #[inline(always)]
-    pub(crate) fn class_number(&self, base: usize) -> u32 {
         // Relaxed: as in `span_of_object`.
-        self.page_map.get(self.page_of(base), Ordering::Relaxed).class
+        self.classes.get(self.page_map.get(self.page_of(base), Ordering::Relaxed).class)
     }
 
     /// Bytes of an object's slot. A large object's is its span, and the span says how long that is.

@@ -36,12 +36,11 @@ impl Heap {
         crate::sync::step("marked", base);
         // Here the object is marked and on no list: the gap.
         self.window(Window::AfterMark);
-        let number = self.class_number(base);
-        let class = self.classes.get(number);
+        let class = self.class_of_object(base);
         if class.scan() == Scan::Data {
             gcw.marked(self.size_of_object(class, base), 1);
         } else {
-            gcw.put(self, Grey::object(base, number));
+            gcw.put(self, Grey::object(base));
             crate::sync::step("enqueued", base);
         }
     }
@@ -57,14 +56,13 @@ impl Heap {
         // Here the objects that were white are marked and on no list: the gap.
         self.window(Window::AfterMark);
         let first = self.base + word * BITS * GRANULE;
-        let number = self.class_number(first);
-        let class = self.classes.get(number);
+        let class = self.class_of_object(first);
         if class.scan() == Scan::Data {
             gcw.marked(self.size_of_object(class, first), white.count_ones() as usize);
             return;
         }
         while white != 0 {
-            gcw.put(self, Grey::object(first + white.trailing_zeros() as usize * GRANULE, number));
+            gcw.put(self, Grey::object(first + white.trailing_zeros() as usize * GRANULE));
             white &= white - 1;
         }
     }

@@ -47,7 +47,7 @@ impl Marker<'_> {
     /// Scans one grey object, or one piece of a large one, and counts it.
     #[inline]
     pub fn scan(&mut self, grey: Grey) {
-        let class = self.heap.classes.get(grey.class());
+        let class = self.heap.class_of_object(grey.address());
         let slot = class.slot();
         crate::sync::step("scanned", grey.address());
         if slot <= SMALL_MAX {
@@ -86,7 +86,7 @@ impl Marker<'_> {
             if !faults::active(Fault::LosePieces) {
                 // The last one first: the lists are stacks.
                 for start in (base + PIECE..base + bytes).step_by(PIECE).rev() {
-                    self.gcw.put(self.heap, Grey::piece(start, grey.class()));
+                    self.gcw.put(self.heap, Grey::piece(start));
                 }
             }
         }

@@ -13,8 +13,7 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, MapError, Ordering, Table, 
 use barrier_lint::{certify, nowritebarrierrec};
 use core::cell::UnsafeCell;
 
-/// What waits on the lists: a whole object, or one piece of a large object that another marker began with; with its class,
-/// which whoever shades it has looked up, and who scans it wants again. An address has 48 bits, a class 16 (`MAX_CLASSES`).
+/// What waits on the lists: a whole object, or one piece of a large object that another marker began with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Grey(usize);
 
@@ -23,24 +22,16 @@ impl Grey {
     pub const NONE: Grey = Grey(0);
     /// Addresses of objects and pieces are multiples of 16.
     const PIECE: usize = 1;
-    /// Where the class begins.
-    const CLASS: u32 = 48;
 
     #[inline(always)]
-    pub fn object(base: usize, class: u32) -> Grey {
-        debug_assert!(base >> Grey::CLASS == 0, "an address of more than 48 bits");
-        Grey(base | (class as usize) << Grey::CLASS)
+    pub fn object(base: usize) -> Grey {
+        Grey(base)
     }
 
     /// The piece that starts at this address.
     #[inline]
-    pub fn piece(start: usize, class: u32) -> Grey {
-        Grey::object(start | Grey::PIECE, class)
-    }
-
-    #[inline(always)]
-    pub fn class(self) -> u32 {
-        (self.0 >> Grey::CLASS) as u32
+    pub fn piece(start: usize) -> Grey {
+        Grey(start | Grey::PIECE)
     }
 
     #[inline(always)]
@@ -51,7 +42,7 @@ impl Grey {
     /// The object's base, or where the piece starts.
     #[inline(always)]
     pub fn address(self) -> usize {
-        self.0 & ((1 << Grey::CLASS) - 1) & !Grey::PIECE
+        self.0 & !Grey::PIECE
     }
 }
 
@@ -461,7 +452,7 @@ mod tests {
                 let marker = &mut markers[who];
                 match step {
                     Step::Put(n) => for _ in 0..n.min(most) {
-                        marker.put(heap, Grey::object(next, 0));
+                        marker.put(heap, Grey::object(next));
                         waiting.insert(next);
                         next += 16;
                     },
@@ -492,7 +483,7 @@ mod tests {
         let heap = crate::testing::heap_under(64, stress);
         let mut gcw = GcWork::new(&heap.config.stress);
         let objects = heap.bytes / 64;
-        (0..objects).for_each(|i| gcw.put(heap, Grey::object(heap.base + i * 64, 0)));
+        (0..objects).for_each(|i| gcw.put(heap, Grey::object(heap.base + i * 64)));
         assert_eq!((0..).take_while(|_| gcw.get(heap).is_some()).count(), objects);
     }
 
