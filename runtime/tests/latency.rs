@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tricolor::gc::{self, Distribution, Latency};
-use tricolor::{Gc, GcCell, Root, poll, spawn, yield_now};
+use tricolor::{Gc, GcCell, JoinHandle, Root, poll, spawn, yield_now};
 
 /// Of what happens at every switch one in so many is measured.
 const ONE_IN: u64 = 64;
@@ -116,8 +116,7 @@ fn a_call_waits_for_a_p_that_others_keep() {
 #[test]
 fn who_is_asked_comes_to_a_safepoint_or_leaves() {
     run(with_procs(2), || {
-        let stop = Arc::new(AtomicBool::new(false));
-        let busy = |f: fn()| {
+        let busy = |stop: &Arc<AtomicBool>, f: fn()| {
             let stop = stop.clone();
             spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
@@ -125,23 +124,32 @@ fn who_is_asked_comes_to_a_safepoint_or_leaves() {
                 }
             })
         };
-        let polls = busy(|| (0..1000).for_each(|_| poll()));
-        let calls = busy(|| tricolor::blocking((), |()| ()));
-        // Not so long that a signal comes first, nor so short that nobody ever asks.
-        let yields = [(); 4].map(|()| {
-            busy(|| {
-                spin(Duration::from_micros(50));
-                yield_now();
-            })
-        });
-        for row in [Latency::PreemptSafepoint, Latency::PreemptLeft, Latency::PreemptSyscall] {
+        let seen = |row| {
             until(|| {
                 gc::with_stopped_world(|| ());
                 times(row).count() > 0
             });
-        }
-        stop.store(true, Ordering::Relaxed);
-        [polls, calls].into_iter().chain(yields).for_each(|h| h.join().expect("no panic"));
+        };
+        let end = |stop: Arc<AtomicBool>, all: Vec<JoinHandle<()>>| {
+            stop.store(true, Ordering::Relaxed);
+            all.into_iter().for_each(|h| h.join().expect("no panic"));
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let all = vec![busy(&stop, || (0..1000).for_each(|_| poll())), busy(&stop, || tricolor::blocking((), |()| ()))];
+        seen(Latency::PreemptSafepoint);
+        seen(Latency::PreemptSyscall);
+        end(stop, all);
+        // By themselves: beside goroutines that never leave, these might be where the stopper is. Not so long that a signal
+        // comes first, nor so short that nobody ever asks.
+        let stop = Arc::new(AtomicBool::new(false));
+        let yields = [(); 4].map(|()| {
+            busy(&stop, || {
+                spin(Duration::from_micros(50));
+                yield_now();
+            })
+        });
+        seen(Latency::PreemptLeft);
+        end(stop, yields.into());
     });
 }
 
