@@ -374,8 +374,6 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
                 continue;
             }
             if faults::active(Fault::HandshakeUnclaimed) && p.status.load(Ordering::SeqCst) == p::SYSCALL {
-                // By then its M is back.
-                faults::linger(2000);
                 run_safepoint_fn(sched, p);
                 continue;
             }

@@ -198,7 +198,7 @@ fn runqgrab(p: &P, victim: &P, t: u32, steal_next: bool) -> u32 {
             continue;
         }
         if faults::active(Fault::StealHeadFirst) {
-            faults::linger(5000);
+            faults::linger(500);
         }
         for i in 0..n {
             put_slot(p, t.wrapping_add(i), slot(victim, h.wrapping_add(i)).get());
