@@ -174,15 +174,7 @@ impl RootTable {
 
     /// Gives back what a P has at hand.
     pub fn take_back(&self, at_hand: &mut FreeRoots) {
-        let mut free = self.free.lock();
-        while at_hand.first != 0 {
-            let id = at_hand.first;
-            let slot = &self.slots[id as usize - 1];
-            at_hand.first = slot.next.load(Ordering::Relaxed);
-            slot.next.store(*free, Ordering::Relaxed);
-            *free = id;
-        }
-        at_hand.len = 0;
+        self.clear(&mut self.free.lock(), core::mem::take(at_hand).first);
     }
 
     /// A slot that holds `object`. The caller holds a P and has shaded the object if marking is on.
@@ -223,7 +215,11 @@ impl RootTable {
 
     fn reclaim(&self, free: &mut u32) {
         // Acquire: pairs with the Release in `defer`, for the links.
-        let mut id = self.deferred.swap(0, Ordering::Acquire) as u32;
+        self.clear(free, self.deferred.swap(0, Ordering::Acquire) as u32);
+    }
+
+    /// Clears the slots of the list that begins with `id`, and puts them among the free ones.
+    fn clear(&self, free: &mut u32, mut id: u32) {
         while id != 0 {
             let slot = &self.slots[id as usize - 1];
             let next = slot.next.load(Ordering::Relaxed);

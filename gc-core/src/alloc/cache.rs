@@ -30,6 +30,9 @@ pub(crate) struct Slots {
     pub class: u32,
     /// The marks of the free run are set already ([`Heap::blacken_run`]).
     pub black: bool,
+    /// It is among those of which a run was blackened in this cycle, and the next of these.
+    blackened: bool,
+    next_blackened: *mut Slots,
     /// Next of all slots of this P.
     link: *mut Slots,
     /// For the heap profile.
@@ -42,6 +45,9 @@ pub(crate) struct Cache {
     sized: [[*mut Slots; layout::class_count() + 1]; SIZED],
     /// All slots of this P.
     all: *mut Slots,
+    /// The first of those of which a run was blackened in this cycle: a type that was not allocated meanwhile costs the stop that
+    /// ends marking nothing.
+    blackened: *mut Slots,
     /// The sweep generation for which the cached spans are good.
     sweepgen: u32,
     /// Bytes claimed since they were last added to the heap's count.
@@ -61,6 +67,7 @@ impl Cache {
             front: [(ptr::null(), ptr::null_mut()); FRONT],
             sized: [[ptr::null_mut(); layout::class_count() + 1]; SIZED],
             all: ptr::null_mut(),
+            blackened: ptr::null_mut(),
             sweepgen: 0,
             claimed: 0,
         }
@@ -151,6 +158,8 @@ impl Cache {
             span: ptr::null(),
             class,
             black: false,
+            blackened: false,
+            next_blackened: ptr::null_mut(),
             link: self.all,
             sampler: Sampler::new(heap.config.profile_rate, &mut self.random),
         };
@@ -204,6 +213,10 @@ impl Cache {
             s.end = s.next + if s.sampler.next { 0 } else { bytes };
         }
         heap.blacken_run(s);
+        if s.black && !s.blackened {
+            s.blackened = true;
+            s.next_blackened = core::mem::replace(&mut self.blackened, slots);
+        }
         self.claim(heap, bytes);
         Ok(())
     }
@@ -226,11 +239,12 @@ impl Cache {
 
     /// Marking is about to end: what is free is white. The world is stopped.
     pub fn whiten(&mut self, heap: &Heap) {
-        let mut at = self.all;
+        let mut at = core::mem::replace(&mut self.blackened, ptr::null_mut());
         // SAFETY: a link of this P's list: slots live for ever, and the stopper acts for the P.
         while let Some(s) = unsafe { at.as_mut() } {
             heap.whiten_rest(s);
-            at = s.link;
+            s.blackened = false;
+            at = s.next_blackened;
         }
     }
 

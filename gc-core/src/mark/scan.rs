@@ -28,19 +28,27 @@ impl Heap {
     /// Shades what the small object at `base` points to, which is not published yet. The caller holds the P of `gcw`.
     #[inline]
     pub(crate) fn shade_new(&self, gcw: &mut GcWork, class: &Class, base: usize) {
-        let mut pointers = class.pointers();
-        if class.scan() != Scan::Typed || pointers == 0 {
+        // Mostly they point to what was made just before, and is black: nothing to wait for.
+        if !each_pointer(class, base, |pointer| self.shade(gcw, pointer)) {
             let mut marker = Marker::new(self, gcw);
             marker.scan_small(class, base);
             marker.settle();
-            return;
-        }
-        // Mostly they point to what was made just before, and is black: nothing to wait for.
-        while pointers != 0 {
-            self.shade(gcw, load(base + pointers.trailing_zeros() as usize * WORD));
-            pointers &= pointers - 1;
         }
     }
+}
+
+/// Calls `f` with what the pointer fields of the object at `base` hold, if one word says which these are; else `false`.
+#[inline(always)]
+fn each_pointer(class: &Class, base: usize, mut f: impl FnMut(usize)) -> bool {
+    let mut pointers = class.pointers();
+    if class.scan() != Scan::Typed || pointers == 0 {
+        return false;
+    }
+    while pointers != 0 {
+        f(load(base + pointers.trailing_zeros() as usize * WORD));
+        pointers &= pointers - 1;
+    }
+    true
 }
 
 impl Marker<'_> {
@@ -61,13 +69,7 @@ impl Marker<'_> {
     /// Finds everything that the object at `base`, which shares its span with others, points to.
     #[inline(always)]
     pub fn scan_small(&mut self, class: &Class, base: usize) {
-        let mut pointers = class.pointers();
-        if class.scan() == Scan::Typed && pointers != 0 {
-            while pointers != 0 {
-                self.found(load(base + pointers.trailing_zeros() as usize * WORD));
-                pointers &= pointers - 1;
-            }
-        } else {
+        if !each_pointer(class, base, |pointer| self.found(pointer)) {
             self.scan_range(class, base, base..base + class.slot());
         }
     }

@@ -71,9 +71,9 @@ impl fmt::Display for Leak {
 }
 
 /// The goroutines that wait for ever: on a channel, mutex, wait group or join handle that nobody else can get at who is not
-/// waiting for ever himself; in a [`select`](macro@crate::chan::select), on channels of which that is true for each. Who waits with a
-/// time limit is none of them, nor is who waits for a file or in a blocking call. None of them is mistaken for one; some may be missed, since old copies of a handle in memory
-/// cannot be told from the handle.
+/// waiting for ever himself; in a [`select`](macro@crate::chan::select), on channels of which that is true for each. Who waits
+/// with a time limit is none of them, nor is who waits for a file or in a blocking call. None of them is mistaken for one;
+/// some may be missed, since old copies of a handle in memory cannot be told from the handle.
 ///
 /// Runs a collection, stops the world, and reads the whole heap and all memory of the process, some seconds for some
 /// gigabytes. Where a thread outside the runtime moves handles about in memory at that very moment, ask twice. Needs a P; a
