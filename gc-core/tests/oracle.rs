@@ -80,5 +80,5 @@ fn random_heaps_under_stress() {
 #[cfg(feature = "faults")]
 #[test]
 fn planted_faults_are_found() {
-    cell::test(run, || oracle::twins::all("planted_faults_are_found"));
+    cell::test(run, || oracle::twins::all("planted_faults_are_found", 1));
 }

@@ -374,6 +374,8 @@ pub(crate) fn for_each_p(sched: &'static Sched, m: &'static M, f: &(dyn Fn(&GcP)
                 continue;
             }
             if faults::active(Fault::HandshakeUnclaimed) && p.status.load(Ordering::SeqCst) == p::SYSCALL {
+                // Its M may be back by then.
+                faults::linger(500);
                 run_safepoint_fn(sched, p);
                 continue;
             }

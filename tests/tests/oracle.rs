@@ -39,5 +39,5 @@ fn random_heaps_under_stress() {
 
 #[test]
 fn planted_faults_are_found() {
-    cell::test(run, || oracle::twins::all("planted_faults_are_found"));
+    cell::test(run, || oracle::twins::all("planted_faults_are_found", 0));
 }

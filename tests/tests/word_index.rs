@@ -298,8 +298,9 @@ fn gctrace_prints_one_line_per_cycle() {
 }
 
 /// Not the shipped program: it checks itself, and may have faults.
+/// With the features that tests have, so that all but the example itself is built already.
 fn debug_build() -> PathBuf {
-    build(&["--features", "faults"])
+    build(&["--workspace"])
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl PollDesc {
                 break Ok(());
             }
             if faults::active(Fault::WaitUnchecked) {
-                faults::linger(64);
+                faults::linger(1000);
             }
             if let Err(now) = word.compare_exchange(NIL, WAIT, Ordering::SeqCst, Ordering::SeqCst) {
                 if !core::ptr::eq(now, READY) {

@@ -73,6 +73,8 @@ kinds! {
     Limits = "limits",
     /// Several goroutines read from one socket, each a message.
     Readers = "readers",
+    /// Reads of sockets into which nothing comes: each ends, by its time limit or because somebody closes it.
+    Silence = "silence",
     /// Short sleeps, while nothing else happens: none lasts long.
     Naps = "naps",
     /// More goroutines than Ps, none of which goes on before all have run.
@@ -81,6 +83,8 @@ kinds! {
     Leaks = "leaks",
     /// Goroutines that stop the world once, and are joined.
     Once = "once",
+    /// More goroutines at once than a run queue holds: each runs once.
+    Brood = "brood",
     /// Stops the world: nobody runs meanwhile.
     Stopper = "stopper",
     /// A function for every P: runs once on each.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// The longest leg, in seconds.
 pub const LEG: f64 = 10.0;
 /// How long nothing may move if nobody says otherwise, in seconds.
-pub const PATIENCE: f64 = 20.0;
+pub const PATIENCE: f64 = 12.0;
 /// Workers of a phase if nobody says otherwise.
 pub const GOROUTINES: usize = 24;
 /// Bytes that they keep alive if nobody says otherwise.
@@ -129,6 +129,8 @@ const TRAFFIC: &[Kind] = &[
     Kind::Moves,
     Kind::Limits,
     Kind::Readers,
+    Kind::Silence,
+    Kind::Brood,
     Kind::Leaks,
 ];
 /// What goes into the kernel and comes back.
@@ -144,6 +146,7 @@ const WAITING: &[Kind] = &[
     Kind::Pipe,
     Kind::Limits,
     Kind::Readers,
+    Kind::Silence,
     Kind::Once,
     Kind::Churn,
 ];
@@ -244,18 +247,22 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
     // Before anybody has waited for a file.
     if first && wanted.plant.is_none() && wanted.seconds > 2.0 * PHASE && matches!(wanted.mode, Mode::Stw | Mode::Soak)
     {
-        match rng.below(6) {
+        match rng.below(7) {
             0 | 1 => return lone(Kind::Naps),
             2 => return lone(Kind::Fair),
+            // While there are few threads.
+            3 => return lone(Kind::Locked),
             _ => {}
         }
     }
     if quiet {
-        match rng.below(8) {
+        match rng.below(10) {
             0 | 1 => return lone(Kind::Fair),
             2 => return lone(Kind::Naps),
             3 => return lone(Kind::Once),
             4 => return lone(Kind::Churn),
+            5 => return lone(Kind::Brood),
+            6 => return lone(Kind::Silence),
             _ => (0..1 + rng.below(3)).for_each(|_| add(&mut crew, WAITING[rng.below(WAITING.len())], 1)),
         }
         name += ", quiet";
@@ -267,7 +274,9 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
             TRAFFIC
         }
         Mode::Syscall => {
-            [Kind::Stopper, Kind::Collect, Kind::Block].into_iter().for_each(|kind| add(&mut crew, kind, 1));
+            [Kind::Stopper, Kind::EachP, Kind::Collect, Kind::Block]
+                .into_iter()
+                .for_each(|kind| add(&mut crew, kind, 1));
             BLOCKING
         }
         Mode::Preempt => {

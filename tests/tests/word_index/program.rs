@@ -16,13 +16,13 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// which differs by its records only.
 pub fn word_index() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| if long_tier() { build(&["--release"]) } else { linted() })
+    BUILT.get_or_init(|| if long_tier() { build(&["--package", "tricolor", "--release"]) } else { linted() })
 }
 
 /// Builds the example as `cargo lint-barriers` does.
 fn linted() -> PathBuf {
     let records = ["--config", r#"build.rustflags=["--cfg=barrier_lint"]"#];
-    build_in("barrier-lint", &[&["--profile", "lint"], &records[..]].concat())
+    build_in("barrier-lint", &[&["--package", "tricolor", "--profile", "lint"], &records[..]].concat())
 }
 
 /// Builds the example with more flags and returns the program.
@@ -36,7 +36,7 @@ fn build_in(folder: &str, flags: &[&str]) -> PathBuf {
     let this = std::env::current_exe().expect("the test knows its own path");
     let target = this.ancestors().nth(3).expect("target/profile/deps/test");
     let out = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "tricolor", "--example", "word_index", "--message-format=json"])
+        .args(["build", "--quiet", "--example", "word_index", "--message-format=json"])
         .args(flags)
         .arg("--target-dir")
         .arg(target.join(folder))

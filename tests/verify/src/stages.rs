@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// All stages.
 pub const STAGES: &[Stage] = &[
     stage("fmt", "the sources are formatted", Tier::Commit, fmt),
-    stage("clippy", "no lint fires, nor in builds for models", Tier::Commit, clippy),
+    stage("clippy", "no lint fires", Tier::Commit, clippy),
     stage("unit", "tests inside the crates", Tier::Commit, unit),
     stage("doc", "documentation builds, its examples run", Tier::Commit, doc),
     stage("integration", "tests that use the crates from outside", Tier::Commit, integration),
@@ -21,7 +21,7 @@ pub const STAGES: &[Stage] = &[
     stage("outside", "a user's crate that names `tricolor` alone", Tier::Commit, outside),
     stage("traces", "traces and profiles, read by what others have written for them", Tier::Long, traces),
     stage("models", "loom models, each with its failing twin", Tier::Commit, models),
-    stage("cycles", "whole cycles under shuttle, with failing twins", Tier::Commit, cycles),
+    stage("cycles", "whole cycles under shuttle, with failing twins", Tier::Long, cycles),
     stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
     stage("lint-lto", "the same for the shipped profile, and with link-time optimisation", Tier::Long, lint_lto),
     stage("preempt-asm", "async_preempt keeps every register, on each architecture", Tier::Commit, preempt_asm),
@@ -85,11 +85,11 @@ fn clippy(workspace: &Workspace) -> Plan {
     };
     // What is there only for traces and profiles, and its crates, can be left out.
     let bare = ["clippy", "--package", "tricolor", "--no-default-features", "--all-targets", "--", "-Dwarnings"];
-    let mut builds = vec![workspace.cargo(&all), of_models("models", "target/loom", LOOM)];
+    let mut builds = vec![workspace.cargo(&all)];
     if workspace.tier == Tier::Long {
-        // The stage `outside` builds that, too.
+        // The stages `outside` and `models` build these, too.
         builds.push(workspace.cargo(&bare));
-        // What differs from loom's build is little.
+        builds.push(of_models("models", "target/loom", LOOM));
         builds.push(of_models("cycles", "target/shuttle", SHUTTLE));
     }
     Ok(builds.into_iter().map(|build| Step::new(build, Expect::Success)).collect())
@@ -171,7 +171,7 @@ fn models(workspace: &Workspace) -> Plan {
 }
 
 fn cycles(workspace: &Workspace) -> Plan {
-    // The same seed for every commit; with more time others, each time.
+    // The same seed each time; where there is time, others.
     let more: &[&str] = if workspace.tier == Tier::Long { &["--fresh", "--iterations", "100000"] } else { &[] };
     Ok(vec![Step::new(workspace.cargo(&[&["cycles", "run"], more].concat()), Expect::Summary)])
 }

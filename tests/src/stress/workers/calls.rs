@@ -2,6 +2,7 @@
 
 use super::Worker;
 use super::heap::{Link, check, link, outlast};
+use super::stops::attend;
 use crate::oracle::rng::mix;
 use crate::stress::page::Count;
 use std::io;
@@ -18,6 +19,7 @@ pub fn block(w: Worker) {
     while w.go() {
         let (word, us) = (rng.draw(), if rng.one_in(3) { rng.length(3000) as u64 } else { 0 });
         not_a_locked_one(w);
+        attend(w);
         let kept = Gc::new([word, mix(word)]);
         // What comes out of the heap here is told to the collector in the P's buffer, which the call gives up with the P.
         let taken = cell.get();
@@ -29,6 +31,7 @@ pub fn block(w: Worker) {
             }
             mix(word ^ us)
         });
+        attend(w);
         if found != mix(word ^ us) {
             w.broke(format_args!("a blocking call gave {found:#x}, not {:#x}", mix(word ^ us)));
         }
@@ -82,6 +85,7 @@ pub fn pipe(w: Worker) {
                 slow.into_iter().for_each(|us| std::thread::sleep(Duration::from_micros(us)));
                 eight(fd, &mut n.to_le_bytes(), true)
             });
+            attend(w);
             match wrote {
                 Ok(Some(interrupted)) => w.count(Count::Interrupted, interrupted),
                 other => w.broke(format_args!("a write into a pipe: {other:?}")),
@@ -101,6 +105,7 @@ pub fn pipe(w: Worker) {
             let mut bytes = [0; 8];
             eight(fd, &mut bytes, false).map(|read| read.map(|interrupted| (u64::from_le_bytes(bytes), interrupted)))
         });
+        attend(w);
         match read {
             Ok(Some((n, interrupted))) if n == got => w.count(Count::Interrupted, interrupted),
             Ok(None) => break,
@@ -128,6 +133,7 @@ pub fn threads(w: Worker) {
             .join()
             .unwrap_or(0)
         });
+        attend(w);
         if found != mix(word) {
             w.broke(format_args!("a thread gave {found:#x}, not {:#x}", mix(word)));
         }
@@ -167,10 +173,12 @@ fn not_a_locked_one(w: Worker) {
 pub fn locked(w: Worker) {
     let mut rng = w.rng();
     while w.go() {
+        not_a_locked_one(w);
         let (n, seed) = (rng.length(20), rng.draw());
         let ends_locked = rng.one_in(2);
         let one = spawn(move || {
             let mut rng = crate::oracle::rng::Rng::new(seed);
+            not_a_locked_one(w);
             lock_os_thread();
             let mine = thread();
             set_slack(SLACK);

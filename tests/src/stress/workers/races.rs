@@ -1,16 +1,17 @@
 //! Who comes just when somebody else does: messages when the time for them is over, several at one socket, several that
-//! stop the world.
+//! stop the world; and more of them than there is room for.
 
 use super::Worker;
-use crate::oracle::rng::Rng;
+use crate::oracle::rng::{Rng, mix};
 use crate::stress::page::Count;
 use std::hint::black_box;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tricolor::chan::{self, RecvTimeoutError};
-use tricolor::net::UnixStream;
+use tricolor::net::{UdpSocket, UnixStream};
 use tricolor::{JoinHandle, gc, poll, spawn, yield_now};
 
 /// Errors after which a read is tried again: the time is over, or a signal came while another one read.
@@ -165,6 +166,67 @@ fn one_message(w: Worker, stream: &UnixStream) -> u64 {
             Err(e) if AGAIN.contains(&e.kind()) => {}
             other => w.broke(format_args!("a message should come out of a socket: {other:?}")),
         }
+    }
+}
+
+/// Nothing comes into a socket: who reads goes on all the same, when the time for it is over or somebody closes it.
+pub fn silence(w: Worker) {
+    let mut rng = w.rng();
+    let (near, _far) = pair(w);
+    while w.go() {
+        let limit = Duration::from_micros(rng.length(100) as u64);
+        let _ = near.set_read_timeout(Some(limit));
+        let begin = Instant::now();
+        match (&near).read(&mut [0; 8]) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if AGAIN.contains(&e.kind()) && begin.elapsed() >= limit => {}
+            other => {
+                w.broke(format_args!("a read of nothing, for {limit:?} at most, took {:?}: {other:?}", begin.elapsed()))
+            }
+        }
+        w.count(Count::Timers, 1);
+        if rng.one_in(4) {
+            closed(w, &mut rng);
+        }
+    }
+}
+
+/// Somebody reads, and somebody else closes.
+fn closed(w: Worker, rng: &mut Rng) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap_or_else(|why| w.broke(format_args!("no socket: {why}")));
+    let socket = Arc::new(socket);
+    let reader = {
+        let socket = socket.clone();
+        spawn(move || socket.recv(&mut [0; 8]))
+    };
+    spin_until(Instant::now() + Duration::from_micros(rng.length(100) as u64));
+    socket.close();
+    match join(w, reader) {
+        Err(_) => w.count(Count::Spawned, 1),
+        Ok(n) => w.broke(format_args!("{n} bytes came out of a socket that was closed, into which went none")),
+    }
+}
+
+/// Goroutines are born faster than a run queue takes them, while others take from it.
+pub fn brood(w: Worker) {
+    let mut rng = w.rng();
+    while w.go() {
+        let n = 200 + rng.below(800) as u64;
+        let sum = Arc::new(AtomicU64::new(0));
+        let born: Vec<_> = (0..n)
+            .map(|i| {
+                let sum = sum.clone();
+                spawn(move || {
+                    sum.fetch_add(mix(i), Relaxed);
+                })
+            })
+            .collect();
+        born.into_iter().for_each(|one| join(w, one));
+        let expected = (0..n).map(mix).fold(0, u64::wrapping_add);
+        if sum.load(Relaxed) != expected {
+            w.broke(format_args!("{n} goroutines were joined, and not each has run once"));
+        }
+        w.count(Count::Spawned, n);
     }
 }
 

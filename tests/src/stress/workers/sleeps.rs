@@ -12,6 +12,9 @@ use tricolor::{chan, poll, spawn, time};
 /// By how much a short sleep may be too long where nobody else does anything, and this process was let run.
 const TOO_LONG: Duration = Duration::from_millis(400);
 
+/// Milliseconds in which this process is let run, after which a time slice should long be over.
+const FOR_EVER: u64 = 4000;
+
 /// Short sleeps. In between another goroutine is woken, so that two threads run out of work at about the same time.
 pub fn naps(w: Worker) {
     let mut rng = w.rng();
@@ -75,9 +78,13 @@ pub fn fair(w: Worker) {
             let (come, done) = (come.clone(), done.clone());
             let goroutine = spawn(move || {
                 while let Ok(round) = rx.recv() {
+                    let steps = w.page.steps.load(Relaxed);
                     come.fetch_add(1, SeqCst);
                     while come.load(SeqCst) < round * n {
                         std::hint::spin_loop();
+                        if w.page.steps.load(Relaxed) - steps > FOR_EVER {
+                            w.broke(format_args!("in round {round} somebody waits for a P that nobody gives up"));
+                        }
                     }
                     if done.send(()).is_err() {
                         return;

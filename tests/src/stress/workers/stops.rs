@@ -2,8 +2,10 @@
 
 use super::{Worker, times};
 use crate::stress::page::{Count, SLOTS};
+use gc_core::GcP;
+use gc_core::sync::current::Region;
 use hdrhistogram::Histogram;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tricolor::{blocking, gc, set_procs, time, yield_now};
 
@@ -55,16 +57,40 @@ fn stop(w: Worker, length: Duration, before: &mut [u64]) {
     w.tick();
 }
 
+/// Ps looked at.
+const PS: usize = 1024;
+/// For which the function of a handshake runs now.
+static SHAKEN: [AtomicBool; PS] = [const { AtomicBool::new(false) }; PS];
+
+/// The function of a handshake runs for a P that nobody uses: not while this goroutine does.
+pub(super) fn attend(w: Worker) {
+    let region = Region::enter();
+    let p = GcP::current().id as usize;
+    // As long as it takes to see it, if it is so.
+    let shaken = SHAKEN.get(p).is_some_and(|shaken| (0..64).any(|_| shaken.load(Relaxed)));
+    drop(region);
+    if shaken {
+        w.broke(format_args!("a handshake's function runs for P{p}, which is in use"));
+    }
+}
+
 /// Each P runs a function once; a P that has been there stays.
 pub fn each_p(w: Worker) {
     let mut rng = w.rng();
-    let runs: Vec<AtomicU32> = (0..1024).map(|_| AtomicU32::new(0)).collect();
+    let runs: Vec<AtomicU32> = (0..PS).map(|_| AtomicU32::new(0)).collect();
     let mut known = vec![false; runs.len()];
     while w.go() {
         runs.iter().for_each(|n| n.store(0, Relaxed));
+        let length = Duration::from_micros(rng.length(200) as u64);
         gc::for_each_p(&|p| {
             if let Some(n) = runs.get(p as usize) {
                 n.fetch_add(1, Relaxed);
+                SHAKEN[p as usize].store(true, Relaxed);
+                let begin = Instant::now();
+                while begin.elapsed() < length {
+                    std::hint::spin_loop();
+                }
+                SHAKEN[p as usize].store(false, Relaxed);
             }
         });
         for (p, n) in runs.iter().enumerate() {
