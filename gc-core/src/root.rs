@@ -16,7 +16,9 @@ use crate::heap::Heap;
 use crate::mark::Scanner;
 use crate::p::{GcP, forbidden};
 use crate::sync::current::Region;
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Rank, Table, Zeroed, current};
+use crate::sync::{
+    AtomicU32, AtomicU64, AtomicUsize, Lock, MapError, Ordering, Rank, Table, Zeroed, current, overwrite,
+};
 use barrier_lint::{nowritebarrierrec, writebarrier};
 use core::fmt;
 use core::marker::PhantomData;
@@ -152,8 +154,10 @@ impl RootTable {
     #[nowritebarrierrec]
     #[inline]
     fn clear_at_hand(&self, heap: &Heap, index: u32) -> bool {
+        crate::sync::modelled("RootTable::clear_at_hand");
         let _region = Region::enter();
-        if current::state() != 0 {
+        let wrongly = if faults::active(Fault::RootCleared) { current::BARRIER } else { 0 };
+        if current::state() & !wrongly != 0 {
             // No P, or marking is on, or the world is stopped.
             return false;
         }
@@ -165,7 +169,7 @@ impl RootTable {
         }
         let slot = &self.slots[index as usize];
         // Relaxed: marking is off and cannot begin in a region of a thread with a P; who reads them does so in a stop.
-        slot.object.store(0, Ordering::Relaxed);
+        overwrite(&slot.object, 0, Ordering::Relaxed);
         slot.next.store(at_hand.first, Ordering::Relaxed);
         at_hand.first = index + 1;
         at_hand.len += 1;

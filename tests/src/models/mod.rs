@@ -70,6 +70,7 @@ const MODELS: &[Model] = &[
     transit::WRITERS,
     transit::CLAIM,
     transit::ROOT,
+    transit::ROOT_WITH_P,
     hybrid::DELETION,
     hybrid::INSERTION,
     hybrid::BIRTH,

@@ -28,7 +28,7 @@ pub const PROPERTIES: &[Property<'static>] = &[
     (20, "the context of morestack", &["morestack-ctxt", "morestack-queued"]),
     (21, "mutable access", &["mutable-inside", "mutable-enter", "mutable-leave"]),
     (22, "claim, stale word, publication, cycle", &["claim", "publish"]),
-    (23, "root copied and dropped", &["root-dropped"]),
+    (23, "root copied and dropped", &["root-dropped", "root-dropped-with-p"]),
     (24, "suspending in place against entering and leaving the runtime", &["suspend-refused"]),
     (25, "a suspension that a scan and a stop hold", &["suspend-two-holders", "suspend-stop-scan"]),
     (26, "each P counted once", &["stop-count"]),

@@ -80,6 +80,18 @@ pub const ROOT: Model = Model {
     twins: &["root-cleared"],
 };
 
+pub const ROOT_WITH_P: Model = Model {
+    name: "root-dropped-with-p",
+    property: "what is copied from a `Root` to a black stack survives when the root is dropped, by a thread with a P",
+    source: "protocols: roots and values in transit",
+    threads: 2,
+    bound: Some(3),
+    least: 500,
+    run: root_with_p,
+    drives: &["RootTable::clear_at_hand", "RootTable::defer", "RootTable::scan_piece", "Heap::finish_mark"],
+    twins: &["root-cleared"],
+};
+
 #[derive(Trace)]
 struct Node {
     next: GcCell<Option<Gc<Node>>>,
@@ -243,13 +255,25 @@ fn claim() {
 }
 
 fn root() {
+    drop_root(false);
+}
+
+fn root_with_p() {
+    drop_root(true);
+}
+
+fn drop_root(with_p: bool) {
     let world = Mutators::start(&[0]);
     let root = Root::new(node(None));
     let mutator = world.go(0, move || {
         world.safepoint();
         let x = root.get();
         world.push(x);
-        world.syscall(|| drop(root));
+        if with_p {
+            drop(root);
+        } else {
+            world.syscall(|| drop(root));
+        }
         world.safepoint();
         addr(x)
     });

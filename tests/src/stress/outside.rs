@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// The thread's name, for the kernel: 15 bytes at most.
+pub const NAME: &str = "stress-outside";
+
 /// Whether signals are to be sent.
 static SIGNALS: AtomicBool = AtomicBool::new(false);
 static OVER: AtomicBool = AtomicBool::new(false);
@@ -51,7 +54,8 @@ pub fn begin(page: &'static Page, began: Instant) -> Outside {
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
     }
-    Outside(std::thread::spawn(move || run(page, began)))
+    let thread = std::thread::Builder::new().name(NAME.into()).spawn(move || run(page, began));
+    Outside(thread.expect("a thread can be made"))
 }
 
 fn run(page: &Page, began: Instant) -> Histogram<u64> {

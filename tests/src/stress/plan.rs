@@ -252,6 +252,7 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
             2 => return lone(Kind::Fair),
             // While there are few threads.
             3 => return lone(Kind::Locked),
+            4 => return lone(Kind::Silence),
             _ => {}
         }
     }
@@ -262,7 +263,7 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
             3 => return lone(Kind::Once),
             4 => return lone(Kind::Churn),
             5 => return lone(Kind::Brood),
-            6 => return lone(Kind::Silence),
+            6 | 7 => return lone(Kind::Silence),
             _ => (0..1 + rng.below(3)).for_each(|_| add(&mut crew, WAITING[rng.below(WAITING.len())], 1)),
         }
         name += ", quiet";

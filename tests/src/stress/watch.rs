@@ -7,13 +7,14 @@
 //! | exit status 0, and the last line on its output | clean |
 //! | another status, or a signal | what the process said last: a wrong answer, the oracle's word, a fatal error |
 //! | a worker's count has not moved for [`patience`], or a phase does not end | a hang |
-//! | in a quiet phase: for two seconds all threads sleep, use no time, and no count moves | a lost wake-up |
+//! | in a quiet phase: for two seconds all threads of the runtime sleep, and no count moves | a lost wake-up |
 //!
 //! A process that hangs is asked (SIGQUIT) to print every goroutine, thread and P; what the kernel knows of its threads is
 //! added, in case it cannot; then it is killed. Patience is counted in looks, not by the clock: when this process is not
 //! let run, nor is the other one.
 
 use super::crash;
+use super::outside;
 use super::page::{Count, Mapped, Page, WORKS};
 use super::plan::Leg;
 use super::samples::{Line, Sample, Snapshot};
@@ -195,6 +196,8 @@ fn end(child: &mut Child, known: &mut String) -> io::Result<ExitStatus> {
 
 /// A thread, as the kernel tells it: number, state, processor time in ticks, where in the kernel it waits.
 struct Thread {
+    /// It is none of the runtime's.
+    outside: bool,
     tid: u32,
     state: char,
     ticks: u64,
@@ -206,10 +209,12 @@ fn threads(process: u32) -> Vec<Thread> {
     let one = |entry: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
         // The name, in parentheses, may hold anything.
-        let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
+        let (name, rest) = stat.split_at(stat.rfind(')')?);
+        let fields: Vec<&str> = rest[1..].split_whitespace().collect();
         let number = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok());
         let wchan = std::fs::read_to_string(entry.path().join("wchan")).unwrap_or_default();
         Some(Thread {
+            outside: name.ends_with(outside::NAME),
             tid: entry.file_name().to_str()?.parse().ok()?,
             state: fields.first()?.chars().next()?,
             ticks: number(11)? + number(12)?,
@@ -283,7 +288,8 @@ impl Watch<'_> {
         }
         let (_, phase) = self.phase()?;
         if phase.quiet && !anyone && workers.iter().any(|slot| slot.state.load(Relaxed) == WORKS) {
-            self.asleep = if threads(process).iter().all(|t| t.state == 'S') { self.asleep + 1 } else { 0 };
+            let asleep = threads(process).iter().all(|t| t.outside || t.state == 'S');
+            self.asleep = if asleep { self.asleep + 1 } else { 0 };
             if self.asleep > ASLEEP {
                 let what = "all threads sleep, and a goroutine that should run waits for ever".into();
                 return Some(Stuck { check: "lost wake-up", what });
