@@ -12,8 +12,9 @@ use tricolor::{chan, poll, spawn, time};
 /// By how much a short sleep may be too long where nobody else does anything, and this process was let run.
 const TOO_LONG: Duration = Duration::from_millis(400);
 
-/// Milliseconds in which this process is let run, after which a time slice should long be over.
-const FOR_EVER: u64 = 4000;
+/// Steps of the thread that tells the time, each of which takes a millisecond or more, after which a time slice should long
+/// be over.
+const FOR_EVER: u64 = 1000;
 
 /// Short sleeps. In between another goroutine is woken, so that two threads run out of work at about the same time.
 pub fn naps(w: Worker) {
