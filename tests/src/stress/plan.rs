@@ -247,23 +247,26 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
     // Before anybody has waited for a file.
     if first && wanted.plant.is_none() && wanted.seconds > 2.0 * PHASE && matches!(wanted.mode, Mode::Stw | Mode::Soak)
     {
-        match rng.below(7) {
+        match rng.below(8) {
             0 | 1 => return lone(Kind::Naps),
-            2 => return lone(Kind::Fair),
+            2 | 3 => return lone(Kind::Fair),
             // While there are few threads.
-            3 => return lone(Kind::Locked),
-            4 => return lone(Kind::Silence),
+            4 => return lone(Kind::Locked),
+            5 => return lone(Kind::Silence),
+            6 => return lone(Kind::Readers),
             _ => {}
         }
     }
     if quiet {
-        match rng.below(10) {
+        match rng.below(12) {
             0 | 1 => return lone(Kind::Fair),
             2 => return lone(Kind::Naps),
             3 => return lone(Kind::Once),
             4 => return lone(Kind::Churn),
             5 => return lone(Kind::Brood),
-            6 | 7 => return lone(Kind::Silence),
+            6 => return lone(Kind::Silence),
+            7 => return lone(Kind::Readers),
+            8 => return lone(Kind::Limits),
             _ => (0..1 + rng.below(3)).for_each(|_| add(&mut crew, WAITING[rng.below(WAITING.len())], 1)),
         }
         name += ", quiet";

@@ -305,7 +305,7 @@ impl Watch<'_> {
         }
         let late = self.page.clock.load(Relaxed).saturating_sub(self.page.phase_ends.load(Relaxed));
         // Every worker may take its time to end, which the above judges.
-        (late > 2 * patience(self.leg).as_millis() as u64)
+        (late > patience(self.leg).as_millis() as u64)
             .then(|| Stuck { check: "hang", what: format!("the phase should have ended {late} ms ago") })
     }
 

@@ -14,7 +14,7 @@ const TOO_LONG: Duration = Duration::from_millis(400);
 
 /// Steps of the thread that tells the time, each of which takes a millisecond or more, after which a time slice should long
 /// be over.
-const FOR_EVER: u64 = 1000;
+const FOR_EVER: u64 = 300;
 
 /// Short sleeps. In between another goroutine is woken, so that two threads run out of work at about the same time.
 pub fn naps(w: Worker) {
@@ -96,7 +96,7 @@ pub fn fair(w: Worker) {
         })
         .collect();
     while w.go() {
-        time::sleep(Duration::from_micros(rng.length(500) as u64));
+        time::sleep(Duration::from_micros(rng.length(4000) as u64));
         round += 1;
         let sent = others.iter().all(|(tx, _)| tx.send(round).is_ok());
         let came = (0..n).all(|_| all_done.recv().is_ok());
