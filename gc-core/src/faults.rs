@@ -244,11 +244,15 @@ mod on {
         let _ = micros;
         #[cfg(not(modelled))]
         {
-            // Relaxed: random numbers.
+            // Relaxed: random numbers. With the clock: a window that few come to is met by the first of them, too.
             static DICE: AtomicU32 = AtomicU32::new(0);
-            let dice = DICE.fetch_add(0x9e37_79b9, Ordering::Relaxed).wrapping_mul(0x85eb_ca6b) >> 16;
+            let now = crate::sync::nanos();
+            let mut dice = DICE.fetch_add(0x9e37_79b9, Ordering::Relaxed) ^ now as u32;
+            dice = (dice ^ dice >> 16).wrapping_mul(0x85eb_ca6b);
+            dice = (dice ^ dice >> 13).wrapping_mul(0xc2b2_ae35);
+            dice ^= dice >> 16;
             if dice.is_multiple_of(8) {
-                let end = crate::sync::nanos() + u64::from(dice % 64 * micros) * 1000 / 64;
+                let end = now + u64::from(dice / 8 % 64) * u64::from(micros) * 1000 / 64;
                 while crate::sync::nanos() < end {
                     crate::sync::yield_now();
                 }

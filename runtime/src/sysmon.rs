@@ -168,7 +168,7 @@ pub(crate) fn sleep_while_idle(sched: &'static Sched, until: u64) {
         unlock(global);
     }
     if faults::active(Fault::SysmonClearedLate) {
-        faults::linger(3000);
+        faults::linger(30_000);
         this.activity.clear();
     }
     // Whoever comes while it is awake again already wakes it in vain.

@@ -259,8 +259,8 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
     }
     if quiet {
         match rng.below(12) {
-            0 | 1 => return lone(Kind::Fair),
-            2 => return lone(Kind::Naps),
+            0..=2 => return lone(Kind::Fair),
+            9 => return lone(Kind::Naps),
             3 => return lone(Kind::Once),
             4 => return lone(Kind::Churn),
             5 => return lone(Kind::Brood),

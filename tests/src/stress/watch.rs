@@ -432,9 +432,9 @@ mod tests {
             watch.look(std::process::id())
         };
         page.phase_ends.store(5_000, Relaxed);
-        assert!(look(7_000).is_none());
-        let stuck = look(7_001).expect("it is twice the patience late");
-        assert!(stuck.check == "hang" && stuck.what.contains("ended 2001 ms ago"), "{}", stuck.what);
+        assert!(look(6_000).is_none());
+        let stuck = look(6_001).expect("it is as late as patience lasts");
+        assert!(stuck.check == "hang" && stuck.what.contains("ended 1001 ms ago"), "{}", stuck.what);
     }
 
     #[test]
