@@ -118,6 +118,14 @@ impl Stress {
 }
 
 #[nowritebarrierrec]
+impl Stress {
+    /// Whether a window is to take time.
+    pub(crate) fn delays(&self, window: Window) -> bool {
+        self.delays[window as usize] != 0
+    }
+}
+
+#[nowritebarrierrec]
 impl Heap {
     /// A named window: waits for a random time, now and then, if that is wanted. May run without a P.
     #[inline(always)]

@@ -3,7 +3,7 @@
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
 use crate::mark::GcWork;
-use crate::stress::Stress;
+use crate::stress::{Stress, Window};
 use barrier_lint::nowritebarrierrec;
 
 /// Entries; a store needs two.
@@ -11,6 +11,8 @@ const CAPACITY: usize = if cfg!(modelled) { 2 } else { 512 };
 
 pub(crate) struct WbBuf {
     len: usize,
+    /// Up to so many entries recording is all that a store has to do: `capacity`; 0 where stress wants more.
+    quick: usize,
     /// Entries in use: `CAPACITY`, or fewer under stress.
     capacity: usize,
     /// Shade at once (stress).
@@ -22,7 +24,34 @@ pub(crate) struct WbBuf {
 impl WbBuf {
     pub fn new(stress: &Stress) -> WbBuf {
         let capacity = if stress.small_buffers { 2 } else { CAPACITY };
-        WbBuf { len: 0, capacity, eager: stress.eager_barrier, pointers: [0; CAPACITY] }
+        let slow = stress.eager_barrier || stress.delays(Window::FlagCheckToStore);
+        WbBuf {
+            len: 0,
+            quick: if slow { 0 } else { capacity },
+            capacity,
+            eager: stress.eager_barrier,
+            pointers: [0; CAPACITY],
+        }
+    }
+
+    /// As [`record`](WbBuf::record), if there is room and nothing else to do; else `false`.
+    #[inline(always)]
+    pub fn record_quick(&mut self, old: usize, new: usize) -> bool {
+        let room = self.len + 2 <= self.quick;
+        if room {
+            self.push(old, new);
+        }
+        room
+    }
+
+    /// There is room.
+    #[inline(always)]
+    fn push(&mut self, old: usize, new: usize) {
+        // Pointers outside the heap (null) are dropped at the flush.
+        let pair = &mut self.pointers[self.len..self.len + 2];
+        pair[0] = if faults::active(Fault::NoDeletionBarrier) { 0 } else { old };
+        pair[1] = if faults::active(Fault::NoInsertionBarrier) { 0 } else { new };
+        self.len += 2;
     }
 
     /// Records what a store overwrites and what it stores. The caller stores next, with no safepoint in between.
@@ -31,10 +60,7 @@ impl WbBuf {
         if self.len + 2 > self.capacity {
             self.flush(heap, gcw);
         }
-        // Pointers outside the heap (null) are dropped at the flush.
-        self.pointers[self.len] = if faults::active(Fault::NoDeletionBarrier) { 0 } else { old };
-        self.pointers[self.len + 1] = if faults::active(Fault::NoInsertionBarrier) { 0 } else { new };
-        self.len += 2;
+        self.push(old, new);
         if self.eager {
             self.flush(heap, gcw);
         }

@@ -62,7 +62,8 @@ pub(super) unsafe fn store_twin(slot: usize, new: usize) {
     }
 }
 
-/// The slow path of a barriered store: the symbol that the whole-program check forbids below no-barrier roots.
+/// The slow path of a barriered store: the symbol that the whole-program check forbids below no-barrier roots. While
+/// marking is on each store comes here, so what it mostly does, to record two pointers, needs no frame: the rest is elsewhere.
 ///
 /// # Safety
 /// As `store`.
@@ -71,6 +72,30 @@ pub(super) unsafe fn store_twin(slot: usize, new: usize) {
 #[unsafe(no_mangle)]
 pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
     crate::sync::modelled("gc_write_barrier");
+    // SAFETY: the caller's contract.
+    let slot_word = unsafe { word::at(slot) };
+    let region = Region::enter();
+    // Relaxed: as in `before_store`.
+    // SAFETY: a thread whose word says that the barrier is on, and nothing else, holds a P; the borrow ends here.
+    let recorded = current::state() == current::BARRIER
+        && unsafe { GcP::current().wb() }.record_quick(slot_word.load(Ordering::Relaxed), new);
+    if recorded {
+        // Release: as in `store`.
+        return overwrite(slot_word, new, Ordering::Release);
+    }
+    drop(region);
+    // SAFETY: the caller's contract.
+    unsafe { store_slowly(slot, new) }
+}
+
+/// The barrier of a store where there is more to do than to record it, or it is forbidden.
+///
+/// # Safety
+/// As `store`.
+#[writebarrier]
+#[cold]
+#[inline(never)]
+unsafe fn store_slowly(slot: usize, new: usize) {
     // SAFETY: the caller's contract.
     let slot_word = unsafe { word::at(slot) };
     let _region = Region::enter();
