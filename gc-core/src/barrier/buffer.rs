@@ -77,9 +77,7 @@ impl WbBuf {
         let len = self.len;
         self.len = 0;
         if !faults::active(Fault::SkipFlush) {
-            for i in 0..len {
-                heap.shade(gcw, self.pointers[i]);
-            }
+            heap.shade_all(gcw, &self.pointers[..len]);
         }
     }
 }

@@ -41,14 +41,21 @@ impl MarkMap {
     #[nowritebarrierrec]
     #[inline(always)]
     pub fn try_mark(&self, granule: usize) -> bool {
-        let bit = 1 << (granule % BITS);
-        let word = &self.words[granule / BITS];
         // Most finds are of marked objects: look before the locked instruction.
-        if observe(word, Ordering::Relaxed) & bit != 0 {
+        if self.looks_marked(granule) {
             return false;
         }
+        let bit = 1 << (granule % BITS);
         // Relaxed: see `is_marked`; uniqueness needs only atomicity.
-        fetch_or(word, bit) & bit == 0
+        fetch_or(&self.words[granule / BITS], bit) & bit == 0
+    }
+
+    /// Whether the bit is set; if it is only just being set, perhaps not.
+    #[nowritebarrierrec]
+    #[inline(always)]
+    pub fn looks_marked(&self, granule: usize) -> bool {
+        // Relaxed: see `is_marked`.
+        observe(&self.words[granule / BITS], Ordering::Relaxed) & 1 << (granule % BITS) != 0
     }
 
     /// Sets these bits of a word and returns those that were clear: each goes to exactly one of all that try.

@@ -75,6 +75,27 @@ impl Heap {
         }
     }
 
+    /// Shades what pointer fields hold or held.
+    pub(crate) fn shade_all(&self, gcw: &mut GcWork, pointers: &[usize]) {
+        // Once: the compiler cannot know that they stay.
+        let (map, base, bytes) = (self.mark_map(), self.base, self.bytes);
+        let mut i = 0;
+        while i < pointers.len() {
+            let offset = pointers[i].wrapping_sub(base);
+            if offset < bytes && !map.looks_marked(offset / GRANULE) {
+                self.grey_white(gcw, pointers[i]);
+            }
+            i += 1;
+        }
+    }
+
+    /// As [`greyobject`](Heap::greyobject), where most are marked.
+    #[cold]
+    #[inline(never)]
+    fn grey_white(&self, gcw: &mut GcWork, base: usize) {
+        self.greyobject(gcw, base);
+    }
+
     /// Shades what an arbitrary word points to, if it is an object.
     #[inline]
     pub(crate) fn shade_conservatively(&self, gcw: &mut GcWork, word: usize) {
