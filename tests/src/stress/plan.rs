@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// The longest leg, in seconds.
 pub const LEG: f64 = 10.0;
 /// How long nothing may move if nobody says otherwise, in seconds.
-pub const PATIENCE: f64 = 12.0;
+pub const PATIENCE: f64 = 20.0;
 /// Workers of a phase if nobody says otherwise.
 pub const GOROUTINES: usize = 24;
 /// Bytes that they keep alive if nobody says otherwise.

@@ -305,7 +305,7 @@ impl Watch<'_> {
         }
         let late = self.page.clock.load(Relaxed).saturating_sub(self.page.phase_ends.load(Relaxed));
         // Every worker may take its time to end, which the above judges.
-        (late > patience(self.leg).as_millis() as u64)
+        (late > 2 * patience(self.leg).as_millis() as u64)
             .then(|| Stuck { check: "hang", what: format!("the phase should have ended {late} ms ago") })
     }
 
@@ -432,9 +432,9 @@ mod tests {
             watch.look(std::process::id())
         };
         page.phase_ends.store(5_000, Relaxed);
-        assert!(look(6_000).is_none());
-        let stuck = look(6_001).expect("it is as late as patience lasts");
-        assert!(stuck.check == "hang" && stuck.what.contains("ended 1001 ms ago"), "{}", stuck.what);
+        assert!(look(7_000).is_none());
+        let stuck = look(7_001).expect("it is twice the patience late");
+        assert!(stuck.check == "hang" && stuck.what.contains("ended 2001 ms ago"), "{}", stuck.what);
     }
 
     #[test]
