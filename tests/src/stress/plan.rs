@@ -253,20 +253,19 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
             // While there are few threads.
             4 => return lone(Kind::Locked),
             5 => return lone(Kind::Silence),
-            6 => return lone(Kind::Readers),
             _ => {}
         }
     }
     if quiet {
-        match rng.below(12) {
+        match rng.below(16) {
             0..=2 => return lone(Kind::Fair),
-            9 => return lone(Kind::Naps),
-            3 => return lone(Kind::Once),
-            4 => return lone(Kind::Churn),
-            5 => return lone(Kind::Brood),
-            6 => return lone(Kind::Silence),
-            7 => return lone(Kind::Readers),
-            8 => return lone(Kind::Limits),
+            3 => return lone(Kind::Naps),
+            4 => return lone(Kind::Once),
+            5 | 6 => return lone(Kind::Churn),
+            7 => return lone(Kind::Brood),
+            8 | 9 => return lone(Kind::Silence),
+            10 => return lone(Kind::Readers),
+            11 => return lone(Kind::Limits),
             _ => (0..1 + rng.below(3)).for_each(|_| add(&mut crew, WAITING[rng.below(WAITING.len())], 1)),
         }
         name += ", quiet";
