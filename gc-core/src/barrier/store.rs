@@ -63,7 +63,8 @@ pub(super) unsafe fn store_twin(slot: usize, new: usize) {
 }
 
 /// The slow path of a barriered store: the symbol that the whole-program check forbids below no-barrier roots. While
-/// marking is on each store comes here, so what it mostly does, to record two pointers, needs no frame: the rest is elsewhere.
+/// marking is on each store comes here, so what it mostly does, to record two pointers, is done without a call: the rest is
+/// elsewhere.
 ///
 /// # Safety
 /// As `store`.

@@ -147,7 +147,7 @@ fn traces(workspace: &Workspace) -> Plan {
     let mut command = workspace.cargo(&["test", "--manifest-path", "tests/traces/Cargo.toml"]);
     // As with `outside`.
     command.arg("--target-dir").arg(&workspace.target);
-    Ok(vec![Step::new(command, Expect::Tests { at_least: 14 })])
+    Ok(vec![Step::new(command, Expect::Tests { at_least: 15 })])
 }
 
 fn models(workspace: &Workspace) -> Plan {
