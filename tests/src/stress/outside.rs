@@ -51,6 +51,9 @@ pub fn begin(page: &'static Page, began: Instant) -> Outside {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = counted as *const () as usize;
             action.sa_flags = flags | libc::SA_ONSTACK;
+            // The alternate stack that std gives a thread has room for two frames with the state of AVX-512, and a thread that
+            // has not run for a while may find one of each signal.
+            libc::sigfillset(&raw mut action.sa_mask);
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// The longest leg, in seconds.
 pub const LEG: f64 = 10.0;
 /// How long nothing may move if nobody says otherwise, in seconds.
-pub const PATIENCE: f64 = 20.0;
+pub const PATIENCE: f64 = 12.0;
 /// Workers of a phase if nobody says otherwise.
 pub const GOROUTINES: usize = 24;
 /// Bytes that they keep alive if nobody says otherwise.
@@ -237,35 +237,40 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
         mode => mode,
     };
     let quiet = match mode {
-        Mode::Stw | Mode::Syscall => rng.below(5) < 2 && seconds >= PHASE && !first,
+        Mode::Stw | Mode::Syscall => rng.below(9) < 4 && seconds >= PHASE && !first,
         _ => false,
     };
     let mut name = mode.name().to_owned();
     let mut crew: Vec<(Kind, usize)> = Vec::new();
-    let lone =
-        |kind: Kind| Phase { name: kind.name().into(), seconds, quiet: true, signals: false, crew: vec![(kind, 1)] };
+    let lone = |kind: Kind, n: usize| Phase {
+        name: kind.name().into(),
+        seconds,
+        quiet: true,
+        signals: false,
+        crew: vec![(kind, n)],
+    };
     // Before anybody has waited for a file.
     if first && wanted.plant.is_none() && wanted.seconds > 2.0 * PHASE && matches!(wanted.mode, Mode::Stw | Mode::Soak)
     {
         match rng.below(8) {
-            0 | 1 => return lone(Kind::Naps),
-            2 | 3 => return lone(Kind::Fair),
+            0 | 1 => return lone(Kind::Naps, 1),
+            2 | 3 => return lone(Kind::Fair, 1),
             // While there are few threads.
-            4 => return lone(Kind::Locked),
-            5 => return lone(Kind::Silence),
+            4 => return lone(Kind::Locked, 1),
+            5 => return lone(Kind::Silence, 1),
             _ => {}
         }
     }
     if quiet {
-        match rng.below(16) {
-            0..=2 => return lone(Kind::Fair),
-            3 => return lone(Kind::Naps),
-            4 => return lone(Kind::Once),
-            5 | 6 => return lone(Kind::Churn),
-            7 => return lone(Kind::Brood),
-            8 | 9 => return lone(Kind::Silence),
-            10 => return lone(Kind::Readers),
-            11 => return lone(Kind::Limits),
+        match rng.below(17) {
+            0..=2 => return lone(Kind::Fair, 1),
+            3 => return lone(Kind::Naps, 1),
+            4 => return lone(Kind::Once, 1),
+            5 | 6 => return lone(Kind::Churn, 1),
+            7 | 8 => return lone(Kind::Brood, 1),
+            9 | 10 => return lone(Kind::Silence, 1),
+            11 => return lone(Kind::Readers, 1),
+            12 => return lone(Kind::Limits, 1),
             _ => (0..1 + rng.below(3)).for_each(|_| add(&mut crew, WAITING[rng.below(WAITING.len())], 1)),
         }
         name += ", quiet";
@@ -285,6 +290,10 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
         Mode::Preempt => {
             [Kind::Stopper, Kind::Collect, Kind::Hiccup].into_iter().for_each(|kind| add(&mut crew, kind, 1));
             &[Kind::Kernel, Kind::Registers]
+        }
+        // Marking is short when nobody else is there: these come to its end every time.
+        Mode::Heap if wanted.mode == Mode::Soak && wanted.plant.is_none() && rng.one_in(2) => {
+            return if rng.one_in(3) { lone(Kind::Afterlife, 1) } else { lone(Kind::Moves, 2) };
         }
         Mode::Heap => {
             add(&mut crew, Kind::Oracle, 1);

@@ -11,7 +11,8 @@
 //!
 //! A process that hangs is asked (SIGQUIT) to print every goroutine, thread and P; what the kernel knows of its threads is
 //! added, in case it cannot; then it is killed. Patience is counted in looks, not by the clock: when this process is not
-//! let run, nor is the other one.
+//! let run, nor is the other one. And a look at a process that wants to run and gets less than half a processor counts
+//! only for the part that it gets ([`share`]).
 
 use super::crash;
 use super::outside;
@@ -20,7 +21,7 @@ use super::plan::Leg;
 use super::samples::{Line, Sample, Snapshot};
 use serde::Serialize;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, mpsc};
@@ -29,6 +30,8 @@ use std::time::{Duration, Instant};
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(100);
+/// Looks at a worker that stands still after which it is looked whether the process is let run at all.
+const SUSPECT: f64 = 10.0;
 /// Looks at which everybody sleeps.
 const ASLEEP: u32 = 20;
 /// How long a process may take to print where everybody is.
@@ -77,7 +80,16 @@ pub fn run(leg: &Leg, look: &mut dyn FnMut(&Page)) -> io::Result<Ended> {
     let page = Mapped::new()?;
     let began = Instant::now();
     let debug = [leg.wanted.debug.as_deref(), Some("trace=1")].into_iter().flatten().collect::<Vec<_>>().join(",");
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    let heed = || {
+        // SAFETY: a system call, which is allowed between `fork` and `exec`.
+        unsafe { libc::signal(libc::SIGQUIT, libc::SIG_DFL) };
+        Ok(())
+    };
+    // What a script starts in the background ignores SIGQUIT, and so would this process, which may have to answer it.
+    // SAFETY: as `heed` says.
+    unsafe { command.pre_exec(heed) };
+    let mut child = command
         .args(["child", "--page", &page.fd().to_string(), "--leg"])
         .arg(serde_json::to_string(leg)?)
         .env("TRICOLOR_DEBUG", debug)
@@ -90,8 +102,7 @@ pub fn run(leg: &Leg, look: &mut dyn FnMut(&Page)) -> io::Result<Ended> {
         .spawn()?;
     let lines = follow(child.stdout.take());
     let said = Said::of(child.stderr.take());
-    let mut watch =
-        Watch { leg, page: &page, samples: Vec::new(), last: None, clean: false, moved: Vec::new(), asleep: 0 };
+    let mut watch = Watch::new(leg, &page);
     let stuck = loop {
         match lines.recv_timeout(LOOK) {
             Ok(line) => {
@@ -224,6 +235,20 @@ fn threads(process: u32) -> Vec<Thread> {
     entries.filter_map(one).collect()
 }
 
+/// Processor time of a process, of its ended threads too, in ticks.
+fn ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    fields.get(11..13).map_or(0, |times| times.iter().filter_map(|t| t.parse::<u64>().ok()).sum())
+}
+
+/// How much a look counts at a process that got `ticks` since the one before: all of it if nobody there wants to run, or if it
+/// got half a processor at least (a tick is 10 ms).
+fn share(wants: bool, ticks: u64) -> f64 {
+    let half = LOOK.as_millis() as f64 / 20.0;
+    if wants { (ticks as f64 / half).min(1.0) } else { 1.0 }
+}
+
 fn threads_text(process: u32) -> String {
     let mut text = format!("threads of process {process}, as the kernel knows them:\n");
     for t in threads(process) {
@@ -241,8 +266,12 @@ struct Watch<'a> {
     samples: Vec<Sample>,
     last: Option<Snapshot>,
     clean: bool,
-    /// Of each slot: its count when it last moved, and looks since then.
-    moved: Vec<(u64, u32)>,
+    /// Of each slot: its count when it last moved, and looks since then, as far as they count.
+    moved: Vec<(u64, f64)>,
+    /// Processor time at the last look that asked for it.
+    used: Option<u64>,
+    /// The phase, and the looks since its end that did not count.
+    denied: (usize, f64),
     /// Looks since all fell asleep, and who had moved how far and used how much then.
     asleep: u32,
 }
@@ -253,7 +282,12 @@ struct Stuck {
     what: String,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    fn new(leg: &'a Leg, page: &'a Page) -> Watch<'a> {
+        let (samples, moved) = (Vec::new(), Vec::new());
+        Watch { leg, page, samples, last: None, clean: false, moved, used: None, denied: (0, 0.0), asleep: 0 }
+    }
+
     fn take(&mut self, line: Line) {
         match line {
             Line::Sample(sample) => self.samples.push(sample),
@@ -262,31 +296,43 @@ impl Watch<'_> {
         }
     }
 
-    fn phase(&self) -> Option<(usize, &super::plan::Phase)> {
+    /// How much this look counts.
+    fn share(&mut self, process: u32) -> f64 {
+        let now = ticks(process);
+        let got = self.used.replace(now).map(|before| now.saturating_sub(before));
+        let wants = || threads(process).iter().any(|t| !t.outside && t.state == 'R');
+        // The first one knows nothing yet.
+        got.map_or(1.0, |got| share(wants(), got))
+    }
+
+    fn phase(&self) -> Option<(usize, &'a super::plan::Phase)> {
         let n = (self.page.phases.load(Relaxed) as usize).checked_sub(1)?;
         Some((n, self.leg.phases.get(n)?))
     }
 
     /// One look. What stands still, if it has for long.
     fn look(&mut self, process: u32) -> Option<Stuck> {
-        let looks = (patience(self.leg).as_secs_f64() / LOOK.as_secs_f64()) as u32;
+        let looks = (patience(self.leg).as_secs_f64() / LOOK.as_secs_f64()).round();
         let crashed = self.page.crashed.load(Relaxed);
         if crashed != 0 {
             // It prints; if it cannot, that is a hang like any other.
             self.asleep += 1;
             let what = || format!("{} came, and the process did not end", crash::name(crashed as i32));
-            return (self.asleep > looks).then(|| Stuck { check: "hang", what: what() });
+            return (f64::from(self.asleep) > looks).then(|| Stuck { check: "hang", what: what() });
         }
+        let (number, phase) = self.phase()?;
         let workers = self.page.workers();
-        self.moved.resize(workers.len(), (0, 0));
+        self.moved.resize(workers.len(), (0, 0.0));
+        let late = self.page.clock.load(Relaxed).saturating_sub(self.page.phase_ends.load(Relaxed));
+        let suspect = late > 0 || self.moved.iter().any(|(_, still)| *still > SUSPECT);
+        let counts = if suspect { self.share(process) } else { 1.0 };
         let mut anyone = false;
         for (slot, (ticks, still)) in workers.iter().zip(&mut self.moved) {
             let now = slot.ticks.load(Relaxed);
-            *still = if now != *ticks || slot.state.load(Relaxed) != WORKS { 0 } else { *still + 1 };
+            *still = if now != *ticks || slot.state.load(Relaxed) != WORKS { 0.0 } else { *still + counts };
             anyone |= now != *ticks;
             *ticks = now;
         }
-        let (_, phase) = self.phase()?;
         if phase.quiet && !anyone && workers.iter().any(|slot| slot.state.load(Relaxed) == WORKS) {
             let asleep = threads(process).iter().all(|t| t.outside || t.state == 'S');
             self.asleep = if asleep { self.asleep + 1 } else { 0 };
@@ -300,10 +346,12 @@ impl Watch<'_> {
         if let Some(i) = self.moved.iter().position(|(_, still)| *still > looks) {
             let slot = &workers[i];
             let (kind, goroutine) = (slot.kind().name(), slot.goroutine.load(Relaxed));
-            let what = format!("{kind}, goroutine {goroutine}, has made no progress for {:?}", LOOK * looks);
+            let what = format!("{kind}, goroutine {goroutine}, has made no progress for {:?}", LOOK.mul_f64(looks));
             return Some(Stuck { check: "hang", what });
         }
-        let late = self.page.clock.load(Relaxed).saturating_sub(self.page.phase_ends.load(Relaxed));
+        let before = if self.denied.0 == number && late > 0 { self.denied.1 } else { 0.0 };
+        self.denied = (number, before + 1.0 - counts);
+        let late = late.saturating_sub(LOOK.mul_f64(self.denied.1).as_millis() as u64);
         // Every worker may take its time to end, which the above judges.
         (late > 2 * patience(self.leg).as_millis() as u64)
             .then(|| Stuck { check: "hang", what: format!("the phase should have ended {late} ms ago") })
@@ -400,7 +448,7 @@ mod tests {
     }
 
     fn watch<'a>(leg: &'a Leg, page: &'a Page) -> Watch<'a> {
-        Watch { leg, page, samples: Vec::new(), last: None, clean: false, moved: Vec::new(), asleep: 0 }
+        Watch::new(leg, page)
     }
 
     #[test]
@@ -422,28 +470,49 @@ mod tests {
         assert!((0..100).all(|_| look(&[0]).is_none()));
     }
 
+    /// A process that sleeps, while `test` runs.
+    fn beside_a_sleeper<T>(test: impl FnOnce(u32) -> T) -> T {
+        let mut sleeper = Command::new("sleep").arg("1000").spawn().expect("a program that sleeps");
+        while !threads(sleeper.id()).iter().all(|t| t.state == 'S') {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let result = test(sleeper.id());
+        sleeper.kill().and_then(|()| sleeper.wait()).map(|_| result).expect("it was there")
+    }
+
+    #[test]
+    fn a_look_at_a_process_that_is_not_let_run_does_not_count() {
+        assert!(share(false, 0) == 1.0 && share(true, 20) == 1.0 && share(true, 5) == 1.0);
+        assert!(share(true, 0) == 0.0 && share(true, 1) == 0.2);
+        let (leg, page) = (leg(20, false), page());
+        let mut watch = watch(&leg, &page);
+        // This process runs, and gets next to nothing from one look to the next.
+        let process = std::process::id();
+        assert!((0..100).all(|_| watch.look(process).is_none()));
+        assert!(beside_a_sleeper(|process| (0..100).any(|_| watch.look(process).is_some())));
+        assert!(ticks(process) < 1 << 32 && ticks(1 << 30) == 0);
+    }
+
     #[test]
     fn a_phase_that_does_not_end_hangs() {
         let (leg, page) = (leg(10, false), page());
         let mut watch = watch(&leg, &page);
-        let mut look = |clock: u64| {
+        let mut look = |clock: u64, process: u32| {
             page.slots.iter().take(2).for_each(|slot| _ = slot.ticks.fetch_add(1, Relaxed));
             page.clock.store(clock, Relaxed);
-            watch.look(std::process::id())
+            watch.look(process)
         };
         page.phase_ends.store(5_000, Relaxed);
-        assert!(look(7_000).is_none());
-        let stuck = look(7_001).expect("it is twice the patience late");
+        let stuck = beside_a_sleeper(|process| {
+            assert!(look(7_000, process).is_none());
+            look(7_001, process)
+        });
+        let stuck = stuck.expect("it is twice the patience late");
         assert!(stuck.check == "hang" && stuck.what.contains("ended 2001 ms ago"), "{}", stuck.what);
     }
 
     #[test]
     fn a_lost_wake_up_is_where_all_sleep_in_a_quiet_phase() {
-        let mut sleeper = Command::new("sleep").arg("1000").spawn().expect("a program that sleeps");
-        let process = sleeper.id();
-        while !threads(process).iter().all(|t| t.state == 'S') {
-            thread::sleep(Duration::from_millis(1));
-        }
         let page = page();
         let looks = |quiet: bool, process: u32, moves: bool| {
             let leg = leg(1_000, quiet);
@@ -455,12 +524,14 @@ mod tests {
                 watch.look(process).map(|stuck| (n, stuck.check))
             })
         };
-        let found = looks(true, process, false);
-        let others = [looks(true, process, true), looks(false, process, false), looks(true, std::process::id(), false)];
-        page.slots[0].state.store(0, Relaxed);
-        page.slots[1].state.store(0, Relaxed);
-        let nobody = looks(true, process, false);
-        sleeper.kill().and_then(|()| sleeper.wait()).expect("it was there");
+        let (found, others, nobody) = beside_a_sleeper(|process| {
+            let found = looks(true, process, false);
+            let others =
+                [looks(true, process, true), looks(false, process, false), looks(true, std::process::id(), false)];
+            page.slots[0].state.store(0, Relaxed);
+            page.slots[1].state.store(0, Relaxed);
+            (found, others, looks(true, process, false))
+        });
         assert!(matches!(found, Some((n, "lost wake-up")) if n <= ASLEEP + 1), "{found:?}");
         assert_eq!(others, [None; 3], "one moves; not a quiet phase; one runs");
         assert_eq!(nobody, None, "nobody has anything to do");

@@ -63,11 +63,16 @@ pub fn libtest(output: &str) -> Counts {
     let begun = output.lines().filter(|line| is_libtest_start(line)).count();
     let crashed = begun.saturating_sub(results.len()) as u64;
     let mut sum = results.into_iter().sum::<Counts>() + Counts { failed: crashed, ..Counts::default() };
-    // Not only at the start of a line: libtest may have begun one.
-    let skipped = output.lines().filter(|line| line.contains("SKIPPED: ")).count() as u64;
+    let skipped = said_skipped(output);
     sum.passed = sum.passed.saturating_sub(skipped);
     sum.skipped += skipped;
     sum
+}
+
+/// How many tests said of themselves that they cannot run here.
+pub fn said_skipped(output: &str) -> u64 {
+    // Not only at the start of a line: libtest may have begun one.
+    output.lines().filter(|line| line.contains("SKIPPED: ")).count() as u64
 }
 
 /// `running 12 tests`

@@ -43,6 +43,7 @@ impl End {
 pub fn run(mut command: Command, log: &File, limit: Duration, interrupted: &AtomicBool, mut tick: impl FnMut()) -> End {
     let outputs = log.try_clone().and_then(|out| Ok((out, log.try_clone()?)));
     let child = outputs.and_then(|(out, err)| {
+        heed_quit(&mut command);
         // A group of its own, so that a test program which hangs can be killed along with cargo.
         command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).spawn()
     });
@@ -71,6 +72,18 @@ pub fn run(mut command: Command, log: &File, limit: Duration, interrupted: &Atom
         tick();
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Lets the command end on SIGQUIT. What a script starts in the background ignores it, and so do its children: tests that
+/// ask a program for its dump would wait in vain.
+fn heed_quit(command: &mut Command) {
+    let default = || {
+        // SAFETY: a system call, which is allowed between `fork` and `exec`.
+        unsafe { libc::signal(libc::SIGQUIT, libc::SIG_DFL) };
+        Ok(())
+    };
+    // SAFETY: as `default` says.
+    unsafe { command.pre_exec(default) };
 }
 
 /// CPU time, user's and system's, of all processes below this one that have ended and were waited for.
@@ -139,6 +152,13 @@ pub mod tests {
     #[test]
     fn a_signal_is_named() {
         assert_eq!(shell("kill -SEGV $$", LONG, false).0.problem().unwrap(), "killed by signal 11");
+    }
+
+    #[test]
+    fn what_is_ignored_here_is_heeded_there() {
+        // SAFETY: nothing in this process waits for the signal.
+        unsafe { libc::signal(libc::SIGQUIT, libc::SIG_IGN) };
+        assert_eq!(shell("kill -QUIT $$; echo alive", LONG, false).0.problem().unwrap(), "killed by signal 3");
     }
 
     #[test]

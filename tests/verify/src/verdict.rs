@@ -9,7 +9,8 @@ use crate::process::End;
 pub enum Expect {
     /// Nothing more. The command is one test.
     Success,
-    /// libtest results, from at least this many tests that really ran.
+    /// libtest results, from at least this many tests, one of which at least really ran. One that says `SKIPPED` was there;
+    /// one that is ignored may be so for ever, and is none.
     Tests { at_least: u64 },
     /// Suites of trybuild, none of them empty. Each case is a test.
     Cases,
@@ -75,7 +76,13 @@ fn missing(expect: Expect, output: &str, counts: Counts) -> Option<String> {
         Expect::Tests { at_least } => at_least,
         Expect::Cases | Expect::Summary | Expect::Roots => 1,
     };
-    (counts.ran() < at_least).then(|| format!("{} tests ran, where at least {at_least} should", counts.ran()))
+    let said = if matches!(expect, Expect::Tests { .. }) { count::said_skipped(output) } else { 0 };
+    let (ran, said) = (counts.ran(), said.min(counts.skipped));
+    if ran > 0 && ran + said >= at_least {
+        return None;
+    }
+    let beside = if said > 0 { format!(" and {said} said SKIPPED") } else { String::new() };
+    Some(format!("{ran} tests ran{beside}, where at least {at_least} should"))
 }
 
 /// Sums up the steps of a stage.
@@ -159,6 +166,21 @@ mod tests {
         for expect in [TESTS, Expect::Cases, Expect::Summary, Expect::Roots] {
             assert!(matches!(judge_shell("echo fine", expect), (Outcome::Failed(_), Counts::FAILED)), "{expect:?}");
         }
+    }
+
+    #[test]
+    fn a_test_that_says_skipped_was_there_and_an_ignored_one_was_not() {
+        let three = Expect::Tests { at_least: 3 };
+        let result =
+            |passed, ignored| format!("echo 'test result: ok. {passed} passed; 0 failed; {ignored} ignored; 0'");
+        let said = "echo 'SKIPPED: a: no go'; ";
+        let (outcome, counts) = judge_shell(&format!("{said}{}", result(3, 0)), three);
+        assert_eq!((outcome, counts.to_string().as_str()), (Outcome::Passed, "2 passed, 0 failed, 1 skipped"));
+        assert_eq!(judge_shell(&result(2, 1), three).0, failed("2 tests ran, where at least 3 should"));
+        let (outcome, _) = judge_shell(&format!("{said}{}", result(2, 0)), three);
+        assert_eq!(outcome, failed("1 tests ran and 1 said SKIPPED, where at least 3 should"));
+        let (outcome, _) = judge_shell(&format!("{said}{said}{said}{}", result(3, 0)), three);
+        assert_eq!(outcome, failed("0 tests ran and 3 said SKIPPED, where at least 3 should"));
     }
 
     #[test]

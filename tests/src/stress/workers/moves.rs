@@ -118,11 +118,11 @@ pub fn moves(w: Worker) {
     let mut mover = Mover::new(w);
     wipe();
     while w.go() {
-        match mover.rng.below(10) {
+        match mover.rng.below(12) {
             0..4 => mover.take_out(),
             4..6 => mover.put_in(),
             6..8 => mover.stays_inside(),
-            8 => mover.give_out(),
+            8..11 => mover.give_out(),
             _ => mover.haunt(),
         }
     }
