@@ -5,6 +5,7 @@
 //! - What this machine lacks is SKIPPED with the reason; it is never a pass.
 //! - A command that succeeds without showing that it tested anything has failed, as has one that claims passes and
 //!   exits with an error, is killed by a signal, or hangs.
+//! - Stages run one after the other. Those that only build and search are a second row, at lower priority beside the first.
 //! - A failed stage does not keep the others from running, unless `--fail-fast` says so.
 //! - The last line is `N passed, N failed, N skipped`, summed over all tests of all stages. A check without tests of
 //!   its own (formatting, lints, a documentation build) counts as one; an ignored test counts as skipped.
@@ -34,11 +35,10 @@ use anstream::{eprintln, println};
 use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use report::{Progress, Report};
+use report::{Board, Report};
 use run::Runner;
 use stage::{Stage, Tier};
 use stages::STAGES;
-use verdict::Outcome;
 use workspace::Workspace;
 
 /// What the commit tier may take from nothing built, on two cores. The clock starts when this tool does: its own build,
@@ -113,24 +113,14 @@ fn verify(arguments: &Arguments, tier: Tier, stages: &[&'static Stage]) -> Resul
     let runner = Runner { workspace: &workspace, limit, interrupted: &interrupted };
 
     let start = Instant::now();
-    let mut done = Vec::new();
-    for (i, stage) in stages.iter().enumerate() {
-        let progress = Progress::start(stage, i + 1, stages.len());
-        let result = runner.run(stage, &progress);
-        progress.finish(&result, i + 1, stages.len());
-        let failed = matches!(result.outcome, Outcome::Failed(_));
-        let stop = result.interrupted || (failed && arguments.fail_fast);
-        done.push(result);
-        if stop {
-            break;
-        }
-    }
+    let done = runner.run_all(stages, &Board::new(), arguments.fail_fast);
+    let reached = |stage: &Stage| done.iter().any(|done| done.name == stage.name);
 
     let report = Report {
         tier,
         complete: arguments.only.is_empty() && arguments.skip.is_empty(),
         time: start.elapsed(),
-        not_run: stages[done.len()..].iter().map(|stage| stage.name).collect(),
+        not_run: stages.iter().filter(|stage| !reached(stage)).map(|stage| stage.name).collect(),
         done: &done,
     };
     let json = arguments

@@ -1,4 +1,4 @@
-//! Runs one command with its output in a file, in a process group of its own, for a limited time.
+//! Runs one command with its output in a file, in a process group of its own, for a limited time, and says what it took.
 
 use std::fs::File;
 use std::io;
@@ -39,35 +39,37 @@ impl End {
     }
 }
 
-/// Runs `command` to its end, with both of its outputs in `log` and no input. Calls `tick` about every 50 ms.
-pub fn run(mut command: Command, log: &File, limit: Duration, interrupted: &AtomicBool, mut tick: impl FnMut()) -> End {
+/// Runs `command` to its end, with both of its outputs in `log` and no input. Calls `tick` about every 50 ms. How it ended,
+/// and its CPU time, with that of all its descendants that were waited for.
+pub fn run(
+    mut command: Command,
+    log: &File,
+    limit: Duration,
+    interrupted: &AtomicBool,
+    mut tick: impl FnMut(),
+) -> (End, Duration) {
     let outputs = log.try_clone().and_then(|out| Ok((out, log.try_clone()?)));
     let child = outputs.and_then(|(out, err)| {
         heed_quit(&mut command);
         // A group of its own, so that a test program which hangs can be killed along with cargo.
         command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).spawn()
     });
-    let mut child = match child {
+    let child = match child {
         Ok(child) => child,
-        Err(error) => return End::NotStarted(error),
+        Err(error) => return (End::NotStarted(error), Duration::ZERO),
     };
     let start = Instant::now();
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return End::Exited(status),
+        match wait(&child, libc::WNOHANG) {
+            Ok(Some((status, cpu))) => return (End::Exited(status), cpu),
             Ok(None) => {}
-            Err(error) => {
-                kill(&mut child);
-                return End::NotStarted(error);
-            }
+            Err(error) => return (End::NotStarted(error), kill(&child)),
         }
         if interrupted.load(Ordering::Relaxed) {
-            kill(&mut child);
-            return End::Interrupted;
+            return (End::Interrupted, kill(&child));
         }
         if start.elapsed() >= limit {
-            kill(&mut child);
-            return End::TimedOut(limit);
+            return (End::TimedOut(limit), kill(&child));
         }
         tick();
         thread::sleep(Duration::from_millis(50));
@@ -86,21 +88,43 @@ fn heed_quit(command: &mut Command) {
     unsafe { command.pre_exec(default) };
 }
 
-/// CPU time, user's and system's, of all processes below this one that have ended and were waited for.
-pub fn cpu_time() -> Duration {
-    // SAFETY: a structure of numbers, for which zeros are a value.
-    let mut usage = unsafe { std::mem::zeroed::<libc::rusage>() };
-    // SAFETY: writes the structure.
-    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
-    let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
-    time(usage.ru_utime) + time(usage.ru_stime)
+/// Lets the command, and what it starts, have only what others leave of the processors.
+pub fn stand_back(command: &mut Command) {
+    let nicer = || {
+        // SAFETY: a system call, which is allowed between `fork` and `exec`.
+        unsafe { libc::nice(10) };
+        Ok(())
+    };
+    // SAFETY: as `nicer` says.
+    unsafe { command.pre_exec(nicer) };
 }
 
-/// Kills the whole group and collects its leader.
-fn kill(child: &mut Child) {
+/// Collects a child that has ended: its exit status, and the CPU time, user's and system's, of it and its descendants.
+fn wait(child: &Child, flags: i32) -> io::Result<Option<(ExitStatus, Duration)>> {
+    let mut status = 0;
+    // SAFETY: a structure of numbers, for which zeros are a value.
+    let mut usage = unsafe { std::mem::zeroed::<libc::rusage>() };
+    // SAFETY: writes both; the child is ours, and nobody has collected it.
+    match unsafe { libc::wait4(child.id() as i32, &raw mut status, flags, &raw mut usage) } {
+        0 => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        _ => {
+            let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
+            Ok(Some((ExitStatus::from_raw(status), time(usage.ru_utime) + time(usage.ru_stime))))
+        }
+    }
+}
+
+/// Kills the whole group and collects its leader. Its CPU time.
+fn kill(child: &Child) -> Duration {
     // An error says that the group is gone already.
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-    let _ = child.wait();
+    loop {
+        match wait(child, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            ended => return ended.ok().flatten().map_or(Duration::ZERO, |(_, cpu)| cpu),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +146,7 @@ pub mod tests {
         let (path, log) = scratch();
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        let end = run(command, &log, limit, &AtomicBool::new(interrupted), || {});
+        let (end, _) = run(command, &log, limit, &AtomicBool::new(interrupted), || {});
         let output = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(path).unwrap();
         (end, output)
@@ -131,10 +155,31 @@ pub mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn the_cpu_time_of_what_has_ended_counts() {
-        let before = cpu_time();
-        let (end, _) = shell("i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done", LONG, false);
-        assert!(end.problem().is_none() && cpu_time() > before);
+    fn the_cpu_time_of_a_command_and_its_descendants_counts() {
+        let cpu = |script: &str, limit: Duration| {
+            let (path, log) = scratch();
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            let (_, cpu) = run(command, &log, limit, &AtomicBool::new(false), || {});
+            std::fs::remove_file(path).unwrap();
+            cpu
+        };
+        let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
+        let (own, childs) = (cpu(busy, LONG), cpu(&format!("sh -c '{busy}'; true"), LONG));
+        let (killed, idle) = (cpu("while :; do :; done", Duration::from_millis(500)), cpu("sleep 0.5", LONG));
+        assert!(own > idle && childs > idle && killed > idle, "{own:?}, {childs:?}, {killed:?}, {idle:?}");
+    }
+
+    #[test]
+    fn who_stands_back_has_a_lower_priority() {
+        let (path, log) = scratch();
+        let mut command = Command::new("nice");
+        stand_back(&mut command);
+        run(command, &log, LONG, &AtomicBool::new(false), || {});
+        let own: i32 = shell("nice", LONG, false).1.trim().parse().unwrap();
+        let there: i32 = std::fs::read_to_string(&path).unwrap().trim().parse().unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(there, (own + 10).min(19));
     }
 
     #[test]
@@ -164,7 +209,7 @@ pub mod tests {
     #[test]
     fn a_missing_program_is_named() {
         let (path, log) = scratch();
-        let end = run(Command::new("/no/such/program"), &log, LONG, &AtomicBool::new(false), || {});
+        let (end, _) = run(Command::new("/no/such/program"), &log, LONG, &AtomicBool::new(false), || {});
         std::fs::remove_file(path).unwrap();
         let problem = end.problem().unwrap();
         assert!(problem.starts_with("could not be started: No such file"), "{problem}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anstream::adapter::strip_str;
 use anstream::println;
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::COMMIT_BUDGET;
@@ -24,29 +24,52 @@ const GREEN: Style = AnsiColor::Green.on_default();
 const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
-/// The progress of the stage that runs now: a line where nobody looks on, a spinner in a terminal.
-pub struct Progress {
-    spinner: ProgressBar,
+/// What people see of the stages that run now.
+pub struct Board {
+    all: MultiProgress,
+    silent: bool,
 }
 
-impl Progress {
+/// The progress of a stage: a line where nobody looks on, a spinner in a terminal.
+pub struct Progress {
+    spinner: ProgressBar,
+    board: MultiProgress,
+    silent: bool,
+}
+
+impl Board {
+    pub fn new() -> Board {
+        Board { all: MultiProgress::new(), silent: false }
+    }
+
+    /// Shows nothing.
+    #[cfg(test)]
+    pub fn hidden() -> Board {
+        Board { all: MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden()), silent: true }
+    }
+
     /// Says that stage `number` of `all` starts.
-    pub fn start(stage: &Stage, number: usize, all: usize) -> Progress {
-        let spinner = ProgressBar::new_spinner();
-        if spinner.is_hidden() {
-            println!("[{number:>2}/{all}] {:<12} {} ...", stage.name, stage.about);
+    pub fn start(&self, stage: &Stage, number: usize, all: usize) -> Progress {
+        let spinner = self.all.add(ProgressBar::new_spinner());
+        if self.all.is_hidden() {
+            if !self.silent {
+                println!("[{number:>2}/{all}] {:<12} {} ...", stage.name, stage.about);
+            }
         } else {
             let template = "{prefix} {elapsed:>4} {wide_msg:.dim}";
             spinner.set_style(ProgressStyle::with_template(template).expect("a valid template"));
             spinner.set_prefix(format!("[{number:>2}/{all}] {:<12}", stage.name));
         }
-        Progress { spinner }
+        Progress { spinner, board: self.all.clone(), silent: self.silent }
     }
+}
 
+impl Progress {
     /// Shows nothing.
     #[cfg(test)]
     pub fn hidden() -> Progress {
-        Progress { spinner: ProgressBar::hidden() }
+        let board = Board::hidden();
+        Progress { spinner: ProgressBar::hidden(), board: board.all, silent: true }
     }
 
     /// Shows the last line of the log, where somebody looks on.
@@ -60,6 +83,13 @@ impl Progress {
     /// Says how the stage ended.
     pub fn finish(self, done: &Done, number: usize, all: usize) {
         self.spinner.finish_and_clear();
+        if !self.silent {
+            // Nobody else writes meanwhile.
+            self.board.suspend(|| Progress::show(done, number, all));
+        }
+    }
+
+    fn show(done: &Done, number: usize, all: usize) {
         let (style, word, reason) = match &done.outcome {
             Outcome::Passed => (GREEN, "ok", ""),
             Outcome::Failed(reason) => (RED, "FAILED", reason.as_str()),

@@ -1,17 +1,20 @@
-//! Runs stages, one after the other.
+//! Runs stages: those that measure or have limits of time one after the other, and beside them, one after the other as
+//! well and with what is left of the processors, those that only build and search.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anstream::adapter::strip_str;
 
 use crate::count::Counts;
 use crate::process::{self, End};
-use crate::report::Progress;
+use crate::report::{Board, Progress};
 use crate::stage::{Obstacle, Stage, Step};
 use crate::verdict::{self, Outcome};
 use crate::workspace::Workspace;
@@ -39,9 +42,36 @@ pub struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    /// Runs stages. What became of them, in their order; those that were not reached are not there.
+    pub fn run_all(&self, stages: &[&'static Stage], board: &Board, fail_fast: bool) -> Vec<Done> {
+        let done = Mutex::new(Vec::new());
+        let stop = AtomicBool::new(false);
+        let lane = |beside: bool| {
+            for (i, stage) in stages.iter().enumerate().filter(|(_, stage)| stage.beside == beside) {
+                // Relaxed: what a lane has found is behind the lock.
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let progress = board.start(stage, i + 1, stages.len());
+                let result = self.run(stage, &progress);
+                progress.finish(&result, i + 1, stages.len());
+                let failed = matches!(result.outcome, Outcome::Failed(_));
+                stop.fetch_or(result.interrupted || (failed && fail_fast), Ordering::Relaxed);
+                done.lock().expect("no lane panics").push((i, result));
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| lane(true));
+            lane(false);
+        });
+        let mut done = done.into_inner().expect("no lane panics");
+        done.sort_by_key(|(i, _)| *i);
+        done.into_iter().map(|(_, done)| done).collect()
+    }
+
     /// Runs one stage; errors are results, too.
     pub fn run(&self, stage: &Stage, progress: &Progress) -> Done {
-        let (start, cpu) = (Instant::now(), process::cpu_time());
+        let start = Instant::now();
         let mut done = Done {
             name: stage.name,
             outcome: Outcome::Passed,
@@ -56,36 +86,40 @@ impl Runner<'_> {
             Err(Obstacle::Project(reason)) => (Outcome::Failed(reason), Counts::FAILED),
             Ok(steps) => {
                 let path = self.workspace.target.join("verify").join(format!("{}.log", stage.name));
-                let results = self.run_steps(steps, &path, &mut done.interrupted, progress);
+                let results = self.run_steps(steps, stage.beside, &path, &mut done, progress);
                 done.log = Some(path);
                 results.unwrap_or_else(|error| (Outcome::Failed(format!("its log: {error}")), Counts::FAILED))
             }
         };
         done.time = start.elapsed();
-        done.cpu = process::cpu_time() - cpu;
         done
     }
 
     fn run_steps(
         &self,
         steps: Vec<Step>,
+        beside: bool,
         path: &Path,
-        interrupted: &mut bool,
+        done: &mut Done,
         progress: &Progress,
     ) -> std::io::Result<(Outcome, Counts)> {
         let mut log = create_log(path)?;
         let deadline = Instant::now() + self.limit;
         let mut results = Vec::new();
-        for step in steps {
+        for mut step in steps {
+            if beside {
+                process::stand_back(&mut step.command);
+            }
             writeln!(log, "$ {}", shown(&step.command))?;
             let begin = log.stream_position()?;
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut end = process::run(step.command, &log, left, self.interrupted, || progress.tick(path));
+            let (mut end, cpu) = process::run(step.command, &log, left, self.interrupted, || progress.tick(path));
+            done.cpu += cpu;
             if let End::TimedOut(_) = end {
                 end = End::TimedOut(self.limit);
             }
             results.push(verdict::judge(&end, &read_from(path, begin)?, step.expect));
-            *interrupted |= matches!(end, End::Interrupted);
+            done.interrupted |= matches!(end, End::Interrupted);
             if matches!(end, End::Interrupted | End::TimedOut(_)) {
                 break;
             }
@@ -133,7 +167,7 @@ mod tests {
         let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut workspace = workspace(&[]);
         workspace.target.push(format!("tricolor-verify-run-{}-{next}", std::process::id()));
-        let stage = Stage { name: "try", about: "", tier: Tier::Commit, plan };
+        let stage = Stage { name: "try", about: "", tier: Tier::Commit, beside: false, plan };
         let runner = Runner { workspace: &workspace, limit, interrupted: &AtomicBool::new(false) };
         let done = runner.run(&stage, &Progress::hidden());
         let log = done.log.as_ref().map(|path| fs::read_to_string(path).unwrap()).unwrap_or_default();
@@ -174,6 +208,44 @@ mod tests {
         assert_eq!(done.outcome, Outcome::Failed("timed out after 0.3 s".to_owned()));
         assert_eq!(done.counts, Counts::FAILED);
         assert!(!log.contains("next") && start.elapsed() < LONG);
+    }
+
+    #[test]
+    fn stages_beside_the_others_run_meanwhile_and_all_are_in_order() {
+        // Each waits for the other one.
+        fn meets(w: &Workspace, own: &str, other: &str) -> Plan {
+            let (own, other) = (w.target.join(own), w.target.join(other));
+            let script = format!(
+                "touch {}; until [ -e {} ]; do sleep 0.01; done; echo 'test result: ok. 1 passed; 0 failed; 0 ignored'",
+                own.display(),
+                other.display()
+            );
+            Ok(vec![step(w, &script)])
+        }
+        fn fails(w: &Workspace) -> Plan {
+            Ok(vec![step(w, "exit 1")])
+        }
+        const fn new(name: &'static str, beside: bool, plan: fn(&Workspace) -> Plan) -> Stage {
+            Stage { name, about: "", tier: Tier::Commit, beside, plan }
+        }
+        static LEFT: Stage = new("left", true, |w| meets(w, "left", "right"));
+        static RIGHT: Stage = new("right", false, |w| meets(w, "right", "left"));
+        static FAILS: Stage = new("fails", false, fails);
+        static LATER: Stage = new("later", false, fails);
+        let mut workspace = workspace(&[]);
+        workspace.target.push(format!("tricolor-verify-lanes-{}", std::process::id()));
+        let runner = Runner { workspace: &workspace, limit: LONG, interrupted: &AtomicBool::new(false) };
+        let names = |fail_fast| {
+            // They are to meet again.
+            let _ = fs::remove_dir_all(&workspace.target);
+            fs::create_dir_all(&workspace.target).unwrap();
+            let done = runner.run_all(&[&LEFT, &RIGHT, &FAILS, &LATER], &Board::hidden(), fail_fast);
+            assert!(done[..2].iter().all(|done| done.outcome == Outcome::Passed), "{:?}", done[0].outcome);
+            done.iter().map(|done| done.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(false), ["left", "right", "fails", "later"]);
+        assert_eq!(names(true), ["left", "right", "fails"]);
+        fs::remove_dir_all(&workspace.target).unwrap();
     }
 
     #[test]

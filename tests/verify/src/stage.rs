@@ -43,6 +43,9 @@ pub struct Stage {
     pub about: &'static str,
     /// The smallest tier that it belongs to.
     pub tier: Tier,
+    /// It runs beside the others, with what they leave of the processors: it builds and searches, and how long that takes is
+    /// no part of its result.
+    pub beside: bool,
     /// Its steps; they are independent, all of them run.
     pub plan: fn(&Workspace) -> Plan,
 }

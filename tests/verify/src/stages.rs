@@ -16,14 +16,19 @@ pub const STAGES: &[Stage] = &[
     stage("unit", "tests inside the crates", Tier::Commit, unit),
     stage("doc", "documentation builds, its examples run", Tier::Commit, doc),
     stage("integration", "tests that use the crates from outside", Tier::Commit, integration),
-    stage("compile-fail", "what must not compile does not", Tier::Commit, compile_fail),
-    stage("twins", "no no-barrier function has an implied call", Tier::Commit, twins),
-    stage("outside", "a user's crate that names `tricolor` alone", Tier::Commit, outside),
+    beside(stage("compile-fail", "what must not compile does not", Tier::Commit, compile_fail)),
+    beside(stage("twins", "no no-barrier function has an implied call", Tier::Commit, twins)),
+    beside(stage("outside", "a user's crate that names `tricolor` alone", Tier::Commit, outside)),
     stage("traces", "traces and profiles, read by what others have written for them", Tier::Long, traces),
-    stage("models", "loom models, each with its failing twin", Tier::Commit, models),
-    stage("cycles", "whole cycles under shuttle, with failing twins", Tier::Long, cycles),
-    stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint),
-    stage("lint-lto", "the same for the shipped profile, and with link-time optimisation", Tier::Long, lint_lto),
+    beside(stage("models", "loom models, each with its failing twin", Tier::Commit, models)),
+    beside(stage("cycles", "whole cycles under shuttle, with failing twins", Tier::Long, cycles)),
+    beside(stage("lint", "no barrier behind a no-barrier root of the linked program", Tier::Commit, lint)),
+    beside(stage(
+        "lint-lto",
+        "the same for the shipped profile, and with link-time optimisation",
+        Tier::Long,
+        lint_lto,
+    )),
     stage("preempt-asm", "async_preempt keeps every register, on each architecture", Tier::Commit, preempt_asm),
     stage("gdb", "what gdb shows of goroutines that signals have stopped", Tier::Commit, gdb),
     stage("main-job", "word_index agrees with a single-threaded program", Tier::Commit, main_job),
@@ -32,7 +37,7 @@ pub const STAGES: &[Stage] = &[
     stage("oracle", "random heaps against an oracle outside the heap", Tier::Commit, oracle),
     stage("parked", "a million parked goroutines take 5 KiB each at most", Tier::Long, parked),
     stage("counts", "the fast paths take as many instructions as recorded", Tier::Long, counts),
-    stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri),
+    beside(stage("miri", "gc-core's unit tests under Miri", Tier::Long, miri)),
     stage("tsan", "gc-core on plain threads under ThreadSanitizer", Tier::Long, tsan),
 ];
 
@@ -63,7 +68,11 @@ const WITHOUT_FRAME_POINTERS: &str =
     "outside: without frame pointers, stops end in loops without calls, time slices do not";
 
 const fn stage(name: &'static str, about: &'static str, tier: Tier, plan: fn(&Workspace) -> Plan) -> Stage {
-    Stage { name, about, tier, plan }
+    Stage { name, about, tier, beside: false, plan }
+}
+
+const fn beside(stage: Stage) -> Stage {
+    Stage { beside: true, ..stage }
 }
 
 fn fmt(workspace: &Workspace) -> Plan {
