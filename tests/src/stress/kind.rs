@@ -69,8 +69,10 @@ kinds! {
     Afterlife = "afterlife",
     /// Objects move between the stack and other places while marking begins and goes on: each is known to be alive.
     Moves = "moves",
-    /// Messages that come just when the time for them is over: each arrives once.
+    /// Messages that come through a channel just when the time for them is over: each arrives once.
     Limits = "limits",
+    /// The same through a socket.
+    Deadlines = "deadlines",
     /// Several goroutines read from one socket, each a message.
     Readers = "readers",
     /// Reads of sockets into which nothing comes: each ends, by its time limit or because somebody closes it.

@@ -128,6 +128,7 @@ const TRAFFIC: &[Kind] = &[
     Kind::Registers,
     Kind::Moves,
     Kind::Limits,
+    Kind::Deadlines,
     Kind::Readers,
     Kind::Silence,
     Kind::Brood,
@@ -145,10 +146,30 @@ const WAITING: &[Kind] = &[
     Kind::Net,
     Kind::Pipe,
     Kind::Limits,
+    Kind::Deadlines,
     Kind::Readers,
     Kind::Silence,
     Kind::Once,
     Kind::Churn,
+];
+
+/// Who works alone in a leg's first phase, before anybody has waited for a file and while there are few threads. A row is for
+/// every leg whose seed leaves its number; not as many as `stress` has, so that each meets each.
+const FIRST: [Option<(Kind, usize)>; 5] = [
+    Some((Kind::Naps, 1)),
+    Some((Kind::Fair, 1)),
+    Some((Kind::Silence, 1)),
+    Some((Kind::Locked, 1)),
+    Some((Kind::Naps, 1)),
+];
+/// Who works alone in others of its phases. Where nobody else does anything who is not woken stays asleep, and marking is
+/// short: a worker comes to its beginning and end all the time.
+const ALONE: [[(Kind, usize); 3]; 5] = [
+    [(Kind::Fair, 1), (Kind::Moves, 2), (Kind::Brood, 1)],
+    [(Kind::Limits, 1), (Kind::Silence, 1), (Kind::Afterlife, 1)],
+    [(Kind::Fair, 1), (Kind::Readers, 1), (Kind::Moves, 2)],
+    [(Kind::Churn, 1), (Kind::Deadlines, 1), (Kind::Fair, 1)],
+    [(Kind::Silence, 1), (Kind::Brood, 1), (Kind::Once, 1)],
 ];
 
 impl Wanted {
@@ -202,14 +223,19 @@ impl Leg {
             alone: mode == Mode::Heap && storm == 0,
             ..Cell::default()
         };
+        let mut lengths = Vec::new();
         let mut left = wanted.seconds;
-        let mut phases = Vec::new();
         while left > 0.05 {
             // Not a rest that is no phase.
-            let seconds = if left < PHASE * 1.5 { left } else { PHASE };
-            phases.push(phase(&wanted, seconds, phases.is_empty(), &mut rng));
-            left -= seconds;
+            lengths.push(if left < PHASE * 1.5 { left } else { PHASE });
+            left -= lengths[lengths.len() - 1];
         }
+        let alone = alone(&wanted, lengths.len(), &mut rng);
+        let phase = |(seconds, alone): (f64, Option<(Kind, usize)>)| match alone {
+            Some(one) => Phase { name: one.0.name().into(), seconds, quiet: true, signals: false, crew: vec![one] },
+            None => together(&wanted, seconds, &mut rng),
+        };
+        let phases = lengths.into_iter().zip(alone).map(phase).collect();
         Leg { wanted, procs, percent, live, storm, stress: stress.into(), verify, oracle: oracle.to_string(), phases }
     }
 
@@ -231,48 +257,36 @@ impl Leg {
     }
 }
 
-fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
+/// Who works alone in which of `n` phases. Legs that follow each other take turns, so that each of these comes along within
+/// as many legs as there are rows.
+fn alone(wanted: &Wanted, n: usize, rng: &mut Rng) -> Vec<Option<(Kind, usize)>> {
+    let mut all = vec![None; n];
+    if wanted.plant.is_some() || n < 4 || matches!(wanted.mode, Mode::Heap | Mode::Preempt) {
+        return all;
+    }
+    let row = (wanted.seed % FIRST.len() as u64) as usize;
+    all[0] = FIRST[row];
+    let mut places: Vec<usize> = (1..n).collect();
+    for one in ALONE[row] {
+        // Some places are left for all together.
+        if places.len() > 1 {
+            all[places.swap_remove(rng.below(places.len()))] = Some(one);
+        }
+    }
+    all
+}
+
+/// A phase in which several kinds work together.
+fn together(wanted: &Wanted, seconds: f64, rng: &mut Rng) -> Phase {
     let mode = match wanted.mode {
         Mode::Soak => [Mode::Stw, Mode::Stw, Mode::Heap, Mode::Preempt, Mode::Syscall][rng.below(5)],
         mode => mode,
     };
-    let quiet = match mode {
-        Mode::Stw | Mode::Syscall => rng.below(9) < 4 && seconds >= PHASE && !first,
-        _ => false,
-    };
+    let quiet = matches!(mode, Mode::Stw | Mode::Syscall) && rng.one_in(8) && seconds >= PHASE;
     let mut name = mode.name().to_owned();
     let mut crew: Vec<(Kind, usize)> = Vec::new();
-    let lone = |kind: Kind, n: usize| Phase {
-        name: kind.name().into(),
-        seconds,
-        quiet: true,
-        signals: false,
-        crew: vec![(kind, n)],
-    };
-    // Before anybody has waited for a file.
-    if first && wanted.plant.is_none() && wanted.seconds > 2.0 * PHASE && matches!(wanted.mode, Mode::Stw | Mode::Soak)
-    {
-        match rng.below(8) {
-            0 | 1 => return lone(Kind::Naps, 1),
-            2 | 3 => return lone(Kind::Fair, 1),
-            // While there are few threads.
-            4 => return lone(Kind::Locked, 1),
-            5 => return lone(Kind::Silence, 1),
-            _ => {}
-        }
-    }
     if quiet {
-        match rng.below(17) {
-            0..=2 => return lone(Kind::Fair, 1),
-            3 => return lone(Kind::Naps, 1),
-            4 => return lone(Kind::Once, 1),
-            5 | 6 => return lone(Kind::Churn, 1),
-            7 | 8 => return lone(Kind::Brood, 1),
-            9 | 10 => return lone(Kind::Silence, 1),
-            11 => return lone(Kind::Readers, 1),
-            12 => return lone(Kind::Limits, 1),
-            _ => (0..1 + rng.below(3)).for_each(|_| add(&mut crew, WAITING[rng.below(WAITING.len())], 1)),
-        }
+        (0..1 + rng.below(3)).for_each(|_| add(&mut crew, WAITING[rng.below(WAITING.len())], 1));
         name += ", quiet";
         return Phase { name, seconds, quiet, signals: false, crew };
     }
@@ -290,10 +304,6 @@ fn phase(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
         Mode::Preempt => {
             [Kind::Stopper, Kind::Collect, Kind::Hiccup].into_iter().for_each(|kind| add(&mut crew, kind, 1));
             &[Kind::Kernel, Kind::Registers]
-        }
-        // Marking is short when nobody else is there: these come to its end every time.
-        Mode::Heap if wanted.mode == Mode::Soak && wanted.plant.is_none() && rng.one_in(2) => {
-            return if rng.one_in(3) { lone(Kind::Afterlife, 1) } else { lone(Kind::Moves, 2) };
         }
         Mode::Heap => {
             add(&mut crew, Kind::Oracle, 1);
@@ -359,6 +369,18 @@ mod tests {
                 let alone = Wanted { procs: Some(leg.procs), ..leg.wanted.clone() }.leg(0);
                 assert_eq!(Leg { wanted: leg.wanted.clone(), ..alone }, leg);
             }
+        }
+    }
+
+    #[test]
+    fn who_works_alone_comes_along_in_a_minute() {
+        for seed in 0..50 {
+            let whole = Wanted { seconds: 60.0, ..wanted(seed) };
+            let phases: Vec<Phase> = (0..whole.legs()).flat_map(|k| whole.leg(k).phases).collect();
+            let alone = |one: (Kind, usize)| phases.iter().any(|p| p.quiet && p.crew == [one]);
+            assert!(FIRST.into_iter().flatten().chain(ALONE.into_iter().flatten()).all(alone), "{seed}: {phases:#?}");
+            let together = phases.iter().filter(|p| p.crew.len() > 3).count();
+            assert!(together * 3 > phases.len(), "{seed}: {together} of {}", phases.len());
         }
     }
 

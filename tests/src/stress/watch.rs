@@ -103,8 +103,9 @@ pub fn run(leg: &Leg, look: &mut dyn FnMut(&Page)) -> io::Result<Ended> {
     let lines = follow(child.stdout.take());
     let said = Said::of(child.stderr.take());
     let mut watch = Watch::new(leg, &page);
+    let mut next = Instant::now() + LOOK;
     let stuck = loop {
-        match lines.recv_timeout(LOOK) {
+        match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 watch.take(line);
                 continue;
@@ -116,6 +117,8 @@ pub fn run(leg: &Leg, look: &mut dyn FnMut(&Page)) -> io::Result<Ended> {
         if let Some(stuck) = watch.look(child.id()) {
             break Some(stuck);
         }
+        // Not at fixed times: those that this process has slept through are not made up for.
+        next = Instant::now() + LOOK;
     };
     let mut known = String::new();
     if stuck.is_some() {

@@ -115,6 +115,7 @@ impl Worker {
             Kind::Locked => calls::locked(self),
             Kind::Moves => moves::moves(self),
             Kind::Limits => races::limits(self),
+            Kind::Deadlines => races::deadlines(self),
             Kind::Readers => races::readers(self),
             Kind::Silence => races::silence(self),
             Kind::Leaks => leaks::leaks(self),

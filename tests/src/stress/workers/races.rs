@@ -34,11 +34,6 @@ fn join<R: Send>(w: Worker, goroutine: JoinHandle<R>) -> R {
     goroutine.join().unwrap_or_else(|_| w.broke(format_args!("a partner panicked")))
 }
 
-/// A message comes about when the time for it is over: either way it comes once.
-pub fn limits(w: Worker) {
-    if w.number.is_multiple_of(2) { by_channel(w) } else { by_socket(w) }
-}
-
 /// How long is waited, and how much earlier or later than that the other one is ready.
 fn moment(rng: &mut Rng) -> (Duration, Instant) {
     let limit = rng.length(300) as u64;
@@ -46,7 +41,8 @@ fn moment(rng: &mut Rng) -> (Duration, Instant) {
     (Duration::from_micros(limit), Instant::now() + Duration::from_micros((limit + off).saturating_sub(15)))
 }
 
-fn by_channel(w: Worker) {
+/// A message comes through a channel about when the time for it is over: either way it comes once.
+pub fn limits(w: Worker) {
     let mut rng = w.rng();
     let (order, orders) = chan::bounded::<(u64, Instant)>(1);
     let (tx, rx) = chan::bounded::<u64>(1);
@@ -79,7 +75,8 @@ fn by_channel(w: Worker) {
     join(w, partner);
 }
 
-fn by_socket(w: Worker) {
+/// The same through a socket.
+pub fn deadlines(w: Worker) {
     let (near, far) = pair(w);
     let mut rng = w.rng();
     let (order, orders) = chan::bounded::<(u64, Instant)>(1);
