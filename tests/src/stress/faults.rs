@@ -124,7 +124,8 @@ pub(super) fn run(
         for i in 0..if row.elsewhere.is_some() { 0 } else { runs } {
             let found = follow(Wanted {
                 mode: Mode::Soak,
-                seed: seed.wrapping_add(1000 * i),
+                // Each begins with another row of those who work alone.
+                seed: seed.wrapping_add(1001 * i),
                 seconds: limit,
                 procs: None,
                 goroutines: super::plan::GOROUTINES,
