@@ -17,6 +17,8 @@ use crate::sync::Ordering;
 
 /// Spans per background slice.
 const SLICE: usize = 64;
+/// Spans per refill: what is due and was not paid is due at the next one.
+const SHARE: usize = 16;
 
 /// What the sweep of a span found.
 pub(crate) struct Swept {
@@ -85,15 +87,18 @@ impl Heap {
             if class >= self.classes.len() {
                 return self.sweep_one_in_custody();
             }
-            let span = self
-                .pop_span(class as u32, false, List::Partial)
-                .or_else(|| self.pop_span(class as u32, false, List::Full));
-            if let Some(span) = span {
+            if let Some(span) = self.pop_unswept(class as u32) {
                 self.sweep_owned(span, false);
                 return true;
             }
             let _ = at.compare_exchange(class, class + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
+    }
+
+    /// Whether something may be left to sweep. Only where that is so, what sweeps in an allocation reads the clock.
+    fn may_sweep(&self) -> bool {
+        // Relaxed: a hint; a span that it misses is swept by the next one who asks.
+        self.classes.sweep_at.load(Ordering::Relaxed) < self.classes.len() || self.custody_unswept()
     }
 
     /// Sweeps up to `most` spans while `wanted` says so. Returns how many it was. The caller holds a P.
@@ -117,13 +122,18 @@ impl Heap {
 
     /// Before taking `npages` pages at once: sweeps about as much as may give them back.
     pub(crate) fn sweep_for_pages(&self, npages: usize) {
-        self.limiter.timed(|| self.sweep_while(npages.clamp(2, 128), || true));
+        if self.may_sweep() {
+            self.limiter.timed(|| self.sweep_while(npages.clamp(2, 128), || true));
+        }
     }
 
-    /// Pays for what is allocated by sweeping, in proportion: see `pacer`. At most a slice, so a refill stays short.
+    /// Pays for what is allocated by sweeping, in proportion: see `pacer`. At most a share, so a refill stays short.
     pub(crate) fn sweep_in_proportion(&self) {
         if !faults::active(Fault::NoProportionalSweep) {
-            self.limiter.timed(|| self.sweep_while(SLICE, || self.pacer.sweep_debt() > 0));
+            let due = || self.pacer.sweep_debt() > 0;
+            if due() {
+                self.limiter.timed(|| self.sweep_while(SHARE, due));
+            }
         }
     }
 

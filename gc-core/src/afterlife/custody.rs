@@ -102,11 +102,12 @@ impl Heap {
 
     /// Sweeps one span in custody, if one needs it. The caller holds a P.
     pub(crate) fn sweep_one_in_custody(&self) -> bool {
-        let custody = &self.afterlife.custody;
-        if custody.len.load(Ordering::Relaxed) == 0 || faults::active(Fault::CustodyUnswept) {
-            return false;
-        }
-        self.sweep_first(&mut custody.lists.lock())
+        self.custody_unswept() && self.sweep_first(&mut self.afterlife.custody.lists.lock())
+    }
+
+    /// Whether a span in custody may be unswept.
+    pub(crate) fn custody_unswept(&self) -> bool {
+        self.afterlife.custody.len.load(Ordering::Relaxed) > 0 && !faults::active(Fault::CustodyUnswept)
     }
 
     fn sweep_first(&self, lists: &mut [u32; 2]) -> bool {

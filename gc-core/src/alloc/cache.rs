@@ -341,34 +341,15 @@ impl Heap {
 
     /// A swept span of `class` with at least one free slot, owned by the caller: swept before, swept now, or new.
     fn span_with_room(&self, class: u32) -> Result<&Span, NoPages> {
-        /// How many full spans to sweep in the hope of a free slot before taking new pages.
-        const TRIES: usize = 64;
-        let has_room = |span: &Span| self.next_run(span, span.published.load(Ordering::Relaxed)).is_some();
         while let Some(span) = self.pop_span(class, true, List::Partial) {
-            if has_room(span) {
+            if self.has_room(span) {
                 return Ok(span);
             }
             self.push_swept(span, List::Full);
         }
-        let swept = self.limiter.timed(|| {
-            for _ in 0..TRIES {
-                let unswept =
-                    self.pop_span(class, false, List::Partial).or_else(|| self.pop_span(class, false, List::Full));
-                let span = unswept?;
-                if faults::active(Fault::AllocUnswept) {
-                    return Some(span);
-                }
-                if !self.sweep_owned(span, true) {
-                    continue;
-                }
-                if has_room(span) {
-                    return Some(span);
-                }
-                self.push_swept(span, List::Full);
-            }
-            None
-        });
-        if let Some(span) = swept {
+        // Only where there is something to do: the clock is read twice.
+        let unswept = self.pop_unswept(class);
+        if let Some(span) = unswept.and_then(|first| self.limiter.timed(|| self.sweep_for_room(class, first))) {
             return Ok(span);
         }
         // New pages: pay for them with some sweeping elsewhere, which may free pages for the next one.
@@ -380,6 +361,37 @@ impl Heap {
             self.poison_free_slots(span);
         }
         Ok(span)
+    }
+
+    /// Sweeps spans of `class`, beginning with `span`, which the caller owns as it then owns the one that is returned: one
+    /// that has room.
+    fn sweep_for_room<'a>(&'a self, class: u32, mut span: &'a Span) -> Option<&'a Span> {
+        /// How many full spans to sweep in the hope of a free slot before taking new pages: some 10 us.
+        const TRIES: usize = 16;
+        for left in (0..TRIES).rev() {
+            if faults::active(Fault::AllocUnswept) {
+                return Some(span);
+            }
+            if self.sweep_owned(span, true) {
+                if self.has_room(span) {
+                    return Some(span);
+                }
+                self.push_swept(span, List::Full);
+            }
+            if left > 0 {
+                span = self.pop_unswept(class)?;
+            }
+        }
+        None
+    }
+
+    /// Some span of `class` that is not swept, which is the caller's then.
+    pub(crate) fn pop_unswept(&self, class: u32) -> Option<&Span> {
+        self.pop_span(class, false, List::Partial).or_else(|| self.pop_span(class, false, List::Full))
+    }
+
+    fn has_room(&self, span: &Span) -> bool {
+        self.next_run(span, span.published.load(Ordering::Relaxed)).is_some()
     }
 }
 
