@@ -13,7 +13,7 @@ use tricolor::{chan, poll, spawn, time};
 const TOO_LONG: Duration = Duration::from_millis(400);
 
 /// Steps of the thread that tells the time, each of which takes a millisecond or more, after which a time slice should long
-/// be over, if this process was let run for as long ([`processor_time`]).
+/// be over, if this process was let run for as long for each that waits ([`processor_time`]).
 const FOR_EVER: u64 = 300;
 
 /// Short sleeps. In between another goroutine is woken, so that two threads run out of work at about the same time.
@@ -78,6 +78,7 @@ fn processor_time() -> Duration {
 pub fn fair(w: Worker) {
     let mut rng = w.rng();
     let n = w.leg.procs as u64 + 1;
+    let long = Duration::from_millis(FOR_EVER) * n as u32;
     let come = Arc::new(AtomicU64::new(0));
     let (done, all_done) = chan::bounded::<()>(n as usize);
     let mut round = 0;
@@ -92,7 +93,7 @@ pub fn fair(w: Worker) {
                     while come.load(SeqCst) < round * n {
                         std::hint::spin_loop();
                         if w.page.steps.load(Relaxed) - steps > FOR_EVER {
-                            if processor_time() - used > Duration::from_millis(2 * FOR_EVER) {
+                            if processor_time() - used > long {
                                 w.broke(format_args!("in round {round} somebody waits for a P that nobody gives up"));
                             }
                             // Not let run: it is looked again as much later.
