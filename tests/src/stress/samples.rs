@@ -155,6 +155,8 @@ fn cpu() -> f64 {
 impl Sample {
     /// Looks. On a goroutine.
     pub fn take(at: f64, phase: usize, procs: u32) -> Sample {
+        // First: it belongs to `at`, and the others may take their time.
+        let cpu = cpu();
         let (stats, stops) = (gc::stats(), gc::stops());
         let longest = |of: fn(&gc::StopRow) -> &Distribution| {
             stops.iter().map(|row| of(row).max().as_nanos() as u64).max().unwrap_or(0)
@@ -163,7 +165,7 @@ impl Sample {
             at,
             phase,
             procs,
-            cpu: cpu(),
+            cpu,
             cycles: stats.cycles,
             heap_live: stats.heap_live as u64,
             heap_goal: (stats.heap_goal != usize::MAX).then_some(stats.heap_goal as u64),
