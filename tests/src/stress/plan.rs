@@ -229,7 +229,7 @@ impl Leg {
         let mut phases = Vec::new();
         for (seconds, crews) in lengths.into_iter().zip(alone) {
             if crews.is_empty() {
-                phases.push(together(&wanted, seconds, &mut rng));
+                phases.push(together(&wanted, seconds, phases.is_empty(), &mut rng));
             }
             let seconds = seconds / crews.len() as f64;
             let one = |one: &(Kind, usize)| {
@@ -275,13 +275,13 @@ fn alone(wanted: &Wanted, n: usize, rng: &mut Rng) -> Vec<&'static [(Kind, usize
     all
 }
 
-/// A phase in which several kinds work together.
-fn together(wanted: &Wanted, seconds: f64, rng: &mut Rng) -> Phase {
+/// A phase in which several kinds work together. The first one is never quiet: it may be the only one.
+fn together(wanted: &Wanted, seconds: f64, first: bool, rng: &mut Rng) -> Phase {
     let mode = match wanted.mode {
         Mode::Soak => [Mode::Stw, Mode::Stw, Mode::Heap, Mode::Preempt, Mode::Syscall][rng.below(5)],
         mode => mode,
     };
-    let quiet = matches!(mode, Mode::Stw | Mode::Syscall) && rng.one_in(8) && seconds >= PHASE;
+    let quiet = matches!(mode, Mode::Stw | Mode::Syscall) && rng.one_in(8) && !first;
     let mut name = mode.name().to_owned();
     let mut crew: Vec<(Kind, usize)> = Vec::new();
     if quiet {
@@ -368,6 +368,14 @@ mod tests {
                 let alone = Wanted { procs: Some(leg.procs), ..leg.wanted.clone() }.leg(0);
                 assert_eq!(Leg { wanted: leg.wanted.clone(), ..alone }, leg);
             }
+        }
+    }
+
+    #[test]
+    fn a_run_of_one_phase_is_not_quiet() {
+        for (seed, mode) in (0..100).flat_map(|seed| [Mode::Soak, Mode::Stw, Mode::Syscall].map(|mode| (seed, mode))) {
+            let phases = Wanted { seconds: 1.5, mode, ..wanted(seed) }.leg(0).phases;
+            assert!(phases.len() == 1 && !phases[0].quiet, "{phases:?}");
         }
     }
 
