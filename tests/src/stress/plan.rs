@@ -160,11 +160,11 @@ const FIRST: [[(Kind, usize); 1]; 5] =
 /// Who works alone later, two one after the other in the time of a phase. Where nobody else does anything who is not woken
 /// stays asleep, and marking is short: a worker comes to its beginning and its end all the time.
 const ALONE: [[[(Kind, usize); 2]; 2]; 5] = [
-    [[(Kind::Fair, 1), (Kind::Moves, 2)], [(Kind::Brood, 2), (Kind::Arrays, 1)]],
+    [[(Kind::Fair, 1), (Kind::Moves, 2)], [(Kind::Brood, 4), (Kind::Arrays, 1)]],
     [[(Kind::Limits, 1), (Kind::Silence, 1)], [(Kind::Afterlife, 1), (Kind::Select, 1)]],
     [[(Kind::Fair, 1), (Kind::Readers, 1)], [(Kind::Moves, 2), (Kind::Silence, 1)]],
-    [[(Kind::Limits, 1), (Kind::Deadlines, 1)], [(Kind::Fair, 1), (Kind::Brood, 2)]],
-    [[(Kind::Silence, 1), (Kind::Readers, 1)], [(Kind::Once, 1), (Kind::Moves, 2)]],
+    [[(Kind::Limits, 1), (Kind::Deadlines, 1)], [(Kind::Fair, 1), (Kind::Brood, 4)]],
+    [[(Kind::Silence, 1), (Kind::Brood, 4)], [(Kind::Once, 1), (Kind::Moves, 2)]],
 ];
 
 impl Wanted {
