@@ -129,11 +129,11 @@ fn rates(samples: &[Sample], value: &dyn Fn(&Sample) -> f64) -> Vec<(f64, f64)> 
     for now in samples {
         if let Some(then) = before {
             let (more, seconds) = (value(now) - value(then), now.at - then.at);
-            // A look that came late is followed at once by the next one.
-            if more >= 0.0 && seconds < SHORT {
-                continue;
-            }
             if more >= 0.0 {
+                // A look that came late is followed at once by the next one.
+                if seconds < SHORT {
+                    continue;
+                }
                 rates.push((now.at, more / seconds));
             }
         }

@@ -231,12 +231,10 @@ impl Leg {
             if crews.is_empty() {
                 phases.push(together(&wanted, seconds, phases.is_empty(), &mut rng));
             }
-            let seconds = seconds / crews.len() as f64;
-            let one = |one: &(Kind, usize)| {
-                let name = one.0.name().to_owned();
-                Phase { name, seconds, quiet: true, signals: false, crew: vec![*one] }
-            };
-            phases.extend(crews.iter().map(one));
+            for crew in crews {
+                let (name, seconds) = (crew.0.name().to_owned(), seconds / crews.len() as f64);
+                phases.push(Phase { name, seconds, quiet: true, signals: false, crew: vec![*crew] });
+            }
         }
         Leg { wanted, procs, percent, live, storm, stress: stress.into(), verify, oracle: oracle.to_string(), phases }
     }

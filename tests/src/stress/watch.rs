@@ -103,23 +103,16 @@ pub fn run(leg: &Leg, look: &mut dyn FnMut(&Page)) -> io::Result<Ended> {
     let lines = follow(child.stdout.take());
     let said = Said::of(child.stderr.take());
     let mut watch = Watch::new(leg, &page);
-    let mut next = Instant::now() + LOOK;
-    let stuck = loop {
-        match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(line) => {
-                watch.take(line);
-                continue;
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => break None,
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
+    let stuck = attend(&lines, |event| match event {
+        Event::Said(line) => {
+            watch.take(line);
+            None
         }
-        look(&page);
-        if let Some(stuck) = watch.look(child.id()) {
-            break Some(stuck);
+        Event::Look => {
+            look(&page);
+            watch.look(child.id())
         }
-        // Not at fixed times: those that this process has slept through are not made up for.
-        next = Instant::now() + LOOK;
-    };
+    });
     let mut known = String::new();
     if stuck.is_some() {
         known = threads_text(child.id());
@@ -158,6 +151,32 @@ fn follow(out: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Line> {
         }
     });
     rx
+}
+
+/// What there is to do about a process that runs.
+enum Event {
+    Said(Line),
+    /// It is time to look.
+    Look,
+}
+
+/// Calls `event` until it has a result, or there are no more lines: with each, and from time to time, however many come.
+fn attend<T>(lines: &mpsc::Receiver<Line>, mut event: impl FnMut(Event) -> Option<T>) -> Option<T> {
+    let mut next = Instant::now() + LOOK;
+    loop {
+        let happened = match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(line) => Event::Said(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                // Not at fixed times: those that this process has slept through are not made up for.
+                next = Instant::now() + LOOK;
+                Event::Look
+            }
+        };
+        if let Some(result) = event(happened) {
+            return Some(result);
+        }
+    }
 }
 
 /// What a process says on standard error.
@@ -273,8 +292,8 @@ struct Watch<'a> {
     moved: Vec<(u64, f64)>,
     /// Processor time at the last look that asked for it.
     used: Option<u64>,
-    /// The phase, and the looks since its end that did not count.
-    denied: (usize, f64),
+    /// Looks since the phase should have ended, as far as they did not count.
+    denied: f64,
     /// Looks since all fell asleep, and who had moved how far and used how much then.
     asleep: u32,
 }
@@ -288,7 +307,7 @@ struct Stuck {
 impl<'a> Watch<'a> {
     fn new(leg: &'a Leg, page: &'a Page) -> Watch<'a> {
         let (samples, moved) = (Vec::new(), Vec::new());
-        Watch { leg, page, samples, last: None, clean: false, moved, used: None, denied: (0, 0.0), asleep: 0 }
+        Watch { leg, page, samples, last: None, clean: false, moved, used: None, denied: 0.0, asleep: 0 }
     }
 
     fn take(&mut self, line: Line) {
@@ -323,7 +342,7 @@ impl<'a> Watch<'a> {
             let what = || format!("{} came, and the process did not end", crash::name(crashed as i32));
             return (f64::from(self.asleep) > looks).then(|| Stuck { check: "hang", what: what() });
         }
-        let (number, phase) = self.phase()?;
+        let (_, phase) = self.phase()?;
         let workers = self.page.workers();
         self.moved.resize(workers.len(), (0, 0.0));
         let late = self.page.clock.load(Relaxed).saturating_sub(self.page.phase_ends.load(Relaxed));
@@ -352,9 +371,8 @@ impl<'a> Watch<'a> {
             let what = format!("{kind}, goroutine {goroutine}, has made no progress for {:?}", LOOK.mul_f64(looks));
             return Some(Stuck { check: "hang", what });
         }
-        let before = if self.denied.0 == number && late > 0 { self.denied.1 } else { 0.0 };
-        self.denied = (number, before + 1.0 - counts);
-        let late = late.saturating_sub(LOOK.mul_f64(self.denied.1).as_millis() as u64);
+        self.denied = if late > 0 { self.denied + 1.0 - counts } else { 0.0 };
+        let late = late.saturating_sub(LOOK.mul_f64(self.denied).as_millis() as u64);
         // Every worker may take its time to end, which the above judges.
         (late > 2 * patience(self.leg).as_millis() as u64)
             .then(|| Stuck { check: "hang", what: format!("the phase should have ended {late} ms ago") })
@@ -471,6 +489,28 @@ mod tests {
         // Who has nothing to do may stand still.
         page.slots[1].state.store(super::super::page::FREE, Relaxed);
         assert!((0..100).all(|_| look(&[0]).is_none()));
+    }
+
+    #[test]
+    fn who_talks_all_the_time_is_looked_at_all_the_same() {
+        let (tx, lines) = mpsc::channel();
+        let talker = thread::spawn(move || {
+            // Until nobody listens.
+            while tx.send(Line::Clean).is_ok() {
+                thread::sleep(LOOK / 10);
+            }
+        });
+        let (mut looks, mut said) = (0, 0);
+        let end = attend(&lines, |event| {
+            match event {
+                Event::Look => looks += 1,
+                Event::Said(_) => said += 1,
+            }
+            (looks == 3 || said == 1000).then_some((looks, said))
+        });
+        drop(lines);
+        talker.join().expect("it does not panic");
+        assert!(matches!(end, Some((3, 1..1000))), "{end:?}");
     }
 
     /// A process that sleeps, while `test` runs.

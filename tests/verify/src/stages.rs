@@ -1,4 +1,4 @@
-//! The stages, in the order in which they run: what fails fast comes first.
+//! The stages: what fails fast comes first. They run in this order, those that are `beside` in a row of their own.
 //!
 //! A new stage is a row of [`STAGES`] and a function that gives its steps. An integration test that should show as a
 //! stage of its own also stands in [`CLAIMED`].
