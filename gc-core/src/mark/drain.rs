@@ -4,14 +4,18 @@
 //! many reads under way at once:
 //!
 //! ```text
-//! lists ──get──► ring ─────► scan ──found──► ring of found pointers ──greyobject──► lists
-//!         (prefetches the object)     (prefetches the mark word)
+//! lists ──get──► ring ─────► scan ──note──► found pointers ──greyobject──► lists
+//!         (prefetches the object)   (prefetches the mark word)
 //! ```
-//! A pointer in the ring of found ones is not marked yet, though what held it is black: the ring is emptied before the
-//! marker does anything that others could see. Both rings are local to a slice of marking, in which the P is held.
+//! What is scanned is noted with hardly a branch, and tested in batches: what takes time in this loop, besides memory, is
+//! branches that nobody can predict, such as whether a field is null.
+//!
+//! A pointer that is found is not marked yet, though what held it is black: none is left when the marker does anything
+//! that others could see. Both queues are local to a slice of marking, in which the P is held.
 
-use super::bitmap::BITS;
+use super::bitmap::{BITS, MarkMap};
 use super::prefetch;
+use super::scan::ONE_WORD;
 use super::work::{GcWork, Grey};
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
@@ -20,55 +24,68 @@ use crate::sync::Ordering;
 use core::mem::replace;
 
 /// Objects between leaving the lists and being scanned.
-const RING: usize = if cfg!(modelled) { 2 } else { 16 };
-/// Pointers between being found and being tested.
-const FOUND: usize = if cfg!(modelled) { 2 } else { 16 };
+const RING: usize = if cfg!(modelled) { 2 } else { 32 };
+/// Pointers that wait at least between being found and being tested.
+const DELAY: usize = if cfg!(modelled) { 1 } else { 16 };
+/// They are tested so many at a time.
+const BATCH: usize = if cfg!(modelled) { 1 } else { 8 };
+/// Places for them, and for what is found in one object meanwhile.
+const FOUND: usize = 128;
+const _: () = assert!(DELAY + BATCH + ONE_WORD <= FOUND);
 /// Bytes that are marked between two looks at the clock and at `preempt`.
 const LOOK: usize = if cfg!(modelled) { 64 } else { 16 << 10 };
 
-/// A P that marks: its work, and the pointers that it has found and not yet tested. They leave in pairs: the place at `at`
-/// is free, and if that is an even one, so is the next.
+/// A P that marks: its work, and the pointers that it has found and not yet tested.
 pub(crate) struct Marker<'a> {
     pub(super) heap: &'a Heap,
     pub(super) gcw: &'a mut GcWork,
+    /// Takes this cycle's marks.
+    map: &'a MarkMap,
     found: [usize; FOUND],
-    at: usize,
+    /// How many were noted and tested, ever; those between are in `found`.
+    noted: usize,
+    tested: usize,
 }
 
 impl<'a> Marker<'a> {
     /// The caller holds the P that `gcw` belongs to, and calls [`settle`](Marker::settle) in the end.
     pub fn new(heap: &'a Heap, gcw: &'a mut GcWork) -> Marker<'a> {
-        Marker { heap, gcw, found: [0; FOUND], at: 0 }
+        Marker { heap, gcw, map: heap.mark_map(), found: [0; FOUND], noted: 0, tested: 0 }
     }
 
-    /// A typed field holds this: null, a pointer to something that is not in the heap, or an object's base.
+    /// A typed field holds this: null, a pointer to something that is not in the heap, or an object's base. The caller
+    /// calls [`test_due`](Marker::test_due) before it notes more than [`ONE_WORD`].
+    #[inline(always)]
+    pub fn note(&mut self, pointer: usize) {
+        let inside = self.heap.contains(pointer);
+        // The next one takes this place if that is nothing.
+        self.found[self.noted % FOUND] = pointer;
+        self.map.prefetch(if inside { self.heap.granule_of(pointer) / BITS } else { 0 });
+        self.noted += usize::from(inside);
+    }
+
+    /// Tests what was found long ago.
+    #[inline(always)]
+    pub fn test_due(&mut self) {
+        while self.noted - self.tested >= DELAY + BATCH {
+            self.test(BATCH);
+        }
+    }
+
+    /// Shades the first `n` of what was found.
+    #[inline(always)]
+    fn test(&mut self, n: usize) {
+        for i in self.tested..self.tested + n {
+            self.heap.grey_in(self.map, self.gcw, self.found[i % FOUND]);
+        }
+        self.tested += n;
+    }
+
+    /// As [`note`](Marker::note), any number of times.
     #[inline(always)]
     pub fn found(&mut self, pointer: usize) {
-        if !self.heap.contains(pointer) {
-            return;
-        }
-        self.heap.mark_map().prefetch(self.heap.granule_of(pointer) / BITS);
-        self.found[self.at] = pointer;
-        self.at = (self.at + 1) % FOUND;
-        if self.at.is_multiple_of(2) {
-            let pair = [replace(&mut self.found[self.at], 0), replace(&mut self.found[self.at + 1], 0)];
-            self.shade_pair(pair);
-        }
-    }
-
-    /// Shades two pointers, or none, that were found one after the other. Often they are neighbours, such as the children of
-    /// a node: then one locked instruction marks both.
-    #[inline(always)]
-    fn shade_pair(&mut self, [a, b]: [usize; 2]) {
-        if a != 0 && b != 0 {
-            let (a, b) = (self.heap.granule_of(a), self.heap.granule_of(b));
-            if a / BITS == b / BITS {
-                return self.heap.greyobjects(self.gcw, a / BITS, 1 << (a % BITS) | 1 << (b % BITS));
-            }
-        }
-        for pointer in [a, b].into_iter().filter(|p| *p != 0) {
-            self.heap.greyobject(self.gcw, pointer);
-        }
+        self.note(pointer);
+        self.test_due();
     }
 
     /// A word holds this that may be a pointer or not.
@@ -81,14 +98,11 @@ impl<'a> Marker<'a> {
 
     /// Shades what has been found. Says whether there was anything.
     pub fn settle(&mut self) -> bool {
-        let mut any = false;
-        for pointer in &mut self.found {
-            let pointer = replace(pointer, 0);
-            if pointer != 0 && !faults::active(Fault::ForgetFound) {
-                self.heap.greyobject(self.gcw, pointer);
-                any = true;
-            }
+        let any = self.noted > self.tested && !faults::active(Fault::ForgetFound);
+        if any {
+            self.test(self.noted - self.tested);
         }
+        self.tested = self.noted;
         any
     }
 }

@@ -14,7 +14,7 @@
 //! Hence I1 and I2: whoever calls this holds a P or is the stopper, and a stop waits until nobody is in the gap. The
 //! model `greyobject` shows both.
 
-use super::bitmap::BITS;
+use super::bitmap::{BITS, MarkMap};
 use super::work::{GcWork, Grey};
 use crate::alloc::Scan;
 use crate::heap::Heap;
@@ -28,8 +28,14 @@ impl Heap {
     /// it. The caller holds the P that `gcw` belongs to.
     #[inline]
     pub(crate) fn greyobject(&self, gcw: &mut GcWork, base: usize) {
+        self.grey_in(self.mark_map(), gcw, base);
+    }
+
+    /// As [`greyobject`](Heap::greyobject), where the map is at hand that takes this cycle's marks.
+    #[inline(always)]
+    pub(crate) fn grey_in(&self, map: &MarkMap, gcw: &mut GcWork, base: usize) {
         crate::sync::modelled("Heap::greyobject");
-        if !self.mark_map().try_mark(self.granule_of(base)) {
+        if !map.try_mark(self.granule_of(base)) {
             crate::sync::step("already marked", base);
             return;
         }

@@ -37,6 +37,9 @@ impl Heap {
     }
 }
 
+/// Most pointer fields of which one word says where they are.
+pub(crate) const ONE_WORD: usize = u64::BITS as usize;
+
 /// Calls `f` with what the pointer fields of the object at `base` hold, if one word says which these are; else `false`.
 #[inline(always)]
 fn each_pointer(class: &Class, base: usize, mut f: impl FnMut(usize)) -> bool {
@@ -69,7 +72,9 @@ impl Marker<'_> {
     /// Finds everything that the object at `base`, which shares its span with others, points to.
     #[inline(always)]
     pub fn scan_small(&mut self, class: &Class, base: usize) {
-        if !each_pointer(class, base, |pointer| self.found(pointer)) {
+        if each_pointer(class, base, |pointer| self.note(pointer)) {
+            self.test_due();
+        } else {
             self.scan_range(class, base, base..base + class.slot());
         }
     }

@@ -198,6 +198,10 @@ impl Work {
 /// A P's side: the buffer in use and a spare, so that a marker at the edge of a buffer does not go to the global
 /// lists for every object. Also what this P has marked since it was last counted.
 pub(crate) struct GcWork {
+    /// What the buffer in use holds, and how many; `room` is its capacity, or 0 if there is none.
+    objects: *mut Grey,
+    len: usize,
+    room: usize,
     /// Buffers by number + 1; 0: none.
     now: u32,
     spare: u32,
@@ -216,79 +220,96 @@ pub(crate) struct GcWork {
 impl GcWork {
     pub fn new(stress: &Stress) -> GcWork {
         let capacity = if stress.small_buffers { 2 } else { CAPACITY };
-        GcWork { now: 0, spare: 0, capacity, marked_bytes: 0, marked_objects: 0, largest_piece: 0, shared: false }
+        let objects = core::ptr::null_mut();
+        GcWork { objects, len: 0, room: 0, now: 0, spare: 0, capacity, marked_bytes: 0, marked_objects: 0, largest_piece: 0, shared: false }
     }
 
     /// Enqueues a marked object, or a piece of one.
-    #[inline]
+    #[inline(always)]
     pub fn put(&mut self, heap: &Heap, grey: Grey) {
-        let work = &heap.work;
-        if self.now == 0 || self.len(work) >= self.capacity {
-            self.put_slow(work);
+        if self.len >= self.room {
+            self.put_slow(&heap.work);
         }
-        let b = &work.buffers[self.now as usize - 1];
         // SAFETY: `now` is this P's own buffer, and it has room.
-        unsafe {
-            (*b.objects.get())[*b.len.get()] = grey;
-            *b.len.get() += 1;
-        }
+        unsafe { self.objects.add(self.len).write(grey) };
+        self.len += 1;
     }
 
     #[cold]
+    #[inline(never)]
     fn put_slow(&mut self, work: &Work) {
-        core::mem::swap(&mut self.now, &mut self.spare);
-        if self.now != 0 && self.len(work) >= self.capacity {
-            work.full.push(&work.buffers, self.now);
-            self.now = 0;
+        self.swap(work);
+        if self.now != 0 && self.len >= self.capacity {
+            let full = self.give_up(work);
+            work.full.push(&work.buffers, full);
         }
         if self.now == 0 {
-            self.now = work.take_empty();
+            self.take(work, work.take_empty());
         }
     }
 
     /// Takes a grey object: from here, else from the global list.
-    #[inline]
+    #[inline(always)]
     pub fn get(&mut self, heap: &Heap) -> Option<Grey> {
-        let work = &heap.work;
-        if (self.now == 0 || self.len(work) == 0) && !self.get_slow(work) {
+        if self.len == 0 && !self.get_slow(&heap.work) {
             return None;
         }
-        let b = &work.buffers[self.now as usize - 1];
+        self.len -= 1;
         // SAFETY: `now` is this P's own buffer, and it is not empty.
-        unsafe {
-            *b.len.get() -= 1;
-            Some((*b.objects.get())[*b.len.get()])
-        }
+        Some(unsafe { self.objects.add(self.len).read() })
     }
 
     #[cold]
+    #[inline(never)]
     fn get_slow(&mut self, work: &Work) -> bool {
-        core::mem::swap(&mut self.now, &mut self.spare);
-        if self.now != 0 && self.len(work) > 0 {
+        self.swap(work);
+        if self.len > 0 {
             return true;
         }
         let Some(id) = work.full.pop(&work.buffers) else {
             return false;
         };
         if self.now != 0 {
-            work.empty.push(&work.buffers, self.now);
+            let empty = self.give_up(work);
+            work.empty.push(&work.buffers, empty);
         }
-        self.now = id;
+        self.take(work, id);
         true
     }
 
-    fn len(&self, work: &Work) -> usize {
-        // SAFETY: `now` is this P's own buffer.
-        unsafe { *work.buffers[self.now as usize - 1].len.get() }
+    /// The spare buffer comes into use, and the one in use becomes the spare.
+    fn swap(&mut self, work: &Work) {
+        let spare = self.spare;
+        self.spare = self.give_up(work);
+        self.take(work, spare);
+    }
+
+    /// Buffer `id`, which is this P's own, comes into use; 0: none does.
+    fn take(&mut self, work: &Work, id: u32) {
+        self.now = id;
+        if id != 0 {
+            let b = &work.buffers[id as usize - 1];
+            // SAFETY: this P's own buffer.
+            (self.objects, self.len, self.room) = (b.objects.get().cast(), unsafe { *b.len.get() }, self.capacity);
+        }
+    }
+
+    /// The buffer in use (0: there is none) is in use no more, and says itself how much it holds.
+    fn give_up(&mut self, work: &Work) -> u32 {
+        if self.now != 0 {
+            // SAFETY: this P's own buffer.
+            unsafe { *work.buffers[self.now as usize - 1].len.get() = self.len };
+        }
+        (self.len, self.room) = (0, 0);
+        core::mem::replace(&mut self.now, 0)
     }
 
     /// Hands all work to everyone.
     pub fn dispose(&mut self, heap: &Heap) {
         let work = &heap.work;
-        Self::hand_out(work, self.now);
-        Self::hand_out(work, self.spare);
-        self.now = 0;
-        self.spare = 0;
+        let now = self.give_up(work);
+        Self::hand_out(work, now);
+        Self::hand_out(work, core::mem::replace(&mut self.spare, 0));
         if self.marked_bytes > 0 {
             heap.cycle.count_marked(self.marked_bytes, self.marked_objects);
             heap.cycle.largest_piece.fetch_max(self.largest_piece, Ordering::Relaxed);
@@ -343,7 +364,7 @@ impl GcWork {
         if self.spare != 0 && unsafe { *work.buffers[self.spare as usize - 1].len.get() } > 0 {
             work.full.push(&work.buffers, self.spare);
             self.spare = 0;
-        } else if self.now != 0 && self.len(work) >= Self::WORTH_SHARING {
+        } else if self.len >= Self::WORTH_SHARING {
             let older = self.split(work);
             work.full.push(&work.buffers, older);
         } else {
@@ -357,8 +378,8 @@ impl GcWork {
 
     /// Keeps the newer half of its buffer, in another one, and returns this one.
     fn split(&mut self, work: &Work) -> u32 {
-        let fresh = work.take_empty();
-        let (old, new) = (&work.buffers[self.now as usize - 1], &work.buffers[fresh as usize - 1]);
+        let (older, fresh) = (self.give_up(work), work.take_empty());
+        let (old, new) = (&work.buffers[older as usize - 1], &work.buffers[fresh as usize - 1]);
         // SAFETY: both are this P's own.
         unsafe {
             let (len, half) = (*old.len.get(), *old.len.get() / 2);
@@ -366,8 +387,7 @@ impl GcWork {
             *new.len.get() = len - half;
             *old.len.get() = half;
         }
-        let older = self.now;
-        self.now = fresh;
+        self.take(work, fresh);
         older
     }
 
