@@ -10,6 +10,9 @@ pub(crate) struct PageMap {
     pages: Table<AtomicU64>,
 }
 
+/// Beside the class.
+const DATA: u32 = 1 << 31;
+
 /// What the map says of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Page {
@@ -17,6 +20,8 @@ pub(crate) struct Page {
     pub span: u32,
     /// Index of the span's allocation class.
     pub class: u32,
+    /// There is nothing to scan in its objects.
+    pub data: bool,
 }
 
 impl PageMap {
@@ -30,12 +35,12 @@ impl PageMap {
     #[inline(always)]
     pub fn get(&self, page: usize, order: Ordering) -> Page {
         let word = self.pages[page].load(order);
-        Page { span: word as u32, class: (word >> 32) as u32 }
+        Page { span: word as u32, class: (word >> 32) as u32 & !DATA, data: word >> 63 != 0 }
     }
 
     #[inline]
     pub fn set(&self, page: usize, to: Page, order: Ordering) {
-        self.pages[page].store(u64::from(to.class) << 32 | u64::from(to.span), order);
+        self.pages[page].store(u64::from(to.class | if to.data { DATA } else { 0 }) << 32 | u64::from(to.span), order);
     }
 
     /// The page is in no span any more.

@@ -16,6 +16,7 @@
 
 use super::page_map::Page;
 use super::{Heap, PAGE_SIZE};
+use crate::alloc::Scan;
 use crate::layout;
 use crate::sync::{AtomicU32, AtomicUsize, MapError, Ordering, Table, Zeroed};
 use barrier_lint::nowritebarrierrec;
@@ -130,7 +131,7 @@ impl Heap {
         span.nelems.store(nelems as u32, Ordering::Relaxed);
         span.magic.store(layout::div_magic(slot), Ordering::Relaxed);
         span.sweepgen.store(sweepgen, Ordering::Relaxed);
-        let entry = Page { span: first as u32 + 1, class };
+        let entry = Page { span: first as u32 + 1, class, data: self.classes.get(class).scan() == Scan::Data };
         for page in first..first + npages {
             // Release: pairs with the Acquire in `find_object`.
             self.page_map.set(page, entry, Ordering::Release);

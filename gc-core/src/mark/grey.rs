@@ -20,6 +20,7 @@ use crate::alloc::Scan;
 use crate::heap::Heap;
 use crate::layout::GRANULE;
 use crate::stress::Window;
+use crate::sync::Ordering;
 use barrier_lint::nowritebarrierrec;
 
 #[nowritebarrierrec]
@@ -42,9 +43,10 @@ impl Heap {
         crate::sync::step("marked", base);
         // Here the object is marked and on no list: the gap.
         self.window(Window::AfterMark);
-        let class = self.class_of_object(base);
-        if class.scan() == Scan::Data {
-            gcw.marked(self.size_of_object(class, base), 1);
+        // Relaxed: as in `span_of_object`.
+        let page = self.page_map.get(self.page_of(base), Ordering::Relaxed);
+        if page.data {
+            gcw.marked(self.size_of_object(self.classes.get(page.class), base), 1);
         } else {
             gcw.put(self, Grey::object(base));
             crate::sync::step("enqueued", base);

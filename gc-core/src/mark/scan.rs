@@ -40,11 +40,12 @@ impl Heap {
 /// Most pointer fields of which one word says where they are.
 pub(crate) const ONE_WORD: usize = u64::BITS as usize;
 
-/// Calls `f` with what the pointer fields of the object at `base` hold, if one word says which these are; else `false`.
+/// Calls `f` with what the pointer fields of the small object at `base` hold, if one word says which these are; else
+/// `false`.
 #[inline(always)]
 fn each_pointer(class: &Class, base: usize, mut f: impl FnMut(usize)) -> bool {
-    let mut pointers = class.pointers();
-    if class.scan() != Scan::Typed || pointers == 0 {
+    let mut pointers = class.quick();
+    if pointers == 0 {
         return false;
     }
     while pointers != 0 {
@@ -59,11 +60,13 @@ impl Marker<'_> {
     #[inline]
     pub fn scan(&mut self, grey: Grey) {
         let class = self.heap.class_of_object(grey.address());
-        let slot = class.slot();
         crate::sync::step("scanned", grey.address());
-        if slot <= SMALL_MAX {
+        let (base, slot) = (grey.address(), class.slot());
+        if self.scan_quickly(class, base) {
             self.gcw.marked(slot, 1);
-            self.scan_small(class, grey.address());
+        } else if slot <= SMALL_MAX {
+            self.gcw.marked(slot, 1);
+            self.scan_range(class, base, base..base + slot);
         } else {
             self.scan_large(class, grey);
         }
@@ -72,11 +75,18 @@ impl Marker<'_> {
     /// Finds everything that the object at `base`, which shares its span with others, points to.
     #[inline(always)]
     pub fn scan_small(&mut self, class: &Class, base: usize) {
-        if each_pointer(class, base, |pointer| self.note(pointer)) {
-            self.test_due();
-        } else {
+        if !self.scan_quickly(class, base) {
             self.scan_range(class, base, base..base + class.slot());
         }
+    }
+
+    /// Finds everything that the small object at `base` points to, if one word says which of its words are pointers;
+    /// else `false`.
+    #[inline(always)]
+    fn scan_quickly(&mut self, class: &Class, base: usize) -> bool {
+        let quick = each_pointer(class, base, |pointer| self.note(pointer));
+        self.test_due();
+        quick
     }
 
     /// Scans a large object's first piece and enqueues the others; or scans one of those.

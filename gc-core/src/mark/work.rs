@@ -39,6 +39,12 @@ impl Grey {
         self.0 & Grey::PIECE != 0
     }
 
+    /// An address in the line where it begins.
+    #[inline(always)]
+    pub fn line(self) -> usize {
+        self.0
+    }
+
     /// The object's base, or where the piece starts.
     #[inline(always)]
     pub fn address(self) -> usize {
@@ -221,7 +227,18 @@ impl GcWork {
     pub fn new(stress: &Stress) -> GcWork {
         let capacity = if stress.small_buffers { 2 } else { CAPACITY };
         let objects = core::ptr::null_mut();
-        GcWork { objects, len: 0, room: 0, now: 0, spare: 0, capacity, marked_bytes: 0, marked_objects: 0, largest_piece: 0, shared: false }
+        GcWork {
+            objects,
+            len: 0,
+            room: 0,
+            now: 0,
+            spare: 0,
+            capacity,
+            marked_bytes: 0,
+            marked_objects: 0,
+            largest_piece: 0,
+            shared: false,
+        }
     }
 
     /// Enqueues a marked object, or a piece of one.
