@@ -61,7 +61,6 @@ pub(crate) struct Class {
     scan: AtomicU32,
     mask_words: AtomicU32,
     pub slot: AtomicUsize,
-    quick: AtomicU64,
     pointers: AtomicU64,
     mask_bits: AtomicPtr<u64>,
     mask_stride: AtomicU32,
@@ -75,7 +74,6 @@ unsafe impl Zeroed for Class {
         Class {
             scan: AtomicU32::new(0),
             slot: AtomicUsize::new(0),
-            quick: AtomicU64::new(0),
             pointers: AtomicU64::new(0),
             desc: AtomicPtr::new(core::ptr::null_mut()),
             mask_bits: AtomicPtr::new(core::ptr::null_mut()),
@@ -107,15 +105,15 @@ impl Class {
         Mask {
             words: self.mask_words.load(Ordering::Relaxed),
             stride: self.mask_stride.load(Ordering::Relaxed),
-            pointers: self.pointers.load(Ordering::Relaxed),
+            pointers: self.pointers(),
             bits,
         }
     }
 
-    /// Which words of a small typed object are pointers, if one word says it ([`Mask::pointers`]); else 0.
+    /// See [`Mask::pointers`].
     #[inline(always)]
-    pub fn quick(&self) -> u64 {
-        self.quick.load(Ordering::Relaxed)
+    pub fn pointers(&self) -> u64 {
+        self.pointers.load(Ordering::Relaxed)
     }
 
     /// Bytes of a slot; of a large object, which has a span of its own, the span says it.
@@ -186,9 +184,6 @@ impl Classes {
         if let Some(desc) = desc {
             let mask = Mask::flatten(desc);
             c.pointers.store(mask.pointers, Ordering::Relaxed);
-            if scan == Scan::Typed && slot <= layout::SMALL_MAX {
-                c.quick.store(mask.pointers, Ordering::Relaxed);
-            }
             c.mask_bits.store(mask.bits.as_ptr(), Ordering::Relaxed);
             c.mask_words.store(mask.words, Ordering::Relaxed);
             c.mask_stride.store(mask.stride, Ordering::Relaxed);

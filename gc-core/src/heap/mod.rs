@@ -16,7 +16,7 @@ mod reserve;
 mod scavenge;
 mod span;
 
-pub(crate) use page_map::PageMap;
+pub(crate) use page_map::{Page, PageMap};
 pub(crate) use pages::{NoPages, PageHeap};
 pub(crate) use reserve::Reservation;
 pub use reserve::address_space_left;
@@ -334,18 +334,24 @@ impl Heap {
     #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn span_of_object(&self, base: usize) -> &Span {
+        &self.spans[self.page_of_object(base).span as usize - 1]
+    }
+
+    /// What the page map says about an object.
+    #[nowritebarrierrec]
+    #[inline(always)]
+    pub(crate) fn page_of_object(&self, base: usize) -> Page {
         // Relaxed: whoever has the pointer got it by an Acquire that comes after the span was made.
         let page = self.page_map.get(self.page_of(base), Ordering::Relaxed);
         debug_assert_ne!(page.span, 0, "{base:#x} is in no span");
-        &self.spans[page.span as usize - 1]
+        page
     }
 
     /// The class of an object.
     #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn class_of_object(&self, base: usize) -> &Class {
-        // Relaxed: as in `span_of_object`.
-        self.classes.get(self.page_map.get(self.page_of(base), Ordering::Relaxed).class)
+        self.classes.get(self.page_of_object(base).class)
     }
 
     /// Bytes of an object's slot. A large object's is its span, and the span says how long that is.
@@ -353,7 +359,7 @@ impl Heap {
     #[inline(always)]
     pub(crate) fn size_of_object(&self, class: &Class, base: usize) -> usize {
         let slot = class.slot();
-        // Relaxed: as in `span_of_object`.
+        // Relaxed: constant while the object lives.
         if slot <= crate::layout::SMALL_MAX { slot } else { self.span_of_object(base).slot.load(Ordering::Relaxed) }
     }
 

@@ -14,8 +14,7 @@
 //! g - 2  needs sweeping                           g + 1  was cached when the flip came: its P sweeps it first
 //! ```
 
-use super::page_map::Page;
-use super::{Heap, PAGE_SIZE};
+use super::{Heap, PAGE_SIZE, Page};
 use crate::alloc::Scan;
 use crate::layout;
 use crate::sync::{AtomicU32, AtomicUsize, MapError, Ordering, Table, Zeroed};

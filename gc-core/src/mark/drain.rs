@@ -118,7 +118,7 @@ impl Heap {
         loop {
             while marker.gcw.marked_bytes() < look {
                 let next = marker.gcw.get(self).unwrap_or(Grey::NONE);
-                prefetch(next.line());
+                prefetch(next.address());
                 let mut due = replace(&mut ring[at], next);
                 at = (at + 1) % RING;
                 if due == Grey::NONE && next == Grey::NONE {

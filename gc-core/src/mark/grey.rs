@@ -16,11 +16,9 @@
 
 use super::bitmap::{BITS, MarkMap};
 use super::work::{GcWork, Grey};
-use crate::alloc::Scan;
 use crate::heap::Heap;
 use crate::layout::GRANULE;
 use crate::stress::Window;
-use crate::sync::Ordering;
 use barrier_lint::nowritebarrierrec;
 
 #[nowritebarrierrec]
@@ -43,8 +41,7 @@ impl Heap {
         crate::sync::step("marked", base);
         // Here the object is marked and on no list: the gap.
         self.window(Window::AfterMark);
-        // Relaxed: as in `span_of_object`.
-        let page = self.page_map.get(self.page_of(base), Ordering::Relaxed);
+        let page = self.page_of_object(base);
         if page.data {
             gcw.marked(self.size_of_object(self.classes.get(page.class), base), 1);
         } else {
@@ -64,9 +61,9 @@ impl Heap {
         // Here the objects that were white are marked and on no list: the gap.
         self.window(Window::AfterMark);
         let first = self.base + word * BITS * GRANULE;
-        let class = self.class_of_object(first);
-        if class.scan() == Scan::Data {
-            gcw.marked(self.size_of_object(class, first), white.count_ones() as usize);
+        let page = self.page_of_object(first);
+        if page.data {
+            gcw.marked(self.size_of_object(self.classes.get(page.class), first), white.count_ones() as usize);
             return;
         }
         while white != 0 {

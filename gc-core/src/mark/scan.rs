@@ -44,7 +44,7 @@ pub(crate) const ONE_WORD: usize = u64::BITS as usize;
 /// `false`.
 #[inline(always)]
 fn each_pointer(class: &Class, base: usize, mut f: impl FnMut(usize)) -> bool {
-    let mut pointers = class.quick();
+    let mut pointers = class.pointers();
     if pointers == 0 {
         return false;
     }
@@ -61,12 +61,9 @@ impl Marker<'_> {
     pub fn scan(&mut self, grey: Grey) {
         let class = self.heap.class_of_object(grey.address());
         crate::sync::step("scanned", grey.address());
-        let (base, slot) = (grey.address(), class.slot());
-        if self.scan_quickly(class, base) {
-            self.gcw.marked(slot, 1);
-        } else if slot <= SMALL_MAX {
-            self.gcw.marked(slot, 1);
-            self.scan_range(class, base, base..base + slot);
+        if class.slot() <= SMALL_MAX {
+            self.gcw.marked(class.slot(), 1);
+            self.scan_small(class, grey.address());
         } else {
             self.scan_large(class, grey);
         }
@@ -75,18 +72,11 @@ impl Marker<'_> {
     /// Finds everything that the object at `base`, which shares its span with others, points to.
     #[inline(always)]
     pub fn scan_small(&mut self, class: &Class, base: usize) {
-        if !self.scan_quickly(class, base) {
+        if each_pointer(class, base, |pointer| self.note(pointer)) {
+            self.test_due();
+        } else {
             self.scan_range(class, base, base..base + class.slot());
         }
-    }
-
-    /// Finds everything that the small object at `base` points to, if one word says which of its words are pointers;
-    /// else `false`.
-    #[inline(always)]
-    fn scan_quickly(&mut self, class: &Class, base: usize) -> bool {
-        let quick = each_pointer(class, base, |pointer| self.note(pointer));
-        self.test_due();
-        quick
     }
 
     /// Scans a large object's first piece and enqueues the others; or scans one of those.

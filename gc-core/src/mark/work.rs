@@ -39,12 +39,6 @@ impl Grey {
         self.0 & Grey::PIECE != 0
     }
 
-    /// An address in the line where it begins.
-    #[inline(always)]
-    pub fn line(self) -> usize {
-        self.0
-    }
-
     /// The object's base, or where the piece starts.
     #[inline(always)]
     pub fn address(self) -> usize {
