@@ -5,7 +5,7 @@
 //! ```text
 //! Idle     being made                          its maker
 //! Runnable on a run queue; stack at rest       whoever takes it off the queue -> Running
-//! Running  on an M with a P                    that M -> Runnable, Waiting, Syscall, Dead
+//! Running  on an M with a P                    that M alone (leave_running) -> Runnable, Waiting, Syscall, Dead
 //! Syscall  in the kernel, without a P          its M -> Running, Runnable; at and above `sp` nothing changes
 //! Waiting  parked; stack at rest               who readies it -> Runnable; its M at a safepoint -> Running
 //! Dead     ended, on a free list, or never run spawn -> Runnable
@@ -245,6 +245,23 @@ impl G {
                 Err(now) => self.bad_status(now, old, new),
             }
         }
+    }
+
+    /// Moves the status from Running to `new`, on the thread that it runs on. A plain store: nobody else writes it then, since
+    /// who scans waits until the stack is at rest.
+    #[nowritebarrierrec]
+    pub(crate) fn leave_running(&self, new: u32) {
+        modelled("leave_running");
+        if new == RUNNABLE {
+            crate::latency::readied(self);
+        }
+        // Relaxed: as just said.
+        let old = self.status.load(Ordering::Relaxed);
+        if old != RUNNING {
+            self.bad_status(old, RUNNING, new);
+        }
+        // Release: pairs with the CAS of who scans, runs or readies it next: its sp, and what is on its stack.
+        self.status.store(new, Ordering::Release);
     }
 
     /// The status of a dead one that nobody has yet: Runnable. Nobody else writes it, since there is no stack to scan.

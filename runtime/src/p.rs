@@ -59,6 +59,8 @@ pub(crate) struct P {
 
     /// Counts switches to a goroutine that begin a new time slice.
     pub(crate) schedtick: AtomicU32,
+    /// Counts looks for something to run.
+    pub(crate) looks: AtomicU32,
     /// Counts blocking calls.
     pub(crate) syscalltick: AtomicU32,
     /// Since when its goroutine has been asked for something (`latency`); 0: it has not.
@@ -120,6 +122,7 @@ impl P {
             gfree: NoBarrierPtr::null(),
             gfree_len: AtomicU32::new(0),
             schedtick: AtomicU32::new(0),
+            looks: AtomicU32::new(0),
             syscalltick: AtomicU32::new(0),
             asked_at: AtomicU64::new(0),
             slice_over: AtomicBool::new(false),
@@ -178,6 +181,13 @@ impl P {
         if let Some(gp) = unsafe { self.m.get().as_ref() }.and_then(M::curg) {
             crate::stack::poison(gp);
         }
+    }
+
+    /// Whether somebody asks something of who holds it: a stop of the world, a function to run, the end of the time slice.
+    #[inline]
+    #[nowritebarrierrec]
+    pub(crate) fn asked(&self) -> bool {
+        self.gcp().preempt.load(Ordering::SeqCst)
     }
 
     /// CAS on the status word.

@@ -274,7 +274,7 @@ unsafe extern "C" fn deschedule(sched: &'static Sched, m: &'static M, gp: &'stat
     // Before the scan below, which reads the area.
     crate::xregs::xreg_save(&on, gp, p);
     gp.set_wait(crate::g::WaitReason::Suspended);
-    gp.casgstatus(g::RUNNING, g::WAITING);
+    gp.leave_running(g::WAITING);
     self_scan(sched, p, gp);
     if !crate::stw::door(sched, m, false) {
         return core::ptr::null();

@@ -17,8 +17,9 @@
 //! comes for it meanwhile (`wait_for_p`, `exitsyscall`) that M enters itself as `stop_waiter` and gets it as Running.
 //!
 //! Requests cannot be lost: the stopper stores `gcwaiting` before it sets the flags and tries the CAS; who takes a P
-//! does its CAS first and reads `gcwaiting` (at its next door) second; who answers a flag clears it first and reads
-//! `gcwaiting` second (`clear_preempt`).
+//! does its CAS first and looks at the P's flag second (`find_runnable`), and comes by the door if it is set; who answers a
+//! flag clears it first and reads `gcwaiting` second (`clear_preempt`). So while the world is to stop every P's flag is set, or
+//! about to be.
 //!
 //! What would break if a stopper that waits for `worldsema` kept its P: two stoppers would wait for each other. If
 //! it lost its P to another M: the collector's slice, which it is in the middle of, would go on with a P it no longer

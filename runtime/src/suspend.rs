@@ -258,7 +258,7 @@ fn suspend(sched: &'static Sched, m: &'static M, p: &'static P, gp: &'static G, 
     m.at(Door::Suspended);
     trace::event(sched, m, Kind::Suspend, 0);
     gp.set_wait(WaitReason::Suspended);
-    gp.casgstatus(g::RUNNING, g::WAITING);
+    gp.leave_running(g::WAITING);
     latency::preempted(sched, p, Latency::PreemptSuspended);
     let scanned = crate::proc::schedule::self_scan(sched, p, gp);
     if !scanned || !faults::active(Fault::SuspendedForOne) {

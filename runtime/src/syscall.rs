@@ -125,7 +125,7 @@ pub(crate) fn entersyscall(gp: &'static G, sp: usize) {
     latency::preempted(sched, p, Latency::PreemptSyscall);
     // Release: pairs with the Acquire of who scans; the status orders it besides.
     gp.sp.store(sp, Ordering::Release);
-    gp.casgstatus(g::RUNNING, g::SYSCALL);
+    gp.leave_running(g::SYSCALL);
     sched.heap().release_p(p.gcp());
     set_p_no_write_barrier(&m.oldp, core::ptr::from_ref(p).cast_mut());
     set_p_no_write_barrier(&m.p, core::ptr::null_mut());

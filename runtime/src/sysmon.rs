@@ -308,8 +308,9 @@ pub(crate) fn retake(sched: &'static Sched, now: u64) -> u32 {
         if p.seen_sched.swap(tick, relaxed) != tick {
             p.seen_sched_at.store(now, relaxed);
         } else if now - p.seen_sched_at.load(relaxed).min(now) > slice {
+            let again = p.slice_over.swap(true, Ordering::SeqCst);
             p.preempt(now);
-            if p.slice_over.swap(true, Ordering::SeqCst) {
+            if again {
                 // Since the last look it has come to no safepoint.
                 crate::suspend::signal(sched, p);
                 let starves = sched.runqsize.load(Ordering::SeqCst) > 0;

@@ -38,16 +38,17 @@ struct Args {
 /// Counts may differ by so much of what is recorded.
 const TOLERANCE: f64 = 0.05;
 
-/// Name, function that does it so many times, and how many more the second process does.
+/// Name, function that does it so many times, and how many more the second process does: so many that a time slice in
+/// which a thread looks for work in vain, some 700,000 instructions now and then, is nothing beside them.
 type Operation = (&'static str, fn(u64), u64);
 
 const OPERATIONS: [Operation; 6] = [
     ("Gc::new, 32 B", allocate, 50_000),
     ("GcCell::set, barrier off", |n| store(Phase::Off, n), 50_000),
     ("GcCell::set, barrier on, into the buffer", |n| store(Phase::Mark, n), 50_000),
-    ("yield_now, between two", yields, 10_000),
-    ("unbuffered channel, a hand-off", hand_off, 10_000),
-    ("entersyscall + exitsyscall", blocking, 10_000),
+    ("yield_now, between two", yields, 50_000),
+    ("unbuffered channel, a hand-off", hand_off, 50_000),
+    ("entersyscall + exitsyscall", blocking, 50_000),
 ];
 
 /// What the first process does.

@@ -59,6 +59,7 @@ impl Afterlife {
     }
 
     /// What is to run.
+    #[inline]
     pub fn due(&self) -> usize {
         // Relaxed: a hint.
         self.due.load(Ordering::Relaxed)
@@ -79,6 +80,7 @@ impl Afterlife {
 impl Heap {
     /// Whether drops or cleanups are to run: the host should have [`run_afterlife`](Heap::run_afterlife) called. One
     /// load; may be late.
+    #[inline]
     pub fn afterlife_due(&self) -> bool {
         self.afterlife.due() > 0
     }

@@ -14,12 +14,21 @@ impl Heap {
     /// # Safety
     /// `n` readable words, which nobody writes meanwhile.
     #[writebarrier]
+    #[inline]
     pub unsafe fn shade_words(&self, words: *const usize, n: usize) {
         crate::sync::modelled("Heap::shade_words");
         let state = current::state();
-        if state == 0 || faults::active(Fault::SkipBulkBarrier) {
-            return;
+        if state != 0 && !faults::active(Fault::SkipBulkBarrier) {
+            // SAFETY: the caller's contract.
+            unsafe { self.shade_these(state, words, n) }
         }
+    }
+
+    /// # Safety
+    /// As `shade_words`; `state` is this thread's.
+    #[writebarrier]
+    #[cold]
+    unsafe fn shade_these(&self, state: u32, words: *const usize, n: usize) {
         if state & (current::NO_P | current::STOPPED) != 0 {
             forbidden(format_args!("a value with pointers is copied"));
         }

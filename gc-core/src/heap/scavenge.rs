@@ -45,6 +45,7 @@ impl Heap {
     /// Whether the heap has memory that it had better give back. For the host, which should see to it that a P without
     /// work calls [`scavenge_slice`](Heap::scavenge_slice). May run without a P.
     #[nowritebarrierrec]
+    #[inline]
     pub fn scavenge_wanted(&self) -> bool {
         self.pages.warm() > 0
             && self.pages.resident() > self.scavenger.keep.load(O)
@@ -68,10 +69,14 @@ impl Heap {
 
     /// As [`scavenge_slice`](Heap::scavenge_slice), for Ps that have other things to do: at most a hundredth of the
     /// time. To be called now and then; mostly it does nothing. The caller holds a P.
+    #[inline]
     pub fn scavenge_share(&self) {
-        if !self.scavenge_wanted() {
-            return;
+        if self.scavenge_wanted() {
+            self.scavenge_in_turn();
         }
+    }
+
+    fn scavenge_in_turn(&self) {
         let (now, next) = (nanos(), self.scavenger.next.load(O));
         // Whoever moves the time on does it.
         if now < next || self.scavenger.next.compare_exchange(next, u64::MAX, O, O).is_err() {

@@ -110,6 +110,7 @@ impl Heap {
 
     /// The number of the last cycle that started; 0 before the first.
     #[nowritebarrierrec]
+    #[inline]
     pub fn cycle(&self) -> u32 {
         self.cycle.number.load(Ordering::Relaxed)
     }
@@ -274,10 +275,12 @@ impl Heap {
     }
 
     /// Whether `p` owes the collector a slice: a quarter of its time since marking began.
+    #[inline]
     pub fn worker_due(&self, p: &GcP) -> bool {
-        if !self.marking() {
-            return false;
-        }
+        self.marking() && self.owes(p)
+    }
+
+    fn owes(&self, p: &GcP) -> bool {
         // Relaxed: statistics.
         let since = nanos().saturating_sub(self.cycle.began.load(Ordering::Relaxed));
         p.worked.load(Ordering::Relaxed) * 4 <= since

@@ -29,7 +29,12 @@ impl World {
 
     /// Whether the goroutine on a P is asked to come to a safepoint.
     pub fn is_asked(self, p: usize) -> bool {
-        self.p(p).gcp().preempt.load(Ordering::SeqCst)
+        self.p(p).asked()
+    }
+
+    /// As who asks for what nobody wants any more when the goroutine on a P comes to answer.
+    pub fn asked_in_vain(self, p: usize) {
+        self.p(p).preempt(crate::time::nanotime());
     }
 
     /// As sysmon ends the time slice on a P.

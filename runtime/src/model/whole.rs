@@ -90,7 +90,7 @@ pub(super) fn left(gp: &'static G, f: Mcall, ctxt: usize) -> bool {
 
 /// The end of the main goroutine, as `goexit0` has it: the world ends.
 unsafe extern "C" fn main_exit(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
-    gp.casgstatus(g::RUNNING, g::DEAD);
+    gp.leave_running(g::DEAD);
     dropg(m, gp);
     crate::runtime::main_has_ended(sched, m);
     core::ptr::null()

@@ -173,12 +173,15 @@ impl Sched {
     }
 
     /// Whether `gp`, found in a P's own queue, was held back instead of being run now: it has never run, and others wait.
+    #[inline]
     #[nowritebarrierrec]
     pub(crate) fn held_back(&self, gp: &G) -> bool {
         // Relaxed: as in `globrunqpop`; the P's queue orders it.
-        if !gp.fresh.load(Ordering::Relaxed) || !self.all_kept() {
-            return false;
-        }
+        gp.fresh.load(Ordering::Relaxed) && self.all_kept() && self.hold_back(gp)
+    }
+
+    #[nowritebarrierrec]
+    fn hold_back(&self, gp: &G) -> bool {
         let mut global = self.lock();
         if global.runq.is_empty() {
             return false;

@@ -52,7 +52,7 @@ unsafe extern "C" fn park_m(sched: &'static Sched, m: &'static M, gp: &'static G
         unlock();
         faults::linger(64);
     }
-    gp.casgstatus(g::RUNNING, g::WAITING);
+    gp.leave_running(g::WAITING);
     dropg(m, gp);
     if !faults::active(Fault::ParkUnlocksEarly) {
         unlock();
@@ -82,7 +82,7 @@ pub(crate) fn park_in(gp: &'static G, word: &AtomicPtr<G>, reason: WaitReason) {
 unsafe extern "C" fn park_in_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     let _ = sched;
     modelled("park_in_m");
-    gp.casgstatus(g::RUNNING, g::WAITING);
+    gp.leave_running(g::WAITING);
     dropg(m, gp);
     // Relaxed, here and in `park_in`: as `wait_lock` in `park_m`.
     let word = gp.wait_word.load(Ordering::Relaxed);

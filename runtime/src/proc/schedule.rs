@@ -143,7 +143,12 @@ pub(crate) fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inhe
         }
     }
     m.at(Door::Execute);
-    clear_preempt(sched, p);
+    current::set_refused(0);
+    // Before the look at the flag: who asks poisons after he has set it.
+    crate::stack::unpoison(gp);
+    if p.asked() {
+        clear_preempt(sched, p);
+    }
 }
 
 /// Clears a word that others set, and says whether it was set. It seldom is, and a load costs a twentieth of an exchange.
@@ -161,6 +166,7 @@ pub(crate) fn run_on(m: &'static M, gp: &'static G, again: bool) {
 
 /// Unties `gp` and `m`, which may go on being locked to each other.
 #[nowritebarrierrec]
+#[inline]
 pub(crate) fn run_nowhere(m: &M, gp: &G) {
     if let Some(p) = m.p() {
         latency::preempted(gp.sched, p, Latency::PreemptLeft);
@@ -201,12 +207,12 @@ pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
         faults::linger(64);
     }
     current::set_refused(0);
-    take(&p.gcp().preempt);
+    let asked = take(&p.gcp().preempt);
     latency::forget_request(p);
     if let Some(gp) = super::newm::this_m().curg() {
         crate::stack::unpoison(gp);
     }
-    if too_early.unwrap_or_else(wanted) {
+    if asked && too_early.unwrap_or_else(wanted) {
         p.preempt(crate::time::nanotime());
     }
 }
@@ -214,10 +220,12 @@ pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
 /// Looks until it finds a goroutine; `true`: it inherits the time slice. `None`: the world ends.
 fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bool)> {
     loop {
-        if !crate::stw::door(sched, m, false) {
+        // Without one the world has ended.
+        let p = m.p()?;
+        // Whoever asks for something sets the flag after his own word.
+        if p.asked() && !crate::stw::door(sched, m, false) {
             return None;
         }
-        let Some(p) = m.p() else { gc_core::throw!("the scheduler's loop has no P") };
         if sched.is_extra(p) && !p.lent.swap(false, Ordering::SeqCst) {
             // First, since `retire` wakes somebody for what it gives back.
             stop_spinning(sched, m);
@@ -234,7 +242,9 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         if slice_over {
             demote_next(sched, p);
         }
-        clear_preempt(sched, p);
+        if p.asked() {
+            clear_preempt(sched, p);
+        }
         if heap.worker_due(p.gcp()) {
             m.at(Door::Mark);
             // It may have found nothing, or be told to come to a safepoint: in both cases run goroutines.
@@ -275,6 +285,11 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             || p.safepoint_fn.load(Ordering::SeqCst) != 0
             || sched.exiting.load(Ordering::SeqCst)
         {
+            unlock(global);
+            // He may not have come to the flag yet.
+            if !crate::stw::door(sched, m, false) {
+                return None;
+            }
             continue;
         }
         if let Some(gp) = globrunqget(sched, &mut global, p, 0) {
@@ -354,14 +369,16 @@ fn come_back(sched: &'static Sched, m: &'static M, p: &'static P) -> bool {
     true
 }
 
-/// After so many goroutines a P looks at the global queue first.
+/// Each time that it has looked for a goroutine so often a P looks at the global queue first.
 const FAIR: u32 = 61;
 
 /// One look at all queues: now and then the global one first, so that it is not starved, and everybody's timers; own;
 /// global; the others'.
 fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Option<(&'static G, bool)> {
     // Relaxed: only this M writes it.
-    if fair || p.schedtick.load(Ordering::Relaxed).is_multiple_of(FAIR) {
+    let looks = p.looks.load(Ordering::Relaxed).wrapping_add(1);
+    p.looks.store(looks, Ordering::Relaxed);
+    if fair || looks.is_multiple_of(FAIR) {
         timers::run_all_due(sched);
         if sched.runqsize.load(Ordering::SeqCst) > 0 {
             let mut global = sched.lock();
@@ -504,7 +521,7 @@ pub(crate) fn leave_safepoint(sched: &'static Sched, m: &'static M, gp: &'static
 pub(crate) unsafe extern "C" fn preempt_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     m.at(Door::Poll);
     gp.set_wait(WaitReason::Safepoint);
-    gp.casgstatus(g::RUNNING, g::WAITING);
+    gp.leave_running(g::WAITING);
     if let Some(p) = m.p() {
         latency::preempted(sched, p, Latency::PreemptSafepoint);
         self_scan(sched, p, gp);
@@ -524,7 +541,7 @@ pub(crate) unsafe extern "C" fn safepoint_m(
 ) -> *const G {
     m.at(Door::Allocation);
     gp.set_wait(WaitReason::Allocation);
-    gp.casgstatus(g::RUNNING, g::WAITING);
+    gp.leave_running(g::WAITING);
     if let Some(p) = m.p() {
         latency::preempted(sched, p, Latency::PreemptSafepoint);
         self_scan(sched, p, gp);
@@ -542,7 +559,7 @@ pub(crate) unsafe extern "C" fn safepoint_m(
 /// As [`Mcall`].
 pub(crate) unsafe extern "C" fn gosched_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     // Its last door stays that of its execution: the next one is as good as there.
-    gp.casgstatus(g::RUNNING, g::RUNNABLE);
+    gp.leave_running(g::RUNNABLE);
     if let Some(p) = m.p() {
         self_scan(sched, p, gp);
     }
@@ -561,7 +578,7 @@ pub(crate) unsafe extern "C" fn gosched_m(sched: &'static Sched, m: &'static M, 
 pub(crate) unsafe extern "C" fn pause_m(sched: &'static Sched, m: &'static M, gp: &'static G, _: usize) -> *const G {
     m.at(Door::Poll);
     gp.set_wait(WaitReason::Collection);
-    gp.casgstatus(g::RUNNING, g::WAITING);
+    gp.leave_running(g::WAITING);
     if let Some(p) = m.p() {
         self_scan(sched, p, gp);
         let heap = sched.heap();

@@ -221,7 +221,7 @@ pub(crate) unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp
     gp.segments.clear();
     super::locked::at_exit(m, gp);
     let end = core::ptr::eq(gp.stack.hi as *const u8, sched.stacks.main().hi as *const u8);
-    gp.casgstatus(g::RUNNING, g::DEAD);
+    gp.leave_running(g::DEAD);
     let late = faults::active(Fault::ExitUntiesLate);
     if !late {
         dropg(m, gp);

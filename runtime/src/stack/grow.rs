@@ -55,6 +55,7 @@ pub(crate) fn poison(gp: &G) {
 }
 
 /// Takes a request off, before the words that it stands for are read. On the thread of `gp`.
+#[inline]
 pub(crate) fn unpoison(gp: &G) {
     // If it is not there it needs no exchange; one that comes after the look stays.
     if gp.stackguard0.load(Ordering::SeqCst) != guard_of(gp) {
@@ -352,7 +353,7 @@ pub(crate) unsafe extern "C" fn newstack(
     }
     m.at(Door::Poll);
     gp.set_wait(WaitReason::Safepoint);
-    gp.casgstatus(g::RUNNING, g::WAITING);
+    gp.leave_running(g::WAITING);
     if let Some(p) = m.p() {
         self_scan(sched, p, gp);
     }

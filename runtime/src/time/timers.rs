@@ -201,11 +201,13 @@ pub(crate) fn sleep_until(gp: &'static G, when: u64) {
 }
 
 /// Runs what is due in the heap of `of`; whether something was. On g0, holding a P, which the goroutines are put on.
+#[inline]
 pub(crate) fn run_due(sched: &'static Sched, of: &P) -> bool {
+    of.timers.next() != NEVER && run_those_due(sched, of)
+}
+
+fn run_those_due(sched: &'static Sched, of: &P) -> bool {
     let timers = &of.timers;
-    if timers.next() == NEVER {
-        return false;
-    }
     modelled("timers::run_due");
     let now = nanotime();
     let mut any = false;

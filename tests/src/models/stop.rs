@@ -191,6 +191,7 @@ fn stop(world: World, alone: &Alone) {
 fn request() {
     limits_that_pass(0);
     let world = World::start(2);
+    world.asked_in_vain(1);
     let alone = Alone::new();
     let stops = Arc::new(AtomicUsize::new(0));
     let seen = stops.clone();
