@@ -148,6 +148,10 @@ faults! {
     TimerStopUnchecked = "timer-stop-unchecked",
     /// Who finds a goroutine in the queue of one of the channels that it selects from does not ask whether somebody else has.
     SelectDoneUnclaimed = "select-done-unclaimed",
+    /// Who gives a mutex back writes its state without an exchange.
+    MutexReleasedPlain = "mutex-released-plain",
+    /// Who has been woken for a mutex, and finds it taken, waits again and still counts as on its way.
+    MutexStillWoken = "mutex-still-woken",
     /// The lock with which a goroutine parks is given back before its stack is at rest.
     ParkUnlocksEarly = "park-unlocks-early",
     /// A thief takes goroutines off a queue before it has read which.

@@ -20,6 +20,7 @@ mod runq;
 mod signal;
 mod stack;
 mod stop;
+mod sync;
 mod sysmon;
 pub mod timer;
 mod whole;
@@ -141,7 +142,7 @@ impl World {
             let out = f(Goroutine(gp));
             current::set_locks(1);
             current::set_g(core::ptr::null_mut());
-            gp.casgstatus(g::RUNNING, g::DEAD);
+            gp.leave_running(g::DEAD);
             crate::proc::schedule::dropg(m, gp);
             out
         })

@@ -17,6 +17,9 @@ struct Waiter {
     g: &'static G,
     /// Kept alive by the waiter's stack.
     next: Cell<*const Waiter>,
+    /// What it waits for is handed to it: it has been woken in vain, and long ago begun to wait.
+    starves: Cell<bool>,
+    handed: Cell<bool>,
 }
 
 /// Waiters in order of arrival; under the lock of what they wait for.
@@ -30,22 +33,32 @@ impl Waiters {
         Waiters { first: Cell::new(core::ptr::null()), last: Cell::new(core::ptr::null()) }
     }
 
-    /// Waits until `pop` and `ready`; gives `lock` back meanwhile. `w` was made before the lock was taken.
-    fn wait(&self, w: Gc<Conservative<Waiter>>, lock: &RawLock, reason: WaitReason) {
+    /// Whether somebody waits.
+    fn any(&self) -> bool {
+        !self.first.get().is_null()
+    }
+
+    /// Waits until `pop` and `ready`; gives `lock` back meanwhile. `w` was made before the lock was taken. `again`: it has
+    /// waited before, and goes to the front.
+    fn wait(&self, w: Gc<Conservative<Waiter>>, again: bool, lock: &RawLock, reason: WaitReason) {
         let p: *const Waiter = &raw const **w;
+        w.next.set(if again { self.first.get() } else { core::ptr::null() });
         // SAFETY: a queued waiter is alive: its parked stack points to it.
         match unsafe { self.last.get().as_ref() } {
-            Some(last) => last.next.set(p),
-            None => self.first.set(p),
+            Some(last) if !again => last.next.set(p),
+            _ => self.first.set(p),
         }
-        self.last.set(p);
+        if w.next.get().is_null() {
+            self.last.set(p);
+        }
         w.g.set_awaits(lock);
         park(w.g, lock, reason);
         gc_core::keep_alive(w);
     }
 
-    /// The first waiter, off the list; the caller readies it after it has given the lock back.
-    fn pop(&self) -> Option<&'static G> {
+    /// The first waiter, off the list; the caller readies its goroutine after it has given the lock back, and uses it no more
+    /// after that.
+    fn pop<'a>(&self) -> Option<&'a Waiter> {
         // SAFETY: as in `wait`.
         let w = unsafe { self.first.get().as_ref() }?;
         w.g.clear_awaits();
@@ -53,13 +66,18 @@ impl Waiters {
         if w.next.get().is_null() {
             self.last.set(core::ptr::null());
         }
-        Some(w.g)
+        Some(w)
     }
 }
 
 /// A waiter for `gp`. A safepoint, so not under a lock.
 fn waiter(gp: &'static G) -> Gc<Conservative<Waiter>> {
-    Gc::new(Conservative(Waiter { g: gp, next: Cell::new(core::ptr::null()) }))
+    Gc::new(Conservative(Waiter {
+        g: gp,
+        next: Cell::new(core::ptr::null()),
+        starves: Cell::new(false),
+        handed: Cell::new(false),
+    }))
 }
 
 fn wake(gp: Option<&'static G>) {

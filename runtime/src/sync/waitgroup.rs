@@ -80,7 +80,7 @@ impl WaitGroup {
         // Waiters leave one by one: each `ready` comes after the lock is given back.
         while left == Some(0) {
             inner.lock.lock();
-            let next = if inner.count.get() == 0 { inner.waiters.pop() } else { None };
+            let next = if inner.count.get() == 0 { inner.waiters.pop().map(|w| w.g) } else { None };
             inner.lock.unlock();
             if next.is_none() {
                 return;
@@ -101,7 +101,7 @@ impl WaitGroup {
         if inner.count.get() == 0 {
             inner.lock.unlock();
         } else {
-            inner.waiters.wait(w, &inner.lock, WaitReason::WaitGroup);
+            inner.waiters.wait(w, false, &inner.lock, WaitReason::WaitGroup);
         }
     }
 }

@@ -14,6 +14,7 @@ mod idle;
 mod markers;
 mod mutable;
 mod mutators;
+mod mutex;
 mod netpoll;
 mod preempt;
 mod properties;
@@ -97,6 +98,7 @@ const MODELS: &[Model] = &[
     select::WAKERS,
     select::LATE,
     select::BOTH,
+    mutex::MODEL,
     runq::STEAL,
     runq::PUBLISH,
     runq::NEXT,

@@ -35,6 +35,7 @@ pub const PROPERTIES: &[Property<'static>] = &[
     (27, "cached spans across a flip", &["cached-spans"]),
     (28, "the store's word", &["store-word"]),
     (29, "a goroutine that waits for several channels", &["select-wakers", "select-late", "select-both"]),
+    (30, "the mutex for goroutines", &["mutex"]),
 ];
 
 /// # Errors
