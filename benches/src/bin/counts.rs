@@ -42,12 +42,13 @@ const TOLERANCE: f64 = 0.05;
 /// which a thread looks for work in vain, some 700,000 instructions now and then, is nothing beside them.
 type Operation = (&'static str, fn(u64), u64);
 
-const OPERATIONS: [Operation; 6] = [
+const OPERATIONS: [Operation; 7] = [
     ("Gc::new, 32 B", allocate, 50_000),
     ("GcCell::set, barrier off", |n| store(Phase::Off, n), 50_000),
     ("GcCell::set, barrier on, into the buffer", |n| store(Phase::Mark, n), 50_000),
     ("yield_now, between two", yields, 50_000),
-    ("unbuffered channel, a hand-off", hand_off, 50_000),
+    ("unbuffered channel, a hand-off", |n| values(0, n), 50_000),
+    ("buffered channel, a value", |n| values(64, n), 50_000),
     ("entersyscall + exitsyscall", blocking, 50_000),
 ];
 
@@ -101,9 +102,9 @@ fn yields(n: u64) {
     });
 }
 
-fn hand_off(n: u64) {
+fn values(cap: usize, n: u64) {
     on_a_goroutine(move || {
-        let (tx, rx) = chan::bounded::<u64>(0);
+        let (tx, rx) = chan::bounded::<u64>(cap);
         let sender = tricolor::spawn(move || (0..n).for_each(|i| tx.send(i).unwrap()));
         assert_eq!(rx.iter().sum::<u64>(), n * (n - 1) / 2);
         sender.join().unwrap();

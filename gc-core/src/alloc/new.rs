@@ -120,7 +120,7 @@ fn alloc_fast<T: Trace>(desc: &'static TypeDesc, value: T) -> Result<NonNull<T>,
     match unsafe { slots.as_mut() } {
         Some(slots) if slots.next != slots.end => {
             // SAFETY: there is a free slot, and `state` is that of this region.
-            Ok(unsafe { place(slots, size_of::<T>(), state, fill(slots.slot, value)) })
+            Ok(unsafe { place(slots, size_of::<T>(), state, fill(value)) })
         }
         _ => Err(value),
     }
@@ -151,7 +151,7 @@ fn alloc_slow<T: Trace>(desc: &'static TypeDesc, value: T) -> Result<NonNull<T>,
         let slots = unsafe { &mut *slots };
         if slots.open() {
             // SAFETY: there is a free slot, and `state` is that of this region.
-            let object = unsafe { place(slots, size_of::<T>(), state, fill(slots.slot, value)) };
+            let object = unsafe { place(slots, size_of::<T>(), state, fill(value)) };
             // SAFETY: just made, of these slots.
             unsafe { sample(p, slots, object.addr().get()) };
             return Ok(object);
@@ -167,16 +167,22 @@ fn alloc_slow_or_fatal<T: Trace>(desc: &'static TypeDesc, value: T) -> NonNull<T
     alloc_slow(desc, value).unwrap_or_else(|e| e.fatal())
 }
 
-/// Moves `value` into a slot of `slot` bytes.
+/// Bytes of its slot that a small `T` leaves, whose class has only a size.
+const fn tail<T>() -> usize {
+    let bytes = size_of::<T>();
+    if bytes > layout::SMALL_MAX { 0 } else { layout::class_size(layout::class_of(bytes)) - bytes }
+}
+
+/// Moves `value` into a slot.
 #[inline(always)]
-fn fill<T: Trace>(slot: usize, value: T) -> impl FnOnce(NonNull<T>) {
+fn fill<T: Trace>(value: T) -> impl FnOnce(NonNull<T>) {
     move |at| {
         // SAFETY: the slot is the object's own, and at least as large as the value.
         unsafe {
             at.write(value);
             if by_size::<T>() {
                 // The marker reads the whole slot: what lay in its tail before must not look alive.
-                at.cast::<u8>().add(size_of::<T>()).write_bytes(0, slot - size_of::<T>());
+                at.cast::<u8>().add(size_of::<T>()).write_bytes(0, const { tail::<T>() });
             }
         }
     }
@@ -220,7 +226,7 @@ pub(crate) fn alloc_value_no_safepoint<T: Trace>(value: T, publish: impl FnOnce(
     slots.open();
     slots.sampler.next = false;
     // SAFETY: `refill` has found a free slot.
-    publish(unsafe { place(slots, size_of::<T>(), current::state(), fill(slots.slot, value)) });
+    publish(unsafe { place(slots, size_of::<T>(), current::state(), fill(value)) });
     Ok(())
 }
 

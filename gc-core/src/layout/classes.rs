@@ -26,6 +26,7 @@ pub const fn class_count() -> usize {
 }
 
 /// The smallest class whose slots hold `size` bytes. `size` is at most [`SMALL_MAX`].
+#[inline]
 pub const fn class_of(size: usize) -> usize {
     if size <= LINEAR_MAX {
         return if size == 0 { 0 } else { (size - 1) / GRANULE };
@@ -38,6 +39,7 @@ pub const fn class_of(size: usize) -> usize {
 }
 
 /// Slot size of a class, in bytes.
+#[inline]
 pub const fn class_size(class: usize) -> usize {
     if class < LINEAR_MAX / GRANULE {
         return (class + 1) * GRANULE;

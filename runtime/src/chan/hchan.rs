@@ -106,12 +106,22 @@ unsafe fn put<T>(heap: &Heap, slot: *mut MaybeUninit<T>, value: &ManuallyDrop<T>
     }
 }
 
-/// Copies the value out of a heap slot: shades its words first, since the reader's stack may be black.
+/// As [`take`], for a caller that has given the lock back.
+///
+/// # Safety
+/// As `take`.
+pub(super) unsafe fn get<T>(heap: &Heap, slot: *mut MaybeUninit<T>) -> T {
+    let _region = Region::enter();
+    // SAFETY: the caller's contract.
+    unsafe { take(heap, slot) }
+}
+
+/// Copies the value out of a heap slot: shades its words first, since the reader's stack may be black. The caller is in a
+/// region, for which a lock will do.
 ///
 /// # Safety
 /// `slot` holds a value that nobody else takes; the caller holds a P.
-pub(super) unsafe fn get<T>(heap: &Heap, slot: *mut MaybeUninit<T>) -> T {
-    let _region = Region::enter();
+unsafe fn take<T>(heap: &Heap, slot: *mut MaybeUninit<T>) -> T {
     // SAFETY: the caller's contract.
     unsafe {
         heap.shade_value(slot.cast::<T>());
@@ -203,12 +213,36 @@ impl<T: Send + 'static> Hchan<T> {
         })
     }
 
+    /// Puts the value into the buffer, if there is room and nobody waits for it.
+    #[inline]
+    fn buffer(&self, value: &ManuallyDrop<T>) -> bool {
+        self.lock.lock();
+        // SeqCst: as in `send_now`.
+        let free = self.len() < self.cap && !self.recvq.any() && self.receivers.load(Ordering::SeqCst) != 0;
+        if free {
+            // SAFETY: as in `send_now`.
+            unsafe { put(self.heap(), self.send_at.advance(), value) };
+            self.set_len(self.len() + 1);
+        }
+        self.lock.unlock();
+        free
+    }
+
     /// Sends; waits for that, if there is a limit no longer than until then.
+    #[inline]
     pub(super) fn send(&self, gp: &'static G, value: T, until: Option<u64>) -> Result<(), (T, Ended)> {
         poll();
-        // Where it looks as if it must wait, the lock is taken once, for good. With a buffer it seldom must.
-        let first =
-            if self.cap > 0 || self.may_send() { self.try_send(value) } else { Err((value, Refused::WouldWait)) };
+        let value = ManuallyDrop::new(value);
+        if self.cap > 0 && self.buffer(&value) {
+            return Ok(());
+        }
+        self.send_otherwise(gp, ManuallyDrop::into_inner(value), until)
+    }
+
+    #[inline(never)]
+    fn send_otherwise(&self, gp: &'static G, value: T, until: Option<u64>) -> Result<(), (T, Ended)> {
+        // Where it looks as if it must wait, the lock is taken once, for good.
+        let first = if self.may_send() { self.try_send(value) } else { Err((value, Refused::WouldWait)) };
         let value = match first {
             Ok(()) => return Ok(()),
             Err((value, Refused::Closed)) => return Err((value, Ended::Closed)),
@@ -252,7 +286,7 @@ impl<T: Send + 'static> Hchan<T> {
     pub(super) fn recv_now(&self) -> Result<T, Refused> {
         if self.len() > 0 {
             // SAFETY: the oldest value lies at `recv_at`.
-            let value = unsafe { get(self.heap(), self.recv_at.advance()) };
+            let value = unsafe { take(self.heap(), self.recv_at.advance()) };
             if let Some((w, wake)) = self.sendq.pop() {
                 // The buffer was full: the waiting sender's value takes the place just left.
                 // SAFETY: a waiting sender's slot holds its value, which moves; the slot at `send_at` is the one left.
@@ -271,7 +305,7 @@ impl<T: Send + 'static> Hchan<T> {
         }
         if let Some((w, wake)) = self.sendq.pop() {
             // SAFETY: as above.
-            let value = unsafe { get(self.heap(), w.elem.get()) };
+            let value = unsafe { take(self.heap(), w.elem.get()) };
             w.success.set(true);
             self.lock.unlock();
             wake.ready();
@@ -285,11 +319,37 @@ impl<T: Send + 'static> Hchan<T> {
         self.recv_now().inspect_err(|_| self.lock.unlock())
     }
 
+    /// Takes a value out of the buffer, if there is one and nobody waits for its place.
+    #[inline]
+    fn unbuffer(&self) -> Option<T> {
+        self.lock.lock();
+        let value = if self.len() > 0 && !self.sendq.any() {
+            self.set_len(self.len() - 1);
+            // SAFETY: as in `recv_now`.
+            Some(unsafe { take(self.heap(), self.recv_at.advance()) })
+        } else {
+            None
+        };
+        self.lock.unlock();
+        value
+    }
+
     /// Receives; waits for that, if there is a limit no longer than until then.
+    #[inline]
     pub(super) fn recv(&self, gp: &'static G, until: Option<u64>) -> Result<T, Ended> {
         poll();
+        if self.cap > 0
+            && let Some(value) = self.unbuffer()
+        {
+            return Ok(value);
+        }
+        self.recv_otherwise(gp, until)
+    }
+
+    #[inline(never)]
+    fn recv_otherwise(&self, gp: &'static G, until: Option<u64>) -> Result<T, Ended> {
         // As in `send`.
-        match if self.cap > 0 || self.may_recv() { self.try_recv() } else { Err(Refused::WouldWait) } {
+        match if self.may_recv() { self.try_recv() } else { Err(Refused::WouldWait) } {
             Ok(value) => return Ok(value),
             Err(Refused::Closed) => return Err(Ended::Closed),
             Err(Refused::WouldWait) => {}
