@@ -286,6 +286,7 @@ impl G {
     }
 
     /// It is about to wait, for nothing else than what comes by way of the heap object with this lock, which the caller holds.
+    #[inline]
     pub(crate) fn set_awaits(&self, lock: &RawLock) {
         // Relaxed: read while the world is stopped.
         self.awaits.store(!core::ptr::from_ref(lock).addr(), Ordering::Relaxed);
@@ -299,6 +300,7 @@ impl G {
     }
 
     /// It is about to be woken, by a thread that holds that lock.
+    #[inline]
     pub(crate) fn clear_awaits(&self) {
         self.awaits.store(0, Ordering::Relaxed);
     }

@@ -265,6 +265,7 @@ impl PageHeap {
 
     /// Pages that [`scavenge`](PageHeap::scavenge) could give back, without a lock.
     #[nowritebarrierrec]
+    #[inline]
     pub fn warm(&self) -> usize {
         // Relaxed: an estimate.
         self.warm.load(Ordering::Relaxed)
@@ -272,6 +273,7 @@ impl PageHeap {
 
     /// Pages in use or warm, without a lock.
     #[nowritebarrierrec]
+    #[inline]
     pub fn resident(&self) -> usize {
         // Relaxed: an estimate.
         self.resident.load(Ordering::Relaxed)

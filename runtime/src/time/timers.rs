@@ -120,6 +120,7 @@ impl Timers {
 
 impl Timer {
     /// One that is not armed.
+    #[inline]
     pub(crate) fn new(fire: Fire) -> Timer {
         Timer { fire, place: Cell::new(0), owner: AtomicPtr::new(core::ptr::null_mut()) }
     }
@@ -169,6 +170,7 @@ impl Timer {
 }
 
 impl Drop for Timer {
+    #[inline]
     fn drop(&mut self) {
         self.stop();
     }
