@@ -103,6 +103,37 @@ fn nothing_moves_while_the_world_is_stopped() {
     }
 }
 
+/// They come by no safepoint of their own: the scheduler's loop has to see the request.
+#[test]
+fn goroutines_that_do_nothing_but_yield_hold_up_no_stop() {
+    needs!(Procs(2..=256));
+    let stops = run(with_procs(2).gc_percent(None).async_preempt(false), || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let yielders: Vec<_> = (0..4)
+            .map(|_| {
+                let stop = stop.clone();
+                spawn(move || {
+                    while !stop.load(Ordering::SeqCst) {
+                        yield_now();
+                    }
+                })
+            })
+            .collect();
+        // SAFETY: ends the process if the stops do not come.
+        unsafe { libc::alarm(60) };
+        for _ in 0..100 {
+            gc::with_stopped_world(|| {});
+            gc::for_each_p(&|_| {});
+        }
+        // SAFETY: takes that back.
+        unsafe { libc::alarm(0) };
+        stop.store(true, Ordering::SeqCst);
+        yielders.into_iter().for_each(|y| y.join().expect("no panic"));
+        gc::stops()
+    });
+    assert_eq!(row(&stops, StopReason::User).count, 100);
+}
+
 #[test]
 fn many_stoppers_take_turns() {
     needs!(Procs(4..=4));
