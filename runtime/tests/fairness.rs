@@ -7,8 +7,8 @@ use common::{needs, run, with_procs};
 use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
-use tricolor::{gc, spawn, yield_now};
+use std::time::{Duration, Instant};
+use tricolor::{blocking, gc, spawn, yield_now};
 
 /// Threads of this process.
 fn threads() -> usize {
@@ -60,4 +60,47 @@ fn ten_thousand_loops() {
         workers.into_iter().for_each(|w| w.join().expect("no panic"));
         assert_eq!(ended.load(Ordering::Relaxed), loops);
     });
+}
+
+/// Two goroutines that yield to each other keep the P's own queue from ever being empty; the one that comes back from a
+/// blocking call finds no P and waits in the global queue. It has its turn after a few dozen looks, not after a time slice.
+#[test]
+fn the_global_queue_has_its_turn_beside_goroutines_that_yield() {
+    let mut waits = run(with_procs(1), || {
+        // SAFETY: ends the process if that turn never comes.
+        unsafe { libc::alarm(60) };
+        let (yields, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let yielders: Vec<_> = (0..2)
+            .map(|_| {
+                let (yields, stop) = (yields.clone(), stop.clone());
+                spawn(move || {
+                    while !stop.load(Ordering::SeqCst) {
+                        yields.fetch_add(1, Ordering::SeqCst);
+                        yield_now();
+                    }
+                })
+            })
+            .collect();
+        let waits: Vec<u64> = (0..21)
+            .map(|_| {
+                let came_back = blocking((yields.clone(),), |(yields,)| {
+                    let before = yields.load(Ordering::SeqCst);
+                    // Until they have the P.
+                    while yields.load(Ordering::SeqCst) == before {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    yields.load(Ordering::SeqCst)
+                });
+                yields.load(Ordering::SeqCst) - came_back
+            })
+            .collect();
+        stop.store(true, Ordering::SeqCst);
+        yielders.into_iter().for_each(|y| y.join().expect("no panic"));
+        // SAFETY: takes that back.
+        unsafe { libc::alarm(0) };
+        waits
+    });
+    waits.sort_unstable();
+    // The median: now and then the operating system keeps the thread waiting.
+    assert!(waits[10] < 5_000, "yields of others before it ran: {waits:?}");
 }
