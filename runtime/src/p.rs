@@ -59,8 +59,8 @@ pub(crate) struct P {
 
     /// Counts switches to a goroutine that begin a new time slice.
     pub(crate) schedtick: AtomicU32,
-    /// Counts looks for something to run.
-    pub(crate) looks: AtomicU32,
+    /// `schedtick` when it looked at the global queue first.
+    pub(crate) fair_at: AtomicU32,
     /// Counts blocking calls.
     pub(crate) syscalltick: AtomicU32,
     /// Since when its goroutine has been asked for something (`latency`); 0: it has not.
@@ -122,7 +122,7 @@ impl P {
             gfree: NoBarrierPtr::null(),
             gfree_len: AtomicU32::new(0),
             schedtick: AtomicU32::new(0),
-            looks: AtomicU32::new(0),
+            fair_at: AtomicU32::new(0),
             syscalltick: AtomicU32::new(0),
             asked_at: AtomicU64::new(0),
             slice_over: AtomicBool::new(false),

@@ -369,16 +369,16 @@ fn come_back(sched: &'static Sched, m: &'static M, p: &'static P) -> bool {
     true
 }
 
-/// Each time that it has looked for a goroutine so often a P looks at the global queue first.
+/// After so many time slices a P looks at the global queue first: once, however many goroutines share the slice.
 const FAIR: u32 = 61;
 
 /// One look at all queues: now and then the global one first, so that it is not starved, and everybody's timers; own;
 /// global; the others'.
 fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Option<(&'static G, bool)> {
-    // Relaxed: only this M writes it.
-    let looks = p.looks.load(Ordering::Relaxed).wrapping_add(1);
-    p.looks.store(looks, Ordering::Relaxed);
-    if fair || looks.is_multiple_of(FAIR) {
+    // Relaxed, both: only this M writes them.
+    let tick = p.schedtick.load(Ordering::Relaxed);
+    if fair || tick.is_multiple_of(FAIR) && p.fair_at.load(Ordering::Relaxed) != tick {
+        p.fair_at.store(tick, Ordering::Relaxed);
         timers::run_all_due(sched);
         if sched.runqsize.load(Ordering::SeqCst) > 0 {
             let mut global = sched.lock();

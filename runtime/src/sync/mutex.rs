@@ -108,6 +108,7 @@ impl<T: Send + 'static> Mutex<T> {
     /// Runs `f` with the content, when no other goroutine does; waits for that. A panic in `f` gives the mutex back
     /// and goes on (there is no poison). Needs a P; a safepoint, and `f` may contain some. Source: Go's `sync.Mutex`.
     ///
+    /// Who comes while it is free has it, also before those who wait; who has waited for a millisecond in vain is handed it.
     /// Calling it on the same mutex inside `f` waits for ever.
     ///
     /// # Panics
