@@ -195,9 +195,7 @@ impl<T: Send + 'static> Hchan<T> {
             return Ok(());
         }
         if self.len() < self.cap {
-            // SAFETY: fewer values than places: the slot at `send_at` is free.
-            unsafe { put(self.heap(), self.send_at.advance(), value) };
-            self.set_len(self.len() + 1);
+            self.put_last(value);
             self.lock.unlock();
             return Ok(());
         }
@@ -213,6 +211,14 @@ impl<T: Send + 'static> Hchan<T> {
         })
     }
 
+    /// Puts the value into the buffer, which has room for it. Under the lock.
+    #[inline]
+    fn put_last(&self, value: &ManuallyDrop<T>) {
+        // SAFETY: fewer values than places: the slot at `send_at` is free.
+        unsafe { put(self.heap(), self.send_at.advance(), value) };
+        self.set_len(self.len() + 1);
+    }
+
     /// Puts the value into the buffer, if there is room and nobody waits for it.
     #[inline]
     fn buffer(&self, value: &ManuallyDrop<T>) -> bool {
@@ -220,9 +226,7 @@ impl<T: Send + 'static> Hchan<T> {
         // SeqCst: as in `send_now`.
         let free = self.len() < self.cap && !self.recvq.any() && self.receivers.load(Ordering::SeqCst) != 0;
         if free {
-            // SAFETY: as in `send_now`.
-            unsafe { put(self.heap(), self.send_at.advance(), value) };
-            self.set_len(self.len() + 1);
+            self.put_last(value);
         }
         self.lock.unlock();
         free

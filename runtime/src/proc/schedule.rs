@@ -143,12 +143,7 @@ pub(crate) fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inhe
         }
     }
     m.at(Door::Execute);
-    current::set_refused(0);
-    // Before the look at the flag: who asks poisons after he has set it.
-    crate::stack::unpoison(gp);
-    if p.asked() {
-        clear_preempt(sched, p);
-    }
+    clear_preempt(sched, p);
 }
 
 /// Clears a word that others set, and says whether it was set. It seldom is, and a load costs a twentieth of an exchange.
@@ -192,8 +187,26 @@ pub(crate) fn dropg(m: &M, gp: &G) {
     }
 }
 
-/// Takes the request off `p` that this M has answered, without losing one that comes in between.
+/// Takes the request off `p` that this M has answered, if there was one.
+#[inline]
 pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
+    current::set_refused(0);
+    // Before the look at the flag: who asks poisons after he has set it.
+    unpoison_current();
+    if p.asked() {
+        clear_request(sched, p);
+    }
+}
+
+fn unpoison_current() {
+    if let Some(gp) = super::newm::this_m().curg() {
+        crate::stack::unpoison(gp);
+    }
+}
+
+/// There was one. One that comes in between is not lost.
+#[cold]
+fn clear_request(sched: &Sched, p: &P) {
     modelled("clear_preempt");
     // A requester stores its own word first and the flag (and then a signal) second; here it is these first and the words
     // second. (A flag that is set after the look at it stays.)
@@ -206,13 +219,10 @@ pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
     if too_early.is_some() {
         faults::linger(64);
     }
-    current::set_refused(0);
-    let asked = take(&p.gcp().preempt);
+    take(&p.gcp().preempt);
     latency::forget_request(p);
-    if let Some(gp) = super::newm::this_m().curg() {
-        crate::stack::unpoison(gp);
-    }
-    if asked && too_early.unwrap_or_else(wanted) {
+    unpoison_current();
+    if too_early.unwrap_or_else(wanted) {
         p.preempt(crate::time::nanotime());
     }
 }
@@ -242,9 +252,7 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         if slice_over {
             demote_next(sched, p);
         }
-        if p.asked() {
-            clear_preempt(sched, p);
-        }
+        clear_preempt(sched, p);
         if heap.worker_due(p.gcp()) {
             m.at(Door::Mark);
             // It may have found nothing, or be told to come to a safepoint: in both cases run goroutines.

@@ -21,6 +21,7 @@ use super::segment::Full;
 use crate::arch;
 use crate::g::{self, G, WaitReason, getg};
 use crate::m::{Door, M};
+use crate::p::P;
 use crate::proc::newm::this_m;
 use crate::proc::schedule::{leave_safepoint, self_scan};
 use crate::sched::Sched;
@@ -308,7 +309,7 @@ unsafe fn morestack(gp: &'static G, ctxt: usize, wanted: &Wanted) -> bool {
         gp.segments.pop();
         unpoison(gp);
         // A request that came meanwhile is not lost.
-        if this_m().p().is_some_and(|p| p.gcp().preempt.load(Ordering::SeqCst)) {
+        if this_m().p().is_some_and(P::asked) {
             poison(gp);
         }
     }

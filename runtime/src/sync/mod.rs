@@ -17,9 +17,8 @@ struct Waiter {
     g: &'static G,
     /// Kept alive by the waiter's stack.
     next: Cell<*const Waiter>,
-    /// What it waits for is handed to it: it has been woken in vain, and long ago begun to wait.
+    /// It has been woken in vain, and long ago begun to wait: what it waits for is handed to it.
     starves: Cell<bool>,
-    handed: Cell<bool>,
 }
 
 /// Waiters in order of arrival; under the lock of what they wait for.
@@ -72,12 +71,7 @@ impl Waiters {
 
 /// A waiter for `gp`. A safepoint, so not under a lock.
 fn waiter(gp: &'static G) -> Gc<Conservative<Waiter>> {
-    Gc::new(Conservative(Waiter {
-        g: gp,
-        next: Cell::new(core::ptr::null()),
-        starves: Cell::new(false),
-        handed: Cell::new(false),
-    }))
+    Gc::new(Conservative(Waiter { g: gp, next: Cell::new(core::ptr::null()), starves: Cell::new(false) }))
 }
 
 fn wake(gp: Option<&'static G>) {

@@ -163,7 +163,7 @@ impl<T: Send + 'static> Mutex<T> {
             let again = woken != 0;
             w.starves.set(again && nanotime() - since >= STARVES);
             inner.waiters.wait(w, again, &inner.lock, WaitReason::Mutex);
-            if w.handed.get() {
+            if w.starves.get() {
                 return;
             }
             woken = WOKEN;
@@ -175,27 +175,18 @@ impl<T> Inner<T> {
     /// Takes it if nobody has it. `woken`: `WOKEN`, which it takes off, by him for whom it is set; else 0.
     #[inline]
     fn take(&self, woken: u32) -> bool {
-        let mut state = self.state.load(Ordering::Relaxed);
-        while state & HELD == 0 {
-            // Acquire: pairs with the Release of who has given it back: the value is as he left it.
-            match self.state.compare_exchange(state, state & !woken | HELD, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(now) => state = now,
-            }
-        }
-        false
+        let taken = |state| (state & HELD == 0).then_some(state & !woken | HELD);
+        // Acquire: pairs with the Release of who has given it back: the value is as he left it.
+        self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, taken).is_ok()
     }
 
     /// As `take`; if somebody has it he will know that there is a queue. Under the lock.
     fn take_or_announce(&self, woken: u32) -> bool {
         let kept = if faults::active(Fault::MutexStillWoken) { 0 } else { woken };
+        let announced = |state| (state & HELD != 0).then_some(state & !kept | WAITED);
         while !self.take(woken) {
-            let state = self.state.load(Ordering::Relaxed);
             // Relaxed: the value is not looked at, and the queue is under the lock.
-            let announced = state & !kept | WAITED;
-            if state & HELD != 0
-                && self.state.compare_exchange(state, announced, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            {
+            if self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, announced).is_ok() {
                 return false;
             }
         }
@@ -204,20 +195,18 @@ impl<T> Inner<T> {
 
     /// By the holder.
     fn release(&self) {
-        let mut state = self.state.load(Ordering::Relaxed);
         // Whoever is on his way will see to the others.
-        while state & (WAITED | WOKEN) != WAITED {
-            if faults::active(Fault::MutexReleasedPlain) {
-                faults::linger(64);
-                return self.state.store(state & !HELD, Ordering::Release);
-            }
-            // Release: pairs with the Acquire in `take`.
-            match self.state.compare_exchange(state, state & !HELD, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => state = now,
-            }
+        let free = |state| (state & (WAITED | WOKEN) != WAITED).then_some(state & !HELD);
+        if faults::active(Fault::MutexReleasedPlain)
+            && let Some(state) = free(self.state.load(Ordering::Relaxed))
+        {
+            faults::linger(64);
+            return self.state.store(state, Ordering::Release);
         }
-        self.release_slow();
+        // Release: pairs with the Acquire in `take`.
+        if self.state.fetch_update(Ordering::Release, Ordering::Relaxed, free).is_err() {
+            self.release_slow();
+        }
     }
 
     /// There is a queue, and nobody on his way: both stay so, as only the holder wakes.
@@ -226,15 +215,12 @@ impl<T> Inner<T> {
         modelled("Mutex::release");
         self.lock.lock();
         let Some(w) = self.waiters.pop() else { gc_core::throw!("a mutex is waited for by nobody") };
-        w.handed.set(w.starves.get());
-        let off = if w.starves.get() { 0 } else { HELD } | if self.waiters.any() { 0 } else { WAITED };
-        let on = if w.starves.get() { 0 } else { WOKEN };
-        let mut state = self.state.load(Ordering::Relaxed);
-        // Release: as in `release`.
-        while let Err(now) = self.state.compare_exchange(state, state & !off | on, Ordering::Release, Ordering::Relaxed)
-        {
-            state = now;
+        let (mut off, on) = if w.starves.get() { (0, 0) } else { (HELD, WOKEN) };
+        if !self.waiters.any() {
+            off |= WAITED;
         }
+        // Release: as in `release`.
+        _ = self.state.fetch_update(Ordering::Release, Ordering::Relaxed, |state| Some(state & !off | on));
         let gp = w.g;
         self.lock.unlock();
         wake(Some(gp));
@@ -312,10 +298,14 @@ mod tests {
         mutex.acquire();
         let waiter = mutex.clone();
         let other = crate::spawn(move || waiter.with(|n| *n += 1));
-        while state(&mutex) != HELD | WAITED {
+        until_it_waits(&mutex);
+        (mutex, other)
+    }
+
+    fn until_it_waits(mutex: &Mutex<u64>) {
+        while state(mutex) != HELD | WAITED {
             crate::yield_now();
         }
-        (mutex, other)
     }
 
     fn state(mutex: &Mutex<u64>) -> u32 {
@@ -349,9 +339,7 @@ mod tests {
             crate::time::sleep(Duration::from_nanos(2 * STARVES));
             mutex.inner().release();
             mutex.acquire();
-            while state(&mutex) != HELD | WAITED {
-                crate::yield_now();
-            }
+            until_it_waits(&mutex);
             mutex.inner().release();
             assert_eq!(state(&mutex), HELD, "it is his already");
             other.join().unwrap();
