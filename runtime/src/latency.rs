@@ -234,12 +234,12 @@ mod tests {
                 // Where the machine is slow sysmon ends the time slice meanwhile, and asks as well: then again.
                 let seen = (0..100).find_map(|_| {
                     p.slice_over.store(false, O);
-                    clear_preempt(gp.sched, p);
+                    clear_preempt(gp.sched, this_m(), p);
                     asked(p, 17);
                     let first = p.asked_at.load(O);
                     asked(p, 18);
                     let second = p.asked_at.load(O);
-                    clear_preempt(gp.sched, p);
+                    clear_preempt(gp.sched, this_m(), p);
                     let seen = (first, second, p.asked_at.load(O));
                     (!p.slice_over.load(O)).then_some(seen)
                 });

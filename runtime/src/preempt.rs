@@ -281,7 +281,7 @@ unsafe extern "C" fn deschedule(sched: &'static Sched, m: &'static M, gp: &'stat
     }
     if !p.slice_over.swap(false, Ordering::SeqCst) {
         // It was for a stop, which is over.
-        clear_preempt(sched, p);
+        clear_preempt(sched, m, p);
         gp.casgstatus(g::WAITING, g::RUNNING);
         return gp;
     }

@@ -264,7 +264,7 @@ fn suspend(sched: &'static Sched, m: &'static M, p: &'static P, gp: &'static G, 
     if !scanned || !faults::active(Fault::SuspendedForOne) {
         crate::stw::door(sched, m, true);
     }
-    crate::proc::schedule::clear_preempt(sched, p);
+    crate::proc::schedule::clear_preempt(sched, m, p);
     gp.casgstatus(g::WAITING, g::RUNNING);
     gp.frame[1].store(0, Ordering::SeqCst);
     gp.frame[0].store(0, Ordering::SeqCst);

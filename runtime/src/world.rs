@@ -102,7 +102,7 @@ impl Sched {
         crate::stw::door(sched, m, true);
         if let Some(p) = m.p() {
             p.slice_over.store(false, Ordering::SeqCst);
-            crate::proc::schedule::clear_preempt(sched, p);
+            crate::proc::schedule::clear_preempt(sched, m, p);
         }
     }
 

@@ -143,7 +143,7 @@ pub(crate) fn prepare(sched: &'static Sched, m: &'static M, gp: &'static G, inhe
         }
     }
     m.at(Door::Execute);
-    clear_preempt(sched, p);
+    clear_preempt(sched, m, p);
 }
 
 /// Clears a word that others set, and says whether it was set. It seldom is, and a load costs a twentieth of an exchange.
@@ -189,24 +189,18 @@ pub(crate) fn dropg(m: &M, gp: &G) {
 
 /// Takes the request off `p` that this M has answered, if there was one.
 #[inline]
-pub(crate) fn clear_preempt(sched: &Sched, p: &P) {
+pub(crate) fn clear_preempt(sched: &Sched, m: &M, p: &P) {
     current::set_refused(0);
     // Before the look at the flag: who asks poisons after he has set it.
-    unpoison_current();
+    m.curg().inspect(|gp| crate::stack::unpoison(gp));
     if p.asked() {
-        clear_request(sched, p);
-    }
-}
-
-fn unpoison_current() {
-    if let Some(gp) = super::newm::this_m().curg() {
-        crate::stack::unpoison(gp);
+        clear_request(sched, m, p);
     }
 }
 
 /// There was one. One that comes in between is not lost.
 #[cold]
-fn clear_request(sched: &Sched, p: &P) {
+fn clear_request(sched: &Sched, m: &M, p: &P) {
     modelled("clear_preempt");
     // A requester stores its own word first and the flag (and then a signal) second; here it is these first and the words
     // second. (A flag that is set after the look at it stays.)
@@ -221,7 +215,7 @@ fn clear_request(sched: &Sched, p: &P) {
     }
     take(&p.gcp().preempt);
     latency::forget_request(p);
-    unpoison_current();
+    m.curg().inspect(|gp| crate::stack::unpoison(gp));
     if too_early.unwrap_or_else(wanted) {
         p.preempt(crate::time::nanotime());
     }
@@ -252,7 +246,9 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         if slice_over {
             demote_next(sched, p);
         }
-        clear_preempt(sched, p);
+        if p.asked() {
+            clear_request(sched, m, p);
+        }
         if heap.worker_due(p.gcp()) {
             m.at(Door::Mark);
             // It may have found nothing, or be told to come to a safepoint: in both cases run goroutines.
@@ -514,7 +510,7 @@ pub(crate) fn leave_safepoint(sched: &'static Sched, m: &'static M, gp: &'static
     if gp.noyield.load(Ordering::Relaxed) {
         p.slice_over.store(false, Ordering::SeqCst);
     }
-    clear_preempt(sched, p);
+    clear_preempt(sched, m, p);
     if gp.lockedm().is_some() && gp.lockedext.load(Ordering::Relaxed) == 0 {
         super::locked::unkeep(m, gp);
     }
