@@ -7,6 +7,7 @@
 //! at the count: once at the top of the loop, and once after the last sweep, before the P could become idle. It takes
 //! the lock without waiting: if the goroutine has it, it is about to park, and its own M looks next.
 
+use crate::arch;
 use crate::g::{G, WaitReason, getg};
 use crate::join::Join;
 use crate::proc::newm::this_m;
@@ -48,7 +49,13 @@ fn run() {
     let Some(gp) = getg() else { return };
     let this = &gp.sched.afterlife;
     loop {
-        while gp.sched.heap().run_afterlife(BUDGET) > 0 {}
+        loop {
+            // It runs for as long as the program, and drops hardly touch these.
+            arch::clear_vectors();
+            if gp.sched.heap().run_afterlife(BUDGET) == 0 {
+                break;
+            }
+        }
         this.lock.lock();
         if gp.sched.heap().afterlife_due() {
             // A sweeper has counted it and not put it into its list yet.

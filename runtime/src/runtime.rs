@@ -283,6 +283,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
     crate::panic::install_hook();
     crate::signal::install(sched);
     crate::preempt::init(known);
+    crate::arch::init_vectors();
 
     let main = Main { f: UnsafeCell::new(Some(f)), out: UnsafeCell::new(None) };
     *sched.boot.lock() = Some(Boot { main: MainPtr((&raw const main).cast()), entry: main_entry::<F, R> });

@@ -8,15 +8,105 @@ mod hidden;
 
 use common::needs;
 use hidden::{hidden, id_at, wipe, with_twin};
+use std::arch::asm;
 use std::arch::x86_64::{__m128i, __m256i, __m512i, _mm_pause};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
 use std::time::Duration;
-use tricolor::{gc, spawn, yield_now};
+use tricolor::{Gc, Trace, gc, spawn, yield_now};
 
 /// Two vectors' worth of pointers.
 #[repr(C, align(64))]
 struct Words([usize; 16]);
+
+/// What is in no register otherwise.
+const MARK: u64 = 0x5ca1_ab1e_0dd5_ba11;
+
+/// Leaves the mark in the vector registers that calls do not use for arguments.
+#[inline(never)]
+fn leave_marks() {
+    // SAFETY: writes registers that the processor has, and says so.
+    unsafe {
+        if is_x86_feature_detected!("avx512f") {
+            asm!("vpbroadcastq zmm9, {m}", "vpbroadcastq zmm20, {m}", "vpbroadcastq zmm31, {m}", m = in(reg) MARK,
+                out("xmm9") _, out("xmm20") _, out("xmm31") _);
+        } else {
+            asm!("movq xmm9, {m}", "movq xmm14, {m}", m = in(reg) MARK, out("xmm9") _, out("xmm14") _);
+        }
+    }
+}
+
+/// In how many of those it still is.
+#[inline(never)]
+fn marks_left() -> usize {
+    let mut words = [0_u64; 24];
+    let at = words.as_mut_ptr();
+    // SAFETY: reads registers that the processor has, and writes the words.
+    unsafe {
+        if is_x86_feature_detected!("avx512f") {
+            asm!("vmovdqu64 [{at}], zmm9", "vmovdqu64 [{at} + 64], zmm20", "vmovdqu64 [{at} + 128], zmm31", at = in(reg) at);
+        } else {
+            asm!("movups [{at}], xmm9", "movups [{at} + 16], xmm14", at = in(reg) at);
+        }
+    }
+    words.iter().filter(|word| **word == MARK).count()
+}
+
+/// A stale word there would keep an object for as long as a goroutine computes without it.
+#[test]
+fn a_goroutine_finds_nothing_of_the_one_before() {
+    needs!(Procs(1..=1));
+    common::run(common::with_procs(1), || {
+        for _ in 0..20 {
+            spawn(leave_marks).join().expect("no panic");
+            assert_eq!(spawn(marks_left).join().expect("no panic"), 0);
+        }
+    });
+}
+
+/// The goroutine that drops objects runs after all others.
+#[test]
+fn a_drop_finds_nothing_of_who_ran_before() {
+    #[derive(Trace)]
+    struct Looks(u64);
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+            MARKED.fetch_add(usize::from(marks_left() > 0), Ordering::Relaxed);
+        }
+    }
+
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    static MARKED: AtomicUsize = AtomicUsize::new(0);
+    const ROUNDS: usize = 50;
+
+    needs!(Procs(1..=1));
+    common::run(common::with_procs(1), || {
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = over.clone();
+        let other = spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                leave_marks();
+                yield_now();
+            }
+        });
+        for round in 1..=ROUNDS {
+            Gc::new(Looks(0));
+            wipe();
+            gc::collect();
+            while DROPPED.load(Ordering::Relaxed) < round {
+                yield_now();
+                gc::collect();
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        other.join().expect("no panic");
+        let marked = MARKED.load(Ordering::Relaxed);
+        // It is the other one's turn now and then between two drops.
+        assert!(marked * 10 <= ROUNDS, "{marked} of {ROUNDS} drops found a mark");
+    });
+}
 
 /// Exchanges the first two vectors of `words` again and again until `stop` is set, by way of vector registers.
 type Swap = unsafe fn(words: *mut usize, stop: &AtomicBool);

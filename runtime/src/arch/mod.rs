@@ -7,8 +7,8 @@
 mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(modelled)))]
 pub(crate) use x86_64::{
-    FIRST_FRAME, REFUSED, call_on, frame_pointer, go_on_at, init_segment, init_stack, interrupted_at,
-    keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks, spill_and_call,
+    FIRST_FRAME, REFUSED, call_on, clear_vectors, frame_pointer, go_on_at, init_segment, init_stack, init_vectors,
+    interrupted_at, keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks, spill_and_call,
     spilled_frame_pointer, stack_pointer, switch, way_back,
 };
 
@@ -26,7 +26,7 @@ pub(crate) use unsupported::Handed;
 pub(crate) use unsupported::switch;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(modelled))))]
 pub(crate) use unsupported::{
-    FIRST_FRAME, REFUSED, async_preempt, call_on, frame_pointer, go_on_at, init_segment, init_stack, interrupted_at,
-    keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks, spill_and_call,
-    spilled_frame_pointer, stack_pointer, way_back,
+    FIRST_FRAME, REFUSED, async_preempt, call_on, clear_vectors, frame_pointer, go_on_at, init_segment, init_stack,
+    init_vectors, interrupted_at, keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks,
+    spill_and_call, spilled_frame_pointer, stack_pointer, way_back,
 };

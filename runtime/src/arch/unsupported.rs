@@ -95,6 +95,10 @@ pub(crate) fn restart_point(_: usize) -> Option<usize> {
     None
 }
 
+pub(crate) fn init_vectors() {}
+
+pub(crate) fn clear_vectors() {}
+
 pub(crate) fn shadow_stacks() -> bool {
     false
 }

@@ -24,6 +24,7 @@
 
 use barrier_lint::nowritebarrierrec;
 use core::arch::naked_asm;
+use core::sync::atomic::{AtomicU32, Ordering};
 pub(crate) use gc_core::restart_point;
 
 /// Why a runtime does not start on this machine.
@@ -209,6 +210,44 @@ unsafe fn put(top: usize, words: [usize; INITIAL_WORDS]) -> usize {
     // SAFETY: the caller's contract: mapped, unused, aligned to 8.
     unsafe { at.write(words) };
     sp
+}
+
+/// Of the vector registers, what the compiler does not use unless told to: 0 nothing, 1 AVX, 2 AVX-512 as well.
+static WIDER: AtomicU32 = AtomicU32::new(0);
+
+/// Before the first M starts: which vector registers there are.
+pub(crate) fn init_vectors() {
+    let (avx, avx512) = (is_x86_feature_detected!("avx"), is_x86_feature_detected!("avx512vl"));
+    // Relaxed: the threads that read it are made later.
+    WIDER.store(u32::from(avx) + u32::from(avx && avx512), Ordering::Relaxed);
+}
+
+/// Clears the vector registers: what they hold is of whoever ran on this thread before. The goroutine that runs now may
+/// never touch those that only libc's copies use, and each time that it is suspended they are scanned as its own.
+#[unsafe(naked)]
+pub(crate) extern "C" fn clear_vectors() {
+    naked_asm!(
+        ".cfi_startproc",
+        "mov eax, dword ptr [rip + {wider}]",
+        "test eax, eax",
+        "jz 3f",
+        "vzeroall",
+        "cmp eax, 2",
+        "jne 2f",
+        // All 512 bits, without asking the processor for its widest units.
+        ".irp i, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+        "vpxord xmm\\i, xmm\\i, xmm\\i",
+        ".endr",
+        "2:",
+        "ret",
+        "3:",
+        ".irp i, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+        "xorps xmm\\i, xmm\\i",
+        ".endr",
+        "ret",
+        ".cfi_endproc",
+        wider = sym WIDER,
+    )
 }
 
 /// Calls `f(arg, sp)` with the callee-saved registers pushed above `sp`: what the caller of this function keeps in

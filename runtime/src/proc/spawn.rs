@@ -166,6 +166,8 @@ pub(crate) fn newproc(
 /// First function on a goroutine's stack. `extern "C"`: no panic leaves it.
 extern "C" fn goroutine_main() -> ! {
     let Some(gp) = getg() else { gc_core::throw!("a goroutine without a G") };
+    // As the stack, which `newproc` has cleared.
+    arch::clear_vectors();
     begin(gp);
     // SAFETY: a goroutine; nothing of it is needed any more.
     unsafe { mcall(gp, goexit0) };
