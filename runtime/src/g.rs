@@ -16,7 +16,7 @@
 //! that it moves from an unread to a read part would be lost (I4). Whoever holds SCAN reaches no door before letting
 //! go, so the wait is short.
 
-use crate::chan::Cases;
+use crate::chan::{Cases, SudogHead};
 use crate::m::M;
 use crate::panic::Snapshot;
 use crate::proc::spawn::Start;
@@ -103,7 +103,7 @@ pub(crate) struct G {
     pub(crate) stackguard0: AtomicUsize,
     /// The context of the call that continues after `newstack` (Go's `gobuf.ctxt`).
     pub(crate) ctxt: GcCell<Option<Gc<()>>>,
-    /// What `newstack` is asked for: in a frame of this stack.
+    /// What the function on g0 that it calls is asked for: in a frame of this stack (`newstack`, `safepoint_m`).
     pub(crate) wanted: AtomicPtr<()>,
     /// The first cycle that has scanned this stack since it ran last, or that its pages have been given back.
     pub(crate) quiet: AtomicU32,
@@ -126,6 +126,8 @@ pub(crate) struct G {
     pub(crate) fresh: AtomicBool,
     /// Its vector registers while it is descheduled by a signal; off heap, scanned with its stack.
     pub(crate) xregs: AtomicPtr<XRegs>,
+    /// What it waits with in channels, one after the other; scanned with its stack. Only its own.
+    pub(crate) sudog: AtomicPtr<SudogHead>,
     /// Next on a run queue or free list. Kept alive by `allgs`.
     pub(crate) schedlink: NoBarrierPtr<G>,
     /// What it will run; `None` once it has started.
@@ -145,8 +147,6 @@ pub(crate) struct G {
     /// bit 0, where its [`Cases`] are; 0: none. Written under that object's lock (to wait: under those of all), so in a stop it
     /// says that nobody has come to wake it.
     awaits: AtomicUsize,
-    /// The caller's work of `at_safepoint`: a `&mut dyn FnMut()` in a frame of this stack.
-    pub(crate) work: AtomicPtr<&'static mut dyn FnMut()>,
     /// It is unwinding: it keeps its M.
     pub(crate) noyield: AtomicBool,
     /// What it has mutable access to; scanned with its stack.
@@ -192,6 +192,7 @@ impl G {
             lockedext: AtomicU32::new(0),
             fresh: AtomicBool::new(false),
             xregs: AtomicPtr::new(core::ptr::null_mut()),
+            sudog: AtomicPtr::new(core::ptr::null_mut()),
             schedlink: NoBarrierPtr::null(),
             start: GcCell::new(None),
             panics: GcCell::new(None),
@@ -201,7 +202,6 @@ impl G {
             since: AtomicU64::new(0),
             readied: AtomicU32::new(index as u32),
             awaits: AtomicUsize::new(0),
-            work: AtomicPtr::new(core::ptr::null_mut()),
             noyield: AtomicBool::new(false),
             entered: Entered::new(),
         }

@@ -220,6 +220,7 @@ mod tests {
     use super::{O, asked};
     use crate::proc::newm::this_m;
     use crate::proc::schedule::clear_preempt;
+    use gc_core::sync::Ordering;
     use gc_core::sync::current::Region;
 
     /// Where a request comes between a goroutine's answer to another one and the end of that answer.
@@ -231,15 +232,20 @@ mod tests {
             crate::Runtime::builder().procs(1).async_preempt(false).run(|| {
                 let _region = Region::enter();
                 let (Some(p), Some(gp)) = (this_m().p(), this_m().curg()) else { panic!("a goroutine has a P") };
+                let answer = || {
+                    // The second half of a request.
+                    p.gcp().preempt.store(true, Ordering::SeqCst);
+                    clear_preempt(gp.sched, this_m(), p);
+                };
                 // Where the machine is slow sysmon ends the time slice meanwhile, and asks as well: then again.
                 let seen = (0..100).find_map(|_| {
                     p.slice_over.store(false, O);
-                    clear_preempt(gp.sched, this_m(), p);
+                    answer();
                     asked(p, 17);
                     let first = p.asked_at.load(O);
                     asked(p, 18);
                     let second = p.asked_at.load(O);
-                    clear_preempt(gp.sched, this_m(), p);
+                    answer();
                     let seen = (first, second, p.asked_at.load(O));
                     (!p.slice_over.load(O)).then_some(seen)
                 });

@@ -37,7 +37,7 @@ unsafe impl World for Sched {
         }
         // SAFETY: only the lifetime changes; `safepoint_m` is done with it before this frame continues.
         let mut work = unsafe { core::mem::transmute::<&mut dyn FnMut(), &'static mut dyn FnMut()>(work) };
-        gp.work.store(&raw mut work, Ordering::Relaxed);
+        gp.wanted.store((&raw mut work).cast(), Ordering::Relaxed);
         // SAFETY: a goroutine; `safepoint_m` makes it Waiting before anything else.
         unsafe { mcall(gp, safepoint_m) };
     }
@@ -178,6 +178,8 @@ fn scan_at_rest(gp: &G, s: &mut Scanner<'_>, status: u32) {
             crate::suspend::scan_frame(gp, s);
             crate::xregs::scan(gp, s);
             s.entered(&gp.entered);
+            // Relaxed: as its stack, it is written by who runs on it.
+            s.object(gp.sudog.load(Ordering::Relaxed));
         }
         stamp(gp, s);
         if !s.verifying() && status != g::SYSCALL && gp.frame[0].load(Ordering::Relaxed) == 0 {

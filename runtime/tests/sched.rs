@@ -174,6 +174,68 @@ fn a_mutex_counts() {
     }
 }
 
+/// A goroutine waits with what it has waited with before, of which nothing may be left.
+#[test]
+fn a_wait_has_nothing_of_the_one_before() {
+    run(with_procs(1), || {
+        let (a_tx, a_rx) = chan::bounded::<u64>(0);
+        let (b_tx, b_rx) = chan::bounded::<u64>(0);
+        let (c_tx, c_rx) = chan::bounded::<u64>(0);
+        let (d_tx, d_rx) = chan::bounded::<u64>(0);
+        let waits = spawn(move || {
+            assert_eq!(a_rx.recv(), Ok(7));
+            assert_eq!(b_rx.recv(), Err(chan::RecvError), "the first wait got a value, this one gets none");
+            assert_eq!(c_rx.recv_timeout(Duration::from_millis(2)), Err(chan::RecvTimeoutError::Timeout));
+            assert_eq!(c_rx.recv(), Ok(8), "the wait before has timed out, this one has no limit");
+            d_tx.send(9).expect("main listens");
+            let (e_tx, e_rx) = chan::bounded::<u64>(0);
+            assert_eq!(e_rx.recv_timeout(Duration::from_millis(2)), Err(chan::RecvTimeoutError::Timeout));
+            assert_eq!(
+                e_tx.try_send(1),
+                Err(chan::TrySendError::Full(1)),
+                "who has waited is off the queue of receivers"
+            );
+            assert!(e_tx.send_timeout(1, Duration::from_millis(2)).is_err());
+            assert_eq!(e_rx.try_recv(), Err(chan::TryRecvError::Empty), "who has waited is off the queue of senders");
+        });
+        yield_now();
+        a_tx.send(7).expect("it listens");
+        yield_now();
+        drop(b_tx);
+        tricolor::time::sleep(Duration::from_millis(6));
+        c_tx.send(8).expect("it listens");
+        yield_now();
+        assert_eq!(d_rx.recv(), Ok(9));
+        waits.join().expect("no panic");
+    });
+}
+
+#[test]
+fn who_has_waited_with_a_small_value_waits_with_a_large_one() {
+    run(with_procs(1), || {
+        let ends: Vec<_> = (0..10_u64)
+            .map(|k| {
+                let ((small, got), (large, gets)) = (chan::bounded::<u8>(0), chan::bounded::<[u64; 16]>(0));
+                let h = spawn(move || {
+                    small.send(k as u8).expect("main listens");
+                    large.send([k; 16]).map_err(drop).expect("main listens");
+                    small.send(!k as u8).expect("main listens");
+                });
+                (k, got, gets, h)
+            })
+            .collect();
+        yield_now();
+        ends.iter().for_each(|(k, got, ..)| assert_eq!(got.recv(), Ok(*k as u8)));
+        yield_now();
+        ends.iter().for_each(|(k, _, gets, _)| assert_eq!(gets.recv().ok(), Some([*k; 16])));
+        yield_now();
+        ends.into_iter().for_each(|(k, got, _, h)| {
+            assert_eq!(got.recv(), Ok(!k as u8));
+            h.join().expect("no panic");
+        });
+    });
+}
+
 #[test]
 fn a_panic_gives_the_mutex_back_with_what_was_changed() {
     let n = run(with_procs(2), || {

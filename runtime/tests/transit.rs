@@ -142,6 +142,112 @@ fn a_value_that_moves_from_a_waiting_sender_into_the_buffer() {
     });
 }
 
+/// Overwrites what calls before have left below this frame.
+#[inline(never)]
+fn wipe() {
+    std::hint::black_box(&mut [0_usize; 512]);
+}
+
+/// A goroutine that waits to send waits with what it had the last time, which is its own.
+#[test]
+fn values_that_a_goroutine_waits_with_one_after_another() {
+    fn sends(id: u64, times: u64) -> (chan::Receiver<Gc<Object>>, JoinHandle<()>) {
+        let (tx, rx) = chan::bounded(0);
+        let h = spawn(move || {
+            for i in 0..times {
+                tx.send(object(id + i)).map_err(drop).expect("main listens");
+                wipe();
+                churn();
+            }
+        });
+        (0..3).for_each(|_| yield_now());
+        (rx, h)
+    }
+    fn expect(rx: &chan::Receiver<Gc<Object>>, id: u64) {
+        let o = rx.recv().expect("it is there");
+        churn();
+        check(o, id);
+    }
+    each(|id| {
+        let id = id * 1000;
+        let (rx, h) = sends(id, 3);
+        for i in 0..3 {
+            expect(&rx, id + i);
+            // If it were free by now, one of these would wait with it, too.
+            let others: Vec<_> = (1..6).map(|k| (k * 100, sends(id + k * 100, 1))).collect();
+            (0..3).for_each(|_| yield_now());
+            churn();
+            for (k, (rx, h)) in others {
+                expect(&rx, id + k);
+                h.join().expect("no panic");
+            }
+        }
+        h.join().expect("no panic");
+    });
+}
+
+/// What it waits with has no value any more when the wait is over: nobody knows when the next one comes.
+#[test]
+fn who_has_waited_keeps_no_value() {
+    const MANY: usize = 20;
+
+    /// Receives from each, and returns what tells whether the values are alive.
+    #[inline(never)]
+    fn take(all: &[chan::Receiver<Gc<Object>>], times: usize) -> Vec<Weak<Object>> {
+        all.iter().flat_map(|rx| (0..times).map(|_| Weak::new(rx.recv().expect("it is there")))).collect()
+    }
+    #[inline(never)]
+    fn see(o: Gc<Object>) -> Weak<Object> {
+        Weak::new(o)
+    }
+    fn alive(known: &[Weak<Object>]) -> usize {
+        wipe();
+        (0..3).for_each(|_| gc::collect());
+        known.iter().filter(|weak| weak.upgrade().is_some()).count()
+    }
+    quiet();
+    run(with_procs(1), || {
+        // Who sends waits for a receiver, or for room; or who receives waits.
+        for (cap, times, name) in [(0, 1, "handed over"), (1, 2, "moved into the buffer"), (0, 0, "received")] {
+            let over = Arc::new(AtomicBool::new(false));
+            let (back, seen) = chan::bounded(MANY);
+            let (mut ends, mut all) = (Vec::new(), Vec::new());
+            for k in 0..MANY as u64 {
+                let (tx, rx) = chan::bounded(cap);
+                let (over, back) = (over.clone(), back.clone());
+                if times > 0 {
+                    all.push(spawn(move || {
+                        (0..times as u64).for_each(|i| tx.send(object(k + i)).map_err(drop).expect("main listens"));
+                        wipe();
+                        while !over.load(Ordering::SeqCst) {
+                            yield_now();
+                        }
+                    }));
+                    ends.push(rx);
+                } else {
+                    all.push(spawn(move || {
+                        back.send(see(rx.recv().expect("main sends"))).expect("room");
+                        wipe();
+                        while !over.load(Ordering::SeqCst) {
+                            yield_now();
+                        }
+                    }));
+                    yield_now();
+                    tx.send(object(k)).map_err(drop).expect("it listens");
+                }
+            }
+            (0..3).for_each(|_| yield_now());
+            let known = if times > 0 { take(&ends, times) } else { seen.iter().take(MANY).collect() };
+            (0..3).for_each(|_| yield_now());
+            let alive = alive(&known);
+            over.store(true, Ordering::SeqCst);
+            all.into_iter().for_each(|h| h.join().expect("no panic"));
+            // Stale words on stacks keep some.
+            assert!(alive * 4 <= known.len(), "{name}: {alive} of {} values are alive", known.len());
+        }
+    });
+}
+
 #[test]
 fn a_value_that_nobody_takes_comes_back() {
     each(|id| {

@@ -87,7 +87,7 @@ fn expire<T: 'static>(timer: &Timer) -> Option<&'static G> {
     };
     chan.lock.lock();
     // It is in one of them, and off both the same way.
-    let queue = if s.sends { &chan.sendq } else { &chan.recvq };
+    let queue = if s.sends.get() { &chan.sendq } else { &chan.recvq };
     let waits = queue.remove(s);
     s.expired.set(true);
     chan.lock.unlock();
@@ -97,8 +97,9 @@ fn expire<T: 'static>(timer: &Timer) -> Option<&'static G> {
 /// Copies `value` into a heap slot: shades its words, then stores it.
 ///
 /// # Safety
-/// `slot` is a free slot of a live heap object; the caller has exclusive use of it and holds a P.
-unsafe fn put<T>(heap: &Heap, slot: *mut MaybeUninit<T>, value: &ManuallyDrop<T>) {
+/// `slot` is a free slot of a live heap object; the caller has exclusive use of it, holds a P, and is in a region, for which a
+/// lock will do.
+pub(super) unsafe fn put<T>(heap: &Heap, slot: *mut MaybeUninit<T>, value: &ManuallyDrop<T>) {
     // SAFETY: the caller's contract; `value` is not used again by whoever passed it.
     unsafe {
         heap.shade_value(&raw const **value);
@@ -254,7 +255,7 @@ impl<T: Send + 'static> Hchan<T> {
         };
         // The waiter's object is made before the lock is taken: allocation is a safepoint. The value moves into it
         // there, shaded; from here on it lives in the object.
-        let s = Gc::new(Conservative(Sudog::new(gp, true, MaybeUninit::new(value))));
+        let s = Sudog::of(gp, Some(value));
         let limit = Limit::new(self, &s);
         // SAFETY: it stays in this frame, and `s` as well.
         unsafe { limit.arm(until) };
@@ -262,7 +263,11 @@ impl<T: Send + 'static> Hchan<T> {
         // SAFETY: the Sudog is ours until it is queued; `ManuallyDrop` is as `T`.
         let value = unsafe { &*s.elem.get().cast::<ManuallyDrop<T>>() };
         let sent = match self.send_now(value) {
-            Ok(()) => true,
+            Ok(()) => {
+                // SAFETY: it has moved, and its goroutine keeps the Sudog.
+                unsafe { s.elem.get().write_bytes(0, 1) };
+                true
+            }
             Err(Refused::WouldWait) if !s.expired.get() => {
                 self.sendq.push(&s);
                 if until.is_none() {
@@ -297,6 +302,7 @@ impl<T: Send + 'static> Hchan<T> {
                 unsafe {
                     let from = &*w.elem.get().cast::<ManuallyDrop<T>>();
                     put(self.heap(), self.send_at.advance(), from);
+                    w.elem.get().write_bytes(0, 1);
                 }
                 w.success.set(true);
                 self.lock.unlock();
@@ -358,7 +364,7 @@ impl<T: Send + 'static> Hchan<T> {
             Err(Refused::Closed) => return Err(Ended::Closed),
             Err(Refused::WouldWait) => {}
         }
-        let s = Gc::new(Conservative(Sudog::<T>::new(gp, false, MaybeUninit::zeroed())));
+        let s = Sudog::<T>::of(gp, None);
         let limit = Limit::new(self, &s);
         // SAFETY: it stays in this frame, and `s` as well.
         unsafe { limit.arm(until) };

@@ -32,6 +32,7 @@ pub use ends::{
     IntoIter, Iter, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
     TrySendError, bounded,
 };
+pub(crate) use queue::Head as SudogHead;
 pub(crate) use select::Cases;
 pub use select::{Case, select, select_timeout, try_select};
 #[doc(inline)]

@@ -2,44 +2,102 @@
 //!
 //! A waiter's value lies in its `Sudog`, never on another goroutine's stack. The links between Sudogs have no
 //! barrier: each is kept alive by the stack of the goroutine that waits in it, which points to it until it is off the
-//! queue (or, where it waits for several channels, to another that points to it).
+//! queue (or, where it waits for several channels, to another that points to it). A goroutine keeps the one that it has
+//! waited with in one channel for the next time ([`Sudog::of`]): off the queue, without a value, and so without a pointer but
+//! to itself.
 
+use super::hchan::put;
 use super::select::Chosen;
 use crate::g::G;
 use core::cell::{Cell, UnsafeCell};
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use gc_core::sync::current::Region;
 use gc_core::sync::{AtomicPtr, Ordering};
 use gc_core::{Conservative, Gc, GcCell};
 
+/// What every Sudog begins with, whatever it is of.
+pub(crate) struct Head {
+    bytes: u32,
+}
+
 /// A goroutine that waits in a channel, with its value (Go's `sudog`). Its cells are under the channel's lock.
+#[repr(C)]
 pub(crate) struct Sudog<T> {
+    head: Head,
+    queued: Cell<bool>,
+    /// It waits to send; else to receive.
+    pub(super) sends: Cell<bool>,
+    /// Its time limit has passed before anybody came.
+    pub(super) expired: Cell<bool>,
+    /// Whether a value was handed over; false: the other side is gone.
+    pub(super) success: Cell<bool>,
     pub(super) g: &'static G,
     /// Kept alive by the waiter's stack.
     next: Cell<*const Sudog<T>>,
     /// Likewise.
     prev: Cell<*const Sudog<T>>,
-    queued: Cell<bool>,
-    /// It waits to send; else to receive.
-    pub(super) sends: bool,
-    /// Its time limit has passed before anybody came.
-    pub(super) expired: Cell<bool>,
-    pub(super) elem: UnsafeCell<MaybeUninit<T>>,
-    /// Whether a value was handed over; false: the other side is gone.
-    pub(super) success: Cell<bool>,
     /// What whoever comes for it must win first, in the frame of a goroutine that waits for several channels; else null.
     chosen: *const Chosen,
     /// Another Sudog of that goroutine, or null: keeps it alive.
     _before: *const (),
+    pub(super) elem: UnsafeCell<MaybeUninit<T>>,
 }
 
-impl<T> Sudog<T> {
+/// Larger ones are not kept.
+const KEPT_MAX: usize = 256;
+
+impl<T: 'static> Sudog<T> {
+    const BYTES: u32 = size_of::<Self>() as u32;
+    /// Objects without a type of their own are as large and as aligned as these are.
+    const KEPT: bool = size_of::<Self>() <= KEPT_MAX && align_of::<Self>() <= align_of::<usize>();
+
+    /// One for the goroutine that calls this to wait with in one channel: to send the value, or to receive one. The last one,
+    /// if that was as large. A safepoint.
+    #[inline(always)]
+    pub(super) fn of(gp: &'static G, value: Option<T>) -> Gc<Conservative<Sudog<T>>> {
+        let Some(s) = Self::kept(gp) else { return Self::make(gp, value) };
+        s.sends.set(value.is_some());
+        s.expired.set(false);
+        s.success.set(false);
+        if let Some(value) = value.map(ManuallyDrop::new) {
+            let _region = Region::enter();
+            // SAFETY: nobody else knows of it: who took it off its queue was done with it before he readied this goroutine, and
+            // its time limit was stopped.
+            unsafe { put(gp.sched.heap(), s.elem.get(), &value) };
+        }
+        s
+    }
+
+    /// The last one, if it was of this size: off every queue, and without a value.
+    #[inline(always)]
+    fn kept(gp: &G) -> Option<Gc<Conservative<Sudog<T>>>> {
+        let last = gp.sudog.load(Ordering::Relaxed);
+        // SAFETY: null, or a Sudog, which the scan of this goroutine's stack has kept alive. One of the same size is as good.
+        unsafe {
+            last.as_ref().filter(|head| Self::KEPT && head.bytes == Self::BYTES).map(|_| Gc::from_ptr(last.cast()))
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make(gp: &'static G, value: Option<T>) -> Gc<Conservative<Sudog<T>>> {
+        let sends = value.is_some();
+        let elem = value.map_or(MaybeUninit::zeroed(), MaybeUninit::new);
+        let made = Gc::new(Conservative(Sudog::new(gp, sends, elem)));
+        if Self::KEPT {
+            gp.sudog.store(Gc::as_ptr(made).cast(), Ordering::Relaxed);
+        }
+        made
+    }
+
     pub(super) fn new(g: &'static G, sends: bool, elem: MaybeUninit<T>) -> Sudog<T> {
         Sudog {
+            head: Head { bytes: Self::BYTES },
             g,
             next: Cell::new(core::ptr::null()),
             prev: Cell::new(core::ptr::null()),
             queued: Cell::new(false),
-            sends,
+            sends: Cell::new(sends),
             expired: Cell::new(false),
             elem: UnsafeCell::new(elem),
             success: Cell::new(false),
@@ -83,7 +141,7 @@ pub(super) struct WaitQ<T> {
     last: Cell<*const Sudog<T>>,
 }
 
-impl<T> WaitQ<T> {
+impl<T: 'static> WaitQ<T> {
     pub(super) fn new() -> WaitQ<T> {
         WaitQ { first: AtomicPtr::new(core::ptr::null_mut()), last: Cell::new(core::ptr::null()) }
     }
@@ -143,6 +201,8 @@ impl<T> WaitQ<T> {
             Some(next) => next.prev.set(s.prev.get()),
             None => self.last.set(s.prev.get()),
         }
+        s.prev.set(core::ptr::null());
+        s.next.set(core::ptr::null());
         true
     }
 }

@@ -536,7 +536,7 @@ pub(crate) unsafe extern "C" fn preempt_m(sched: &'static Sched, m: &'static M, 
 /// g0 part of `at_safepoint`: the goroutine is at rest, then its work is done, then requests are honoured.
 ///
 /// # Safety
-/// As [`Mcall`]; `gp.work` points to the caller's closure.
+/// As [`Mcall`]; `gp.wanted` points to the caller's `&mut dyn FnMut()`.
 pub(crate) unsafe extern "C" fn safepoint_m(
     sched: &'static Sched,
     m: &'static M,
@@ -550,7 +550,7 @@ pub(crate) unsafe extern "C" fn safepoint_m(
         latency::preempted(sched, p, Latency::PreemptSafepoint);
         self_scan(sched, p, gp);
     }
-    let work = gp.work.swap(core::ptr::null_mut(), Ordering::Relaxed);
+    let work = gp.wanted.load(Ordering::Relaxed).cast::<&mut dyn FnMut()>();
     // SAFETY: it lives in the frame of `at_safepoint` on the goroutine's stack, which is at rest until this returns.
     unsafe { (*work)() };
     leave_safepoint(sched, m, gp)

@@ -220,6 +220,7 @@ pub(crate) unsafe extern "C" fn goexit0(sched: &'static Sched, m: &'static M, gp
         gp.panics.set(None);
     }
     gp.noyield.store(false, Ordering::Relaxed);
+    gp.sudog.store(core::ptr::null_mut(), Ordering::Relaxed);
     gp.segments.clear();
     super::locked::at_exit(m, gp);
     let end = core::ptr::eq(gp.stack.hi as *const u8, sched.stacks.main().hi as *const u8);
