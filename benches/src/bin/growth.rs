@@ -243,6 +243,8 @@ fn stop_parked(n: u64) -> f64 {
 fn user_stop_parked(n: u64) -> f64 {
     on_a_goroutine(2, move || {
         beside_parked(n, || {
+            // The cycle that spawning has begun is over: a P that marks takes longer to come than an idle one.
+            tricolor::gc::collect();
             let stop = || {
                 let begin = Instant::now();
                 tricolor::gc::with_stopped_world(|| ());
