@@ -49,12 +49,10 @@ fn run() {
     let Some(gp) = getg() else { return };
     let this = &gp.sched.afterlife;
     loop {
-        loop {
-            // It runs for as long as the program, and drops hardly touch these.
-            arch::clear_vectors();
-            if gp.sched.heap().run_afterlife(BUDGET) == 0 {
-                break;
-            }
+        // It runs for as long as the program, and drops hardly touch these.
+        arch::clear_vectors();
+        if gp.sched.heap().run_afterlife(BUDGET) > 0 {
+            continue;
         }
         this.lock.lock();
         if gp.sched.heap().afterlife_due() {

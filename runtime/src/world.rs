@@ -178,9 +178,9 @@ fn scan_at_rest(gp: &G, s: &mut Scanner<'_>, status: u32) {
             crate::suspend::scan_frame(gp, s);
             crate::xregs::scan(gp, s);
             s.entered(&gp.entered);
-            // Relaxed: as its stack, it is written by who runs on it.
-            s.object(gp.sudog.load(Ordering::Relaxed));
         }
+        // Relaxed: as its stack, it is written by who runs on it.
+        s.object(gp.sudog.load(Ordering::Relaxed));
         stamp(gp, s);
         if !s.verifying() && status != g::SYSCALL && gp.frame[0].load(Ordering::Relaxed) == 0 {
             crate::stack::give_back(gp, s.cycle());

@@ -243,16 +243,12 @@ fn a_backtrace_shows_all_segments() {
 /// black by then, must keep it.
 #[cfg(feature = "faults")]
 fn the_context_is_the_only_reference() {
+    use common::wipe;
     use std::sync::atomic::AtomicU32;
     use std::time::{Duration, Instant};
     use tricolor::gc::events::Event;
     use tricolor::stack::grow_with_flipped;
     static CYCLES: AtomicU32 = AtomicU32::new(0);
-    /// Overwrites what calls before have left below this frame.
-    #[inline(never)]
-    fn wipe() {
-        black_box(&mut [0_usize; 1024]);
-    }
     #[inline(never)]
     fn keep(kept: &mut usize, id: u64) {
         *kept = Gc::as_ptr(node(id)).addr();

@@ -7,7 +7,7 @@ mod common;
 #[path = "common/object.rs"]
 mod object;
 
-use common::{gc_always, needs, run, with_procs};
+use common::{gc_always, needs, run, wipe, with_procs};
 use object::{Object, check, churn, object};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -142,12 +142,6 @@ fn a_value_that_moves_from_a_waiting_sender_into_the_buffer() {
     });
 }
 
-/// Overwrites what calls before have left below this frame.
-#[inline(never)]
-fn wipe() {
-    std::hint::black_box(&mut [0_usize; 512]);
-}
-
 /// A goroutine that waits to send waits with what it had the last time, which is its own.
 #[test]
 fn values_that_a_goroutine_waits_with_one_after_another() {
@@ -214,23 +208,24 @@ fn who_has_waited_keeps_no_value() {
             let (mut ends, mut all) = (Vec::new(), Vec::new());
             for k in 0..MANY as u64 {
                 let (tx, rx) = chan::bounded(cap);
-                let (over, back) = (over.clone(), back.clone());
+                let over = over.clone();
+                let stay = move || {
+                    wipe();
+                    while !over.load(Ordering::SeqCst) {
+                        yield_now();
+                    }
+                };
                 if times > 0 {
                     all.push(spawn(move || {
                         (0..times as u64).for_each(|i| tx.send(object(k + i)).map_err(drop).expect("main listens"));
-                        wipe();
-                        while !over.load(Ordering::SeqCst) {
-                            yield_now();
-                        }
+                        stay();
                     }));
                     ends.push(rx);
                 } else {
+                    let back = back.clone();
                     all.push(spawn(move || {
                         back.send(see(rx.recv().expect("main sends"))).expect("room");
-                        wipe();
-                        while !over.load(Ordering::SeqCst) {
-                            yield_now();
-                        }
+                        stay();
                     }));
                     yield_now();
                     tx.send(object(k)).map_err(drop).expect("it listens");

@@ -17,6 +17,12 @@ pub fn long_tier() -> bool {
     std::env::var("TRICOLOR_TIER").is_ok_and(|tier| tier == "long")
 }
 
+/// Overwrites what calls before have left below this frame.
+#[inline(never)]
+pub fn wipe() {
+    std::hint::black_box(&mut [0_usize; 1024]);
+}
+
 /// Milliseconds.
 pub fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
