@@ -80,6 +80,13 @@ pub enum Event {
         /// How long the system call took.
         ns: u64,
     },
+    /// Free memory was made ready for use ahead of need, by a P that had nothing else to do.
+    Pretouch {
+        /// How much.
+        bytes: usize,
+        /// How long the system calls took.
+        ns: u64,
+    },
     /// Dead objects were dropped and cleanups were run, by one call of [`Heap::run_afterlife`].
     Afterlife {
         /// Objects.

@@ -14,6 +14,7 @@
 //! | afterlife | `afterlife` | weak pointers, cleanups, drop of dead objects |
 //! | pacing | `pacer`, `limiter` | when a cycle starts, who helps, how much it may cost |
 //! | scavenging | `heap::scavenge` | what gives free memory back |
+//! | pretouching | `heap::pretouch` | what makes fresh memory ready ahead of need |
 //! | reach | `reach` | what cannot be reached any more, though it is alive |
 //! | heap profile | `profile` | which code allocates, and what of it is alive |
 //! | events | [`events`] | what tells listeners, `gctrace` and [`Stats`] |

@@ -70,6 +70,10 @@ pub struct Stats {
     pub scavenged_bytes: u64,
     /// Time of the system calls that gave it back.
     pub scavenge_time: Duration,
+    /// Memory ever made ready for use ahead of need. Behind each piece of 128 KiB at most.
+    pub pretouched_bytes: u64,
+    /// Time of the system calls that did it.
+    pub pretouch_time: Duration,
     /// How often the cap on the collector's processor time under a memory limit came into effect.
     pub limited: u64,
     /// Drops of dead objects and cleanups that are to run, as far as is swept. Now.
@@ -140,6 +144,8 @@ pub(crate) struct Counters {
     swept: AtomicU64,
     scavenged: AtomicU64,
     scavenge_ns: AtomicU64,
+    pretouched: AtomicU64,
+    pretouch_ns: AtomicU64,
     limited: AtomicU64,
     drops: AtomicU64,
     cleanups: AtomicU64,
@@ -176,6 +182,8 @@ impl Counters {
             swept: zero(),
             scavenged: zero(),
             scavenge_ns: zero(),
+            pretouched: zero(),
+            pretouch_ns: zero(),
             limited: zero(),
             drops: zero(),
             cleanups: zero(),
@@ -235,6 +243,10 @@ impl Counters {
             Event::Scavenge { bytes, ns } => {
                 self.scavenged.fetch_add(bytes as u64, O);
                 self.scavenge_ns.fetch_add(ns, O);
+            }
+            Event::Pretouch { bytes, ns } => {
+                self.pretouched.fetch_add(bytes as u64, O);
+                self.pretouch_ns.fetch_add(ns, O);
             }
             Event::Limited { on } => {
                 self.limited.fetch_add(u64::from(on), O);
@@ -326,6 +338,8 @@ impl Stats {
             swept_spans: c.swept.load(O),
             scavenged_bytes: c.scavenged.load(O),
             scavenge_time: ns(&c.scavenge_ns),
+            pretouched_bytes: c.pretouched.load(O),
+            pretouch_time: ns(&c.pretouch_ns),
             limited: c.limited.load(O),
             afterlife_due: heap.afterlife.due(),
             dropped_objects: c.drops.load(O),

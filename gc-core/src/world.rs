@@ -112,8 +112,8 @@ pub unsafe trait World: Sync {
     /// Marking begins: wakes all idle Ps.
     fn wake_workers(&self);
 
-    /// There is mark work for one P more: wakes an idle one, if there is any and nobody is looking for work already (Go's
-    /// `enlistWorker`).
+    /// There is work of the collector for one P more, marking or fresh memory to be made ready: wakes an idle one, if there is
+    /// any and nobody is looking for work already (Go's `enlistWorker`).
     fn enlist_worker(&self) {}
 
     /// A mutator has nothing to do but wait for the collector: lets others run.

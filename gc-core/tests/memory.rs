@@ -121,6 +121,78 @@ fn only_free_pages_are_given_back() {
     });
 }
 
+/// Page faults of this thread so far.
+fn faults() -> i64 {
+    // SAFETY: integers, valid when zero.
+    let mut usage: libc::rusage = unsafe { core::mem::zeroed() };
+    // SAFETY: a live struct.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+    usage.ru_minflt
+}
+
+#[test]
+fn pages_touched_ahead_spare_the_mutator_their_faults() {
+    let (world, heap) = ThreadWorld::start(Config { percent: None, ..Config::default() });
+    world.enter(|| {
+        let keep = list(40 * MB);
+        let (before, stats) = (faults(), heap.stats());
+        let more = list(3 * MB);
+        let cold = faults() - before;
+        assert_eq!(stats.pretouched_bytes, 0);
+
+        while heap.pretouch_slice(GcP::current()) {}
+        let ahead = heap.stats();
+        // Not the whole heap: an eighth of it, at most 4 MiB.
+        assert_eq!(ahead.pretouched_bytes as usize, 4 * MB, "{ahead:#?}");
+        assert!(ahead.footprint >= stats.footprint + 4 * MB, "{ahead:#?}");
+        assert!(!heap.pretouch_slice(GcP::current()), "there are enough");
+
+        let before = faults();
+        let last = list(3 * MB);
+        let warm = faults() - before;
+        eprintln!("3 MiB: {cold} page faults, {warm} with pages touched ahead");
+        assert!(cold > 700 && warm < 5, "{cold} {warm}");
+        assert_eq!([keep, more, last].map(check), [40 * MB, 3 * MB, 3 * MB].map(|n| n / size_of::<Node>()));
+    });
+}
+
+#[test]
+fn pages_are_touched_ahead_within_the_limit() {
+    let limit = 32 * MB;
+    let (world, heap) = ThreadWorld::start(Config { percent: None, memory_limit: Some(limit), ..Config::default() });
+    world.enter(|| {
+        let keep = list(12 * MB);
+        // Past the trigger in one step, so that no cycle comes in between.
+        let large = Gc::<[u64]>::from_slice(&vec![1; 16 * MB / 8]);
+        let room = limit - heap.stats().footprint;
+        while heap.pretouch_slice(GcP::current()) {}
+        let stats = heap.stats();
+        assert!(room > 0 && room < 3 * MB && stats.cycles == 0, "{room} {stats:#?}");
+        assert!(stats.pretouched_bytes > 0 && stats.footprint <= limit, "{stats:#?}");
+        assert_eq!((large.len(), check(keep)), (16 * MB / 8, 12 * MB / size_of::<Node>()));
+    });
+}
+
+#[test]
+fn nothing_is_touched_ahead_that_the_scavenger_would_give_back() {
+    let (world, heap) = ThreadWorld::start(Config { min_heap: MB, ..Config::default() });
+    world.enter(|| {
+        // One live object in each page, so that the heap has far more pages than it keeps.
+        let cells = Gc::<[GcCell<Option<Gc<Node>>>]>::cells(4000, None);
+        for cell in cells.iter() {
+            cell.set(list(8 << 10));
+        }
+        cells.iter().for_each(|cell| cell.get().expect("a list").next.set(None));
+        (0..2).for_each(|_| heap.collect());
+        idle(heap);
+        let before = heap.stats();
+        assert!(before.heap_used - before.heap_free > 8 * before.heap_live, "{before:#?}");
+        assert!(!heap.pretouch_slice(GcP::current()), "{:#?}", heap.stats());
+        assert!(!heap.scavenge_wanted());
+        assert!(cells.iter().all(|cell| check(cell.get()) == 1));
+    });
+}
+
 #[test]
 fn a_limit_alone_brings_cycles_about_and_is_kept() {
     let limit = 64 * MB;

@@ -7,7 +7,7 @@ use std::array;
 use threads::ThreadWorld;
 
 /// The longest scan that is allowed.
-const PIECE: usize = 128 << 10;
+const PIECE: usize = 32 << 10;
 
 type Slot = GcCell<Option<Gc<Leaf>>>;
 

@@ -59,6 +59,18 @@ fn idle_ps_give_memory_back_and_a_limit_is_kept() {
             let rows = gc::census();
             assert!(rows.iter().all(|r| r.objects > 0 || r.spans > 0), "{rows:?}");
         });
+        Runtime::builder().procs(2).gc_percent(None).run(|| {
+            // Nobody collects, so the other P has nothing to do but this. (How much of it depends on the machine.)
+            let grown = list(200 * MB);
+            let stats = gc::stats();
+            eprintln!(
+                "{} MB were touched ahead of 200 MB of objects, in {:?}",
+                stats.pretouched_bytes as usize / MB,
+                stats.pretouch_time
+            );
+            assert!(stats.pretouched_bytes as usize > 4 * MB, "{stats:#?}");
+            gc::keep_alive(grown.expect("a list"));
+        });
         Runtime::builder().procs(2).gc_percent(None).memory_limit(64 * MB).run(|| {
             let mut most = 0;
             let keep = list(4 * MB);

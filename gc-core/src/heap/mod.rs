@@ -12,6 +12,7 @@
 mod page_map;
 mod pages;
 mod pageset;
+mod pretouch;
 mod reserve;
 mod scavenge;
 mod span;

@@ -5,6 +5,7 @@
 
 use crate::sync::{AtomicU64, MapError, Ordering, Table};
 use barrier_lint::nowritebarrierrec;
+use core::ops::Range;
 
 pub(crate) struct PageMap {
     pages: Table<AtomicU64>,
@@ -27,6 +28,11 @@ pub(crate) struct Page {
 impl PageMap {
     pub fn new(npages: usize) -> Result<PageMap, MapError> {
         Ok(PageMap { pages: Table::new(npages)? })
+    }
+
+    /// Makes what there is for these pages cost memory now.
+    pub fn pretouch(&self, pages: Range<usize>) {
+        self.pages.pretouch(pages);
     }
 }
 

@@ -8,18 +8,21 @@
 //! which, and `cold[first]` counts a run's returned pages. There are two families of lists: runs with a warm page,
 //! from which allocation takes first, and runs without one. Pages in use count as warm.
 //!
-//! Scavenging takes a stretch of warm pages out of its run, gives it back with no lock held, and puts it in again. In
-//! between it is as if somebody had allocated it; `scavenging` is held, for whoever finds no room meanwhile.
+//! Scavenging takes a stretch of warm pages out of its run, gives it back with no lock held, and puts it in again; so does
+//! pretouching with cold pages, and such as were never used. In between it is as if somebody had allocated them; `away` is
+//! held, for whoever finds no room meanwhile.
 
 use super::pageset::PageSet;
 use super::{PAGE_SIZE, Reservation, Spans};
 use crate::faults::{self, Fault};
 use crate::sync::{AtomicU32, AtomicUsize, Lock, MapError, Ordering, Rank, Table};
 use barrier_lint::nowritebarrierrec;
+use core::ops::Range;
 
 /// Runs of this many pages or more share one list.
 const LONG: usize = if cfg!(modelled) { 4 } else { 127 };
-/// Pages are committed in pieces of this many.
+/// Pages are committed in multiples of this many, and an eighth of what is committed already: page faults of others wait
+/// meanwhile, and allocations for the lock.
 const COMMIT: usize = if cfg!(modelled) { 1 } else { (4 << 20) / PAGE_SIZE };
 
 pub(crate) struct PageHeap {
@@ -32,8 +35,8 @@ pub(crate) struct PageHeap {
     /// Free pages that were given back. Under the lock.
     returned: PageSet,
     npages: usize,
-    /// Held by whoever scavenges.
-    scavenging: Lock<()>,
+    /// Held by whoever has free pages out, to give them back or to make them warm.
+    away: Lock<()>,
     /// Pages in use or warm: what `lists` says, for those who look without the lock.
     resident: AtomicUsize,
     /// Pages that were ever used, likewise.
@@ -108,7 +111,7 @@ impl PageHeap {
             cold: Table::new(npages)?,
             returned: PageSet::new(npages)?,
             npages,
-            scavenging: Lock::new(Rank::Scavenging, ()),
+            away: Lock::new(Rank::PagesAway, ()),
             resident: AtomicUsize::new(0),
             top: AtomicUsize::new(0),
             warm: AtomicUsize::new(0),
@@ -121,8 +124,8 @@ impl PageHeap {
         if first.is_ok() {
             return first;
         }
-        // Perhaps what is missing is only out to be given back.
-        drop(self.scavenging.lock());
+        // Perhaps what is missing is only out.
+        drop(self.away.lock());
         self.alloc_once(spans, n)
     }
 
@@ -175,13 +178,7 @@ impl PageHeap {
             return Err(NoPages::Full);
         }
         let end = first + n;
-        if end > lists.committed {
-            let to = end.next_multiple_of(COMMIT).min(self.npages);
-            let from = lists.committed;
-            let committed = self.space.commit(from, to).map(|()| to);
-            let exactly = |_| self.space.commit(from, end).map(|()| end);
-            lists.committed = committed.or_else(exactly).map_err(NoPages::Refused)?;
-        }
+        self.commit(lists, end).map_err(NoPages::Refused)?;
         let mut run = Run { first, n, cold: 0 };
         if have > 0 {
             run.cold = self.cold_at(first);
@@ -189,6 +186,19 @@ impl PageHeap {
         }
         lists.top = end;
         Ok(run)
+    }
+
+    /// Commits the pages before `end`, and some more if it may.
+    fn commit(&self, lists: &mut Lists, end: usize) -> Result<(), MapError> {
+        let from = lists.committed;
+        if end <= from {
+            return Ok(());
+        }
+        let rounded = |end: usize| end.next_multiple_of(COMMIT).min(self.npages);
+        let commit = |to| self.space.commit(from, to).map(|()| to);
+        let committed = commit(rounded(end.max(from + from / 8)));
+        lists.committed = committed.or_else(|_| commit(rounded(end))).or_else(|_| commit(end))?;
+        Ok(())
     }
 
     /// Takes `n` pages back.
@@ -222,7 +232,7 @@ impl PageHeap {
 
     /// Gives up to `most` warm pages back to the operating system, from the longest free run. Returns how many.
     pub fn scavenge(&self, spans: &Spans, most: usize) -> usize {
-        let _one = self.scavenging.lock();
+        let _one = self.away.lock();
         let Some(piece) = self.take_warm(spans, most) else { return 0 };
         let more = faults::active(Fault::ScavengeInUse) && piece.first + piece.n < self.top();
         let taken = self.space.give_back(piece.first, piece.n + usize::from(more));
@@ -234,6 +244,50 @@ impl PageHeap {
         self.insert(spans, &mut lists, Run { cold, ..piece });
         self.note(&lists);
         cold
+    }
+
+    /// Makes up to `most` pages warm and free: of the longest run of returned ones, else such as were never used. Returns how
+    /// many. `tables` does the same for what others keep about them.
+    pub fn pretouch(&self, spans: &Spans, most: usize, tables: impl FnOnce(Range<usize>)) -> usize {
+        let _one = self.away.lock();
+        let Some(piece) = self.take_cold(spans, most) else { return 0 };
+        let pages = piece.first..piece.first + piece.n;
+        // With the lock everybody would wait for these page faults.
+        self.run.pretouch(pages.clone());
+        self.cold.pretouch(pages.clone());
+        tables(pages);
+        let touched = self.space.touch(piece.first, piece.n);
+        let mut lists = self.lists.lock();
+        let cold = if touched { 0 } else { piece.n };
+        if !touched {
+            self.returned.insert(piece.first, piece.n);
+        }
+        self.insert(spans, &mut lists, Run { cold, ..piece });
+        self.note(&lists);
+        piece.n - cold
+    }
+
+    /// Takes up to `most` pages out of a run without a warm one, else behind all that were ever used.
+    fn take_cold(&self, spans: &Spans, most: usize) -> Option<Run> {
+        let mut lists = self.lists.lock();
+        if let Some(longest) = lists.some[COLD].checked_ilog2() {
+            let first = lists.head[COLD][longest as usize] as usize - 1;
+            let run = Run { first, n: self.len_at(first), cold: self.cold_at(first) };
+            self.unlink(spans, &mut lists, run);
+            let n = run.n.min(most);
+            self.returned.remove(first, n);
+            if run.n > n {
+                self.link(spans, &mut lists, Run { first: first + n, n: run.n - n, cold: run.n - n });
+            }
+            return Some(Run { first, n, cold: 0 });
+        }
+        let first = lists.top;
+        let n = most.min(self.npages - first);
+        if n == 0 || self.commit(&mut lists, first + n).is_err() {
+            return None;
+        }
+        lists.top += n;
+        Some(Run { first, n, cold: 0 })
     }
 
     /// Takes the last stretch of warm pages out of the longest run that has any.
@@ -257,7 +311,7 @@ impl PageHeap {
         Some(Run { first: start, n: end - start, cold: 0 })
     }
 
-    /// How many pages are in which state. While somebody scavenges, the pages under way count as in use.
+    /// How many pages are in which state. Pages that are out count as in use.
     pub fn usage(&self) -> Usage {
         let lists = self.lists.lock();
         Usage { top: lists.top, free: lists.free, returned: lists.returned }
@@ -373,6 +427,7 @@ mod tests {
         /// Frees one of what is allocated.
         Free(usize),
         Scavenge(usize),
+        Pretouch(usize),
     }
 
     struct Model {
@@ -439,6 +494,19 @@ mod tests {
                     }
                     prop_assert_eq!(self.count(State::Warm), before - n);
                 }
+                Step::Pretouch(most) => {
+                    let cold = |run: &&[State]| run.iter().all(|s| *s == State::Returned);
+                    let longest =
+                        self.pages.chunk_by(|a, b| is_free(*a) == is_free(*b)).filter(cold).map(<[_]>::len).max();
+                    let room = longest.unwrap_or(self.count(State::Fresh));
+                    let mut touched = 0..0;
+                    let n = self.heap.pretouch(&self.spans, most, |pages| touched = pages);
+                    prop_assert_eq!(n, touched.len());
+                    prop_assert_eq!(n, most.min(room));
+                    let before = if longest.is_some() { State::Returned } else { State::Fresh };
+                    prop_assert!(self.pages[touched.clone()].iter().all(|s| *s == before), "{touched:?}");
+                    self.pages[touched].fill(State::Warm);
+                }
             }
             self.check()
         }
@@ -500,6 +568,7 @@ mod tests {
             4 => prop_oneof![8 => 1..20_usize, 1 => 100..200_usize].prop_map(Step::Alloc),
             3 => (0..1000_usize).prop_map(Step::Free),
             1 => (1..150_usize).prop_map(Step::Scavenge),
+            1 => (1..60_usize).prop_map(Step::Pretouch),
         ]
     }
 

@@ -39,6 +39,11 @@ impl Scavenger {
     pub fn set_keep(&self, bytes: usize) {
         self.keep.store(bytes.div_ceil(PAGE_SIZE), O);
     }
+
+    /// Pages that the heap keeps.
+    pub fn keep(&self) -> usize {
+        self.keep.load(O)
+    }
 }
 
 impl Heap {
@@ -109,6 +114,7 @@ impl Heap {
                 self.scavenge_now((now - most).min(n));
             }
         }
+        self.pretouch_in_time();
         first
     }
 

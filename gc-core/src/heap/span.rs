@@ -19,7 +19,7 @@ use crate::alloc::Scan;
 use crate::layout;
 use crate::sync::{AtomicU32, AtomicUsize, MapError, Ordering, Table, Zeroed};
 use barrier_lint::nowritebarrierrec;
-use core::ops::Index;
+use core::ops::{Index, Range};
 
 /// See the module's text. All fields are written by the owner, before publication unless noted.
 #[cfg_attr(not(modelled), repr(align(64)))]
@@ -110,6 +110,11 @@ impl Index<usize> for Spans {
 impl Spans {
     pub fn new(npages: usize) -> Result<Spans, MapError> {
         Ok(Spans(Table::new(npages)?))
+    }
+
+    /// Makes what there is for these pages cost memory now.
+    pub fn pretouch(&self, pages: Range<usize>) {
+        self.0.pretouch(pages);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::heap::PAGE_SIZE;
 use crate::layout::GRANULE;
 use crate::sync::{AtomicUsize, MapError, Ordering, Table, observe};
 use barrier_lint::nowritebarrierrec;
+use core::ops::Range;
 
 /// Granules for which a word stands: never more than a page has, so that the objects of a word are of one span.
 pub(crate) const BITS: usize = if cfg!(modelled) { PAGE_SIZE / GRANULE } else { usize::BITS as usize };
@@ -21,6 +22,11 @@ pub(crate) struct MarkMap {
 impl MarkMap {
     pub fn new(granules: usize) -> Result<MarkMap, MapError> {
         Ok(MarkMap { words: Table::new(granules.div_ceil(BITS))? })
+    }
+
+    /// Makes the bits of these granules cost memory now.
+    pub fn pretouch(&self, granules: Range<usize>) {
+        self.words.pretouch(granules.start / BITS..granules.end / BITS);
     }
 
     /// Whether the bit is set.

@@ -61,7 +61,7 @@ pub use own::{disown_mapping, each_own_mapping, own_mapping};
 pub use rank::Rank;
 pub use table::{MapError, Table, Zeroed};
 #[cfg(not(any(modelled, miri)))]
-pub(crate) use table::{map_reserve, want_huge_pages};
+pub(crate) use table::{map_reserve, populate, want_huge_pages};
 
 #[cfg(not(modelled))]
 pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};

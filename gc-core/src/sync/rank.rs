@@ -76,8 +76,8 @@ ranks! {
     Stats,
     /// Spans of one allocation class.
     Class,
-    /// Who gives pages back.
-    Scavenging,
+    /// Who gives pages back or makes them warm.
+    PagesAway,
     /// Free runs of pages.
     Pages,
     /// Which Ps a heap has.

@@ -2,7 +2,7 @@
 
 use barrier_lint::nowritebarrierrec;
 use core::fmt;
-use core::ops::Index;
+use core::ops::{Index, Range};
 use core::ptr::NonNull;
 
 /// Types for which all-zero memory is the initial value.
@@ -105,6 +105,23 @@ impl<T> Table<T> {
     }
 }
 
+impl<T> Table<T> {
+    /// Makes the pages of memory that begin in these elements cost memory now, if they do not yet. What the elements hold
+    /// stays as it is. A hint: where it fails, whoever writes there first waits for the page as ever.
+    #[cfg(not(any(modelled, miri)))]
+    pub(crate) fn pretouch(&self, elements: Range<usize>) {
+        let at = |i: usize| (self.ptr.as_ptr().addr() + i * size_of::<T>()).next_multiple_of(OS_PAGE);
+        let (start, end) = (at(elements.start), at(elements.end));
+        if start < end {
+            populate(start, end - start);
+        }
+    }
+
+    /// There is nothing to gain.
+    #[cfg(any(modelled, miri))]
+    pub(crate) fn pretouch(&self, _: Range<usize>) {}
+}
+
 #[nowritebarrierrec]
 impl<T> Index<usize> for Table<T> {
     type Output = T;
@@ -152,6 +169,18 @@ pub(crate) fn map_reserve(bytes: usize) -> Result<NonNull<u8>, MapError> {
         }
         _ => Err(MapError { bytes, errno: std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }),
     }
+}
+
+/// The smallest piece in which the operating system gives memory.
+#[cfg(not(any(modelled, miri)))]
+const OS_PAGE: usize = 4096;
+
+/// Makes `bytes` bytes of a writable mapping cost memory, as if each page were written, and changes nothing in them. Says
+/// whether all of them do (Linux before 5.14 cannot).
+#[cfg(not(any(modelled, miri)))]
+pub(crate) fn populate(start: usize, bytes: usize) -> bool {
+    // SAFETY: advice about memory of our own; its contents stay.
+    unsafe { libc::madvise(core::ptr::with_exposed_provenance_mut(start), bytes, libc::MADV_POPULATE_WRITE) == 0 }
 }
 
 /// Asks for huge pages in a part of a mapping. Where there are none, nothing happens.

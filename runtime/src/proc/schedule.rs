@@ -280,7 +280,11 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             if heap.mark_slice(p.gcp(), WorkKind::Idle) {
                 continue;
             }
-        } else if heap.sweep_slice(p.gcp()) || heap.scavenge_slice(p.gcp()) || crate::afterlife::wake(sched) {
+        } else if heap.sweep_slice(p.gcp())
+            || heap.scavenge_slice(p.gcp())
+            || crate::afterlife::wake(sched)
+            || heap.pretouch_slice(p.gcp())
+        {
             continue;
         }
 

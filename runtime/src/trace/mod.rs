@@ -133,6 +133,8 @@ kinds! {
     Sweep = "sweep",
     /// So many KiB as the argument says went back to the operating system.
     Scavenge = "scavenge",
+    /// So many KiB as the argument says were made ready for use by an idle P.
+    Pretouch = "pretouch",
 }
 
 /// One event.
@@ -384,6 +386,7 @@ pub(crate) fn heard(sched: &Sched, event: &gc_core::events::Event) {
         Gc::Mark { kind: WorkKind::Idle, ns, .. } => (Kind::MarkIdle, short(ns), 0),
         Gc::Sweep { spans } => (Kind::Sweep, short(spans as u64), 0),
         Gc::Scavenge { bytes, .. } => (Kind::Scavenge, short(bytes as u64 >> 10), 0),
+        Gc::Pretouch { bytes, .. } => (Kind::Pretouch, short(bytes as u64 >> 10), 0),
         _ => return,
     };
     let _region = current::Region::enter();

@@ -353,7 +353,9 @@ impl Encoder {
                 self.end(at, here);
             }
             Kind::Sweep => self.instant(at, here, e.kind.name()).annotate(number("spans", e.arg.into())),
-            Kind::Scavenge => self.instant(at, here, e.kind.name()).annotate(number("KiB", e.arg.into())),
+            Kind::Scavenge | Kind::Pretouch => {
+                self.instant(at, here, e.kind.name()).annotate(number("KiB", e.arg.into()))
+            }
             Kind::Retake
             | Kind::PreemptRequest
             | Kind::PreemptInject
