@@ -197,6 +197,27 @@ fn fill<T: Trace>(value: T) -> impl FnOnce(NonNull<T>) {
 unsafe fn publish_black(slots: &mut Slots, at: usize) {
     crate::sync::modelled("publish_black");
     let p = GcP::current();
+    let heap = p.heap();
+    // Mostly it points to what was made just before and is black, so there is nothing to do but to count it.
+    let settled = slots.black && heap.points_to_marked(heap.classes.get(slots.class), at);
+    if !settled || current::state() & current::STOPPED != 0 {
+        // SAFETY: as here.
+        return unsafe { publish_grey(p, slots, at) };
+    }
+    // SAFETY: this thread holds `p`; no other borrow of its work is alive.
+    unsafe { p.gcw() }.marked(slots.slot, 1);
+    // Release: as in `place`.
+    // SAFETY: a span is cached and `published` is its word.
+    unsafe { (*slots.published).store(slots.next, Ordering::Release) };
+}
+
+/// [`publish_black`] of one whose mark is not set, or that points to something white.
+///
+/// # Safety
+/// As `publish_black`; this thread holds `p`.
+#[cold]
+#[inline(never)]
+unsafe fn publish_grey(p: &GcP, slots: &mut Slots, at: usize) {
     p.heap().blacken_new(p, p.heap().classes.get(slots.class), at, slots.black);
     // Release: as in `place`.
     // SAFETY: a span is cached and `published` is its word.

@@ -9,7 +9,7 @@ use super::work::{GcWork, Grey};
 use crate::alloc::{ARRAY_HEADER, Class, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
-use crate::layout::{Mask, SMALL_MAX};
+use crate::layout::{GRANULE, Mask, SMALL_MAX};
 use crate::sync::{Ordering, word};
 use core::ops::Range;
 
@@ -26,6 +26,19 @@ fn load(addr: usize) -> usize {
 }
 
 impl Heap {
+    /// Whether all that the small object at `base` points to is marked; false also where one word does not say where its
+    /// pointers are.
+    #[inline]
+    pub(crate) fn points_to_marked(&self, class: &Class, base: usize) -> bool {
+        let (map, start, bytes) = (self.mark_map(), self.base, self.bytes);
+        let mut white = false;
+        let known = each_pointer(class, base, |pointer| {
+            let offset = pointer.wrapping_sub(start);
+            white |= offset < bytes && !map.looks_marked(offset / GRANULE);
+        });
+        !white && (known || class.scan() == Scan::Data)
+    }
+
     /// Shades what the small object at `base` points to, which is not published yet. The caller holds the P of `gcw`.
     #[inline]
     pub(crate) fn shade_new(&self, gcw: &mut GcWork, class: &Class, base: usize) {
