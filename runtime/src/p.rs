@@ -28,9 +28,10 @@ pub(crate) const RUNNING: u32 = 1;
 pub(crate) const SYSCALL: u32 = 2;
 pub(crate) const GCSTOP: u32 = 3;
 
-/// Places of a local run queue.
+/// Places of a local run queue. (Go has 256. What does not fit goes through the global queue, from which any P takes it: with
+/// more goroutines that yield than places, their stacks and Gs move between the processors' caches all the time.)
 #[cfg(not(modelled))]
-pub(crate) const RUNQ: usize = 256;
+pub(crate) const RUNQ: usize = 512;
 /// Places of a local run queue; few, so that models reach the overflow.
 #[cfg(modelled)]
 pub(crate) const RUNQ: usize = 4;

@@ -92,6 +92,7 @@ fn pick(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bool)> {
 ///
 /// # Safety
 /// The caller is a goroutine, and `f` hands it to nobody before it is at rest.
+#[inline]
 pub(crate) unsafe fn mcall(gp: &'static G, f: Mcall) {
     let depth = current::locks();
     // SAFETY: the caller's contract.
@@ -161,7 +162,7 @@ pub(crate) fn run_on(m: &'static M, gp: &'static G, again: bool) {
 
 /// Unties `gp` and `m`, which may go on being locked to each other.
 #[nowritebarrierrec]
-#[inline]
+#[inline(always)]
 pub(crate) fn run_nowhere(m: &M, gp: &G) {
     if let Some(p) = m.p() {
         latency::preempted(gp.sched, p, Latency::PreemptLeft);

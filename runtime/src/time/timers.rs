@@ -276,12 +276,20 @@ pub(super) fn count(sched: &Sched) -> usize {
 /// Sees to it that somebody wakes in time for the timers of `p`, which this M is about to leave to themselves; and for those
 /// of the others, which this M may have watched before it found something to run. May run without a P.
 #[nowritebarrierrec]
+#[inline]
 pub(crate) fn ensure_watched(sched: &'static Sched, p: &P) {
     let next = p.timers.next();
+    if next != NEVER || sched.npidle.load(Ordering::SeqCst) != 0 {
+        watch_from(sched, next);
+    }
+}
+
+/// As [`ensure_watched`], with the next timer of the P; another P is idle, or it has one.
+#[nowritebarrierrec]
+fn watch_from(sched: &'static Sched, next: u64) {
     if next != NEVER {
         sched.watch.no_later_than(sched, next);
-    } else if sched.npidle.load(Ordering::SeqCst) != 0
-        && !sched.watch.watched()
+    } else if !sched.watch.watched()
         && (sched.netpoll.any_waiters() || earliest(sched) != NEVER)
     {
         wakep(sched);
