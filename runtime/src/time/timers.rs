@@ -289,9 +289,7 @@ pub(crate) fn ensure_watched(sched: &'static Sched, p: &P) {
 fn watch_from(sched: &'static Sched, next: u64) {
     if next != NEVER {
         sched.watch.no_later_than(sched, next);
-    } else if !sched.watch.watched()
-        && (sched.netpoll.any_waiters() || earliest(sched) != NEVER)
-    {
+    } else if !sched.watch.watched() && (sched.netpoll.any_waiters() || earliest(sched) != NEVER) {
         wakep(sched);
     }
 }
