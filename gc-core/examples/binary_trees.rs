@@ -39,7 +39,7 @@ fn main() {
                 world.at_safepoint(&mut || {
                     let p = GcP::current();
                     did = heap.mark_slice(p, WorkKind::Idle)
-                        || !heap.marking() && (heap.sweep_slice(p) || heap.scavenge_slice(p) || heap.pretouch_slice(p));
+                        || !heap.marking() && (heap.sweep_slice(p) || heap.scavenge_slice(p) || heap.pretouch_slice());
                 });
                 if !did {
                     world.away(|| std::thread::sleep(std::time::Duration::from_micros(50)));

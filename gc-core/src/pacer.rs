@@ -200,6 +200,7 @@ impl Pacer {
         self.swept.store(0, O);
         self.sweep_pages.store(in_use, O);
         heap.scavenger.set_keep(self.keep(heap, in_use * PAGE_SIZE, at_end));
+        heap.pretouch.try_again();
     }
 
     /// How many bytes mutators will allocate while others mark `live` bytes. See the module's text.

@@ -140,12 +140,12 @@ fn pages_touched_ahead_spare_the_mutator_their_faults() {
         let cold = faults() - before;
         assert_eq!(stats.pretouched_bytes, 0);
 
-        while heap.pretouch_slice(GcP::current()) {}
+        while heap.pretouch_slice() {}
         let ahead = heap.stats();
         // Not the whole heap: an eighth of it, at most 4 MiB.
         assert_eq!(ahead.pretouched_bytes as usize, 4 * MB, "{ahead:#?}");
         assert!(ahead.footprint >= stats.footprint + 4 * MB, "{ahead:#?}");
-        assert!(!heap.pretouch_slice(GcP::current()), "there are enough");
+        assert!(!heap.pretouch_slice(), "there are enough");
 
         let before = faults();
         let last = list(3 * MB);
@@ -165,7 +165,7 @@ fn pages_are_touched_ahead_within_the_limit() {
         // Past the trigger in one step, so that no cycle comes in between.
         let large = Gc::<[u64]>::from_slice(&vec![1; 16 * MB / 8]);
         let room = limit - heap.stats().footprint;
-        while heap.pretouch_slice(GcP::current()) {}
+        while heap.pretouch_slice() {}
         let stats = heap.stats();
         assert!(room > 0 && room < 3 * MB && stats.cycles == 0, "{room} {stats:#?}");
         assert!(stats.pretouched_bytes > 0 && stats.footprint <= limit, "{stats:#?}");
@@ -187,7 +187,7 @@ fn nothing_is_touched_ahead_that_the_scavenger_would_give_back() {
         idle(heap);
         let before = heap.stats();
         assert!(before.heap_used - before.heap_free > 8 * before.heap_live, "{before:#?}");
-        assert!(!heap.pretouch_slice(GcP::current()), "{:#?}", heap.stats());
+        assert!(!heap.pretouch_slice(), "{:#?}", heap.stats());
         assert!(!heap.scavenge_wanted());
         assert!(cells.iter().all(|cell| check(cell.get()) == 1));
     });

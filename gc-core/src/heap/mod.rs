@@ -19,6 +19,7 @@ mod span;
 
 pub(crate) use page_map::{Page, PageMap};
 pub(crate) use pages::{NoPages, PageHeap};
+pub(crate) use pretouch::Pretouch;
 pub(crate) use reserve::Reservation;
 pub use reserve::address_space_left;
 pub(crate) use scavenge::Scavenger;
@@ -160,6 +161,7 @@ pub struct Heap {
     pub(crate) counters: Counters,
     pub(crate) listeners: Listeners,
     pub(crate) scavenger: Scavenger,
+    pub(crate) pretouch: Pretouch,
     pub(crate) limiter: Limiter,
     pub(crate) config: Config,
     pub(crate) world: &'static dyn World,
@@ -235,6 +237,7 @@ impl Heap {
             counters: Counters::new(),
             listeners: Listeners::new(),
             scavenger: Scavenger::new(),
+            pretouch: Pretouch::new(),
             limiter: Limiter::new(config),
             procs: AtomicUsize::new(config.procs),
             ps: Table::new(MAX_PS)?,

@@ -6,28 +6,45 @@
 //! pages: an eighth of what is in use, 4 MiB at most. Whoever takes one of the last quarter wakes a P for more.
 //!
 //! They are free pages as any other: they count for the memory limit, and the scavenger gives back what turns out to be
-//! too much. It is not asked for more than either would leave. A page belongs to the memory node of the processor that
-//! touched it.
+//! too much. It is not asked for more than either would leave. Where there was nothing to be had (the reservation is used
+//! up, or Linux is older than 5.14), nobody asks again before the next cycle has ended. A page belongs to the memory node of
+//! the processor that touched it.
 
 use super::{Heap, PAGE_SIZE};
 use crate::events::Event;
 use crate::layout::GRANULE;
-use crate::p::GcP;
-use crate::sync::{Ordering, nanos};
+use crate::sync::{AtomicBool, Ordering, nanos};
 use core::ops::Range;
 
 /// Most pages that are kept warm ahead of need. None in models and under Miri, where a page costs nothing.
 const MOST: usize = if cfg!(any(modelled, miri)) { 0 } else { (4 << 20) / PAGE_SIZE };
 /// Most pages in one system call: 128 KiB, some 50 us.
 const PIECE: usize = 16;
-/// Pieces of a slice.
-const SLICE: usize = 8;
+
+// Relaxed throughout: estimates and hints; the page heap's lock orders what matters.
+const O: Ordering = Ordering::Relaxed;
+
+pub(crate) struct Pretouch {
+    /// There was nothing to be had.
+    refused: AtomicBool,
+}
+
+impl Pretouch {
+    pub fn new() -> Pretouch {
+        Pretouch { refused: AtomicBool::new(false) }
+    }
+
+    /// A cycle has ended.
+    pub fn try_again(&self) {
+        self.refused.store(false, O);
+    }
+}
 
 impl Heap {
     /// How many warm free pages there should be, and how many of them are missing.
     #[inline]
     fn pretouch_wanted(&self) -> (usize, usize) {
-        if MOST == 0 {
+        if MOST == 0 || self.pretouch.refused.load(O) {
             return (0, 0);
         }
         let (resident, warm) = (self.pages.resident(), self.pages.warm());
@@ -51,30 +68,22 @@ impl Heap {
         }
     }
 
-    /// Makes pages warm that the heap will soon need, for half a millisecond or so. For Ps that have nothing else to do;
-    /// the caller holds `p`. `false`: there are enough, or the operating system gives none (Linux before 5.14 cannot).
-    pub fn pretouch_slice(&self, p: &GcP) -> bool {
-        for _ in 0..SLICE {
-            let (_, missing) = self.pretouch_wanted();
-            let n = missing.min(PIECE).min(self.pretouch_room());
-            if n == 0 || !self.pretouch(n) {
-                return false;
-            }
-            // Relaxed: a hint.
-            if p.preempt.load(Ordering::Relaxed) {
-                break;
-            }
+    /// Makes some pages warm that the heap will soon need, for some 50 us. For Ps that have nothing else to do, which then
+    /// look for work again; the caller holds one. `false`: there are enough, or none are to be had.
+    pub fn pretouch_slice(&self) -> bool {
+        let (_, missing) = self.pretouch_wanted();
+        let pages = missing.min(PIECE).min(self.pretouch_room());
+        if pages == 0 {
+            return false;
         }
-        true
-    }
-
-    fn pretouch(&self, pages: usize) -> bool {
         let begin = nanos();
         let n = self.pages.pretouch(&self.spans, pages, |pages| self.pretouch_tables(pages));
-        if n > 0 {
-            self.emit(&Event::Pretouch { bytes: n * PAGE_SIZE, ns: nanos() - begin });
+        if n == 0 {
+            self.pretouch.refused.store(true, O);
+            return false;
         }
-        n > 0
+        self.emit(&Event::Pretouch { bytes: n * PAGE_SIZE, ns: nanos() - begin });
+        true
     }
 
     /// What there is in the tables for these pages and their granules.
@@ -85,5 +94,28 @@ impl Heap {
         for map in &self.maps {
             map.pretouch(granule(pages.start)..granule(pages.end));
         }
+    }
+}
+
+#[cfg(all(test, not(any(modelled, miri))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_is_to_be_had_nobody_asks_again_until_a_cycle_has_ended() {
+        let heap = crate::testing::heap(200);
+        let p = heap.new_p();
+        heap.acquire_p(p);
+        let pages = heap.pages.capacity() - 10;
+        heap.alloc_pages(pages).expect("room");
+        let wanted = (pages / 8).min(MOST);
+        assert_eq!(heap.pretouch_wanted(), (wanted, wanted));
+        assert!(heap.pretouch_slice(), "the last ten");
+        assert_eq!((heap.pages.warm(), heap.pretouch_wanted()), (10, (wanted, wanted - 10)));
+        assert!(!heap.pretouch_slice());
+        assert_eq!(heap.pretouch_wanted(), (0, 0));
+        heap.collect();
+        assert_eq!(heap.pretouch_wanted(), (wanted, wanted - 10));
+        heap.release_p(p);
     }
 }

@@ -271,8 +271,8 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             timers::ensure_watched(sched, p);
             return Some(found);
         }
-        // Nothing to run: help the collector, then sweep, one slice at a time. Meanwhile it does not count as looking
-        // for work, so that new work wakes somebody; afterwards it looks again from the start.
+        // Nothing to run: help the collector, then sweep, then see to fresh memory, one slice at a time. Meanwhile it does not
+        // count as looking for work, so that new work wakes somebody; afterwards it looks again from the start.
         if heap.marking() {
             stop_spinning(sched, m);
         }
@@ -281,11 +281,10 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
             if heap.mark_slice(p.gcp(), WorkKind::Idle) {
                 continue;
             }
-        } else if heap.sweep_slice(p.gcp())
-            || heap.scavenge_slice(p.gcp())
-            || crate::afterlife::wake(sched)
-            || heap.pretouch_slice(p.gcp())
-        {
+        } else if heap.sweep_slice(p.gcp()) || heap.scavenge_slice(p.gcp()) || crate::afterlife::wake(sched) {
+            continue;
+        }
+        if heap.pretouch_slice() {
             continue;
         }
 
