@@ -2,8 +2,12 @@
 //!
 //! Job 0 is the host's own tables, then come pieces of the table of [`Root`](crate::Root) slots, then one job per
 //! stack. A stack is scanned once per cycle, in one atomic step for its goroutine (I4); a goroutine that runs scans
-//! itself at its next safepoint, and its job waits in a short list until somebody sees that this has happened. Marking
-//! cannot end before every job is done.
+//! itself at its next safepoint, and its job waits in a list until somebody sees that this has happened. Marking cannot end
+//! before every job is done.
+//!
+//! At most one goroutine runs on each P. But one that ran when its turn came still waits in the list when it has left, and if
+//! the markers come along in the order in which the goroutines run, there are ever more of these. So the list may be full;
+//! then most of those in it have left, and one of them is scanned for each that comes.
 
 use super::work::GcWork;
 use crate::faults::{self, Fault};
@@ -20,13 +24,35 @@ pub(crate) struct Jobs {
     next: AtomicUsize,
     /// Jobs that are not done.
     left: AtomicUsize,
-    /// Stacks whose goroutine was running: at most one per P.
+    /// Stacks whose goroutine was running.
     retry: Lock<Retry>,
 }
 
+/// First in, first out, so that one that keeps running does not hide the others.
 struct Retry {
     len: usize,
+    /// More than can run at one time.
     stacks: [usize; MAX_PS + 8],
+}
+
+impl Retry {
+    fn pop(&mut self) -> Option<usize> {
+        if self.len == 0 {
+            return None;
+        }
+        let first = self.stacks[0];
+        self.stacks.copy_within(1..self.len, 0);
+        self.len -= 1;
+        Some(first)
+    }
+
+    /// Appends a stack; if there is no room, instead of the first one, which it returns.
+    fn push(&mut self, stack: usize) -> Option<usize> {
+        let first = if self.len == self.stacks.len() { self.pop() } else { None };
+        self.stacks[self.len] = stack;
+        self.len += 1;
+        first
+    }
 }
 
 impl Jobs {
@@ -183,38 +209,87 @@ impl Heap {
                 return true;
             }
         }
-        let stack = {
-            let mut retry = jobs.retry.lock();
-            if retry.len == 0 {
-                return false;
-            }
-            retry.len -= 1;
-            let first = retry.stacks[0];
-            let len = retry.len;
-            // First in, first out, so that one that keeps running does not hide the others.
-            retry.stacks.copy_within(1..=len, 0);
-            first
-        };
-        self.stack_job(p, stack)
+        let again = jobs.retry.lock().pop();
+        again.is_some_and(|stack| self.stack_job(p, stack))
     }
 
-    /// Scans a stack, or puts it back if its goroutine runs. Says whether it is done.
-    fn stack_job(&self, p: &GcP, stack: usize) -> bool {
+    /// Scans a stack, or lets it wait if its goroutine runs; where too many wait, another one of them. Says whether one is
+    /// done.
+    fn stack_job(&self, p: &GcP, mut stack: usize) -> bool {
+        loop {
+            if self.scan_stack(p, stack) {
+                self.work.jobs.finish();
+                return true;
+            }
+            let waiting = self.work.jobs.retry.lock().push(stack);
+            match waiting {
+                Some(first) => stack = first,
+                None => return false,
+            }
+        }
+    }
+
+    /// Scans a stack, unless its goroutine runs.
+    fn scan_stack(&self, p: &GcP, stack: usize) -> bool {
         self.window(Window::BeforeStackScan);
         // What loses a pointer from a stack to a black object needs stacks that are scanned late.
         let late = [Fault::LeaveUnshaded, Fault::MutableUnscanned, Fault::NoInsertionBarrier, Fault::SkipBulkBarrier];
         faults::linger_for(&late, 1000);
         // SAFETY: this thread holds `p`, and marking is on.
-        let done = self.world.scan_stack(stack, &mut unsafe { self.scanner(p) });
-        if done {
-            self.work.jobs.finish();
-        } else {
-            let mut retry = self.work.jobs.retry.lock();
-            let len = retry.len;
-            assert!(len < retry.stacks.len(), "more goroutines run than there are Ps");
-            retry.stacks[len] = stack;
-            retry.len += 1;
+        self.world.scan_stack(stack, &mut unsafe { self.scanner(p) })
+    }
+}
+
+#[cfg(all(test, not(modelled)))]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use crate::barrier::Entered;
+    use crate::world::{StopReason, World};
+    use std::sync::Mutex;
+
+    /// A world of one thread, with stacks each of which is in use when it is asked for the first time.
+    #[derive(Default)]
+    struct Busy {
+        /// How often each was asked for.
+        asked: Mutex<Vec<usize>>,
+    }
+
+    // SAFETY: there is no other thread to stop, scan or wake; cycles end by the only P.
+    unsafe impl World for Busy {
+        fn stop_the_world(&self, _: StopReason) {}
+        fn start_the_world(&self) {}
+        fn for_each_p(&self, _: &(dyn Fn(&GcP) + Sync)) {}
+        fn at_safepoint(&self, work: &mut dyn FnMut()) {
+            work();
         }
-        done
+        fn begin_mark(&self, _: u32) -> usize {
+            let mut asked = self.asked.lock().expect("the count");
+            *asked = vec![0; 3 * MAX_PS];
+            asked.len()
+        }
+        fn scan_stack(&self, i: usize, _: &mut Scanner<'_>) -> bool {
+            let asked = &mut self.asked.lock().expect("the count")[i];
+            *asked += 1;
+            *asked > 1
+        }
+        fn scan_roots(&self, _: &mut Scanner<'_>) {}
+        fn entered(&self) -> &'static Entered {
+            unreachable!("nothing is entered")
+        }
+        fn wake_workers(&self) {}
+        fn pause(&self) {}
+    }
+
+    #[test]
+    fn any_number_of_goroutines_may_run_just_when_their_turn_comes() {
+        let world: &Busy = Box::leak(Box::default());
+        let config = Config { percent: None, reserve: 64 * crate::heap::PAGE_SIZE, ..Config::default() };
+        let heap = Heap::new(config, world).expect("a small heap");
+        let p = heap.new_p();
+        heap.acquire_p(p);
+        heap.collect();
+        assert!(world.asked.lock().expect("the count").iter().all(|n| *n == 2), "each is scanned once");
+        heap.release_p(p);
     }
 }
