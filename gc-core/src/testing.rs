@@ -6,9 +6,15 @@ use crate::mark::Scanner;
 use crate::p::GcP;
 use crate::stress::Stress;
 use crate::world::{StopReason, World};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A world of the calling thread alone, whose stack is not scanned.
-struct Alone;
+/// A world of the calling thread alone, whose stack is not scanned. What stacks there are instead have nothing to scan; each
+/// is in use when it is asked for the first time in a cycle.
+#[derive(Default)]
+pub(crate) struct Alone {
+    /// How often each stack was asked for in this cycle.
+    pub asked: Vec<AtomicUsize>,
+}
 
 // SAFETY: there is no other thread to stop, scan or wake; cycles end by the only P.
 unsafe impl World for Alone {
@@ -19,10 +25,11 @@ unsafe impl World for Alone {
         work();
     }
     fn begin_mark(&self, _: u32) -> usize {
-        0
+        self.asked.iter().for_each(|n| n.store(0, Ordering::Relaxed));
+        self.asked.len()
     }
-    fn scan_stack(&self, _: usize, _: &mut Scanner<'_>) -> bool {
-        true
+    fn scan_stack(&self, i: usize, _: &mut Scanner<'_>) -> bool {
+        self.asked[i].fetch_add(1, Ordering::Relaxed) > 0
     }
     fn scan_roots(&self, _: &mut Scanner<'_>) {}
     fn entered(&self) -> &'static Entered {
@@ -40,7 +47,7 @@ pub(crate) fn heap(pages: usize) -> &'static Heap {
 /// As [`heap`], under stress.
 pub(crate) fn heap_under(pages: usize, stress: Stress) -> &'static Heap {
     let config = Config { percent: None, reserve: pages * PAGE_SIZE, stress, ..Config::default() };
-    Heap::new(config, &Alone).expect("a small heap")
+    Heap::new(config, Box::leak(Box::<Alone>::default())).expect("a small heap")
 }
 
 /// How many cases a property is tried with: few under Miri, which is slow.

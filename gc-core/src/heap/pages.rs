@@ -236,14 +236,8 @@ impl PageHeap {
         let Some(piece) = self.take_warm(spans, most) else { return 0 };
         let more = faults::active(Fault::ScavengeInUse) && piece.first + piece.n < self.top();
         let taken = self.space.give_back(piece.first, piece.n + usize::from(more));
-        let mut lists = self.lists.lock();
-        let cold = if taken { piece.n } else { 0 };
-        if taken {
-            self.returned.insert(piece.first, piece.n);
-        }
-        self.insert(spans, &mut lists, Run { cold, ..piece });
-        self.note(&lists);
-        cold
+        self.put_back(spans, piece, !taken);
+        if taken { piece.n } else { 0 }
     }
 
     /// Makes up to `most` pages warm and free: of the longest run of returned ones, else such as were never used. Returns how
@@ -257,14 +251,19 @@ impl PageHeap {
         self.cold.pretouch(pages.clone());
         tables(pages);
         let touched = self.space.touch(piece.first, piece.n);
+        self.put_back(spans, piece, touched);
+        if touched { piece.n } else { 0 }
+    }
+
+    /// Puts pages in again that were out, with their memory or without.
+    fn put_back(&self, spans: &Spans, piece: Run, warm: bool) {
         let mut lists = self.lists.lock();
-        let cold = if touched { 0 } else { piece.n };
-        if !touched {
+        let cold = if warm { 0 } else { piece.n };
+        if !warm {
             self.returned.insert(piece.first, piece.n);
         }
         self.insert(spans, &mut lists, Run { cold, ..piece });
         self.note(&lists);
-        piece.n - cold
     }
 
     /// Takes up to `most` pages out of a run without a warm one, else behind all that were ever used.

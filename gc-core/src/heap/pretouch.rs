@@ -55,7 +55,7 @@ impl Heap {
 
     /// Pages that may be made warm before the scavenger would give them back, or the memory limit is passed.
     fn pretouch_room(&self) -> usize {
-        let limit = self.config.memory_limit.map_or(usize::MAX, |l| l.saturating_sub(self.table_bytes()) / PAGE_SIZE);
+        let limit = self.pages_within_limit().unwrap_or(usize::MAX);
         self.scavenger.keep().min(limit).saturating_sub(self.pages.resident())
     }
 

@@ -103,13 +103,17 @@ impl Heap {
         }
     }
 
+    /// How many pages may cost memory under the memory limit, if there is one.
+    pub(super) fn pages_within_limit(&self) -> Option<usize> {
+        self.config.memory_limit.map(|limit| limit.saturating_sub(self.table_bytes()) / PAGE_SIZE)
+    }
+
     /// `n` pages for a span. Where that passes the memory limit, as many others go back.
     pub(crate) fn alloc_pages(&self, n: usize) -> Result<usize, NoPages> {
         let before = self.pages.resident();
         let first = self.pages.alloc(&self.spans, n);
-        if let Some(limit) = self.config.memory_limit {
+        if let Some(most) = self.pages_within_limit() {
             let now = self.pages.resident();
-            let most = limit.saturating_sub(self.table_bytes()) / PAGE_SIZE;
             if now > before && now > most {
                 self.scavenge_now((now - most).min(n));
             }

@@ -244,52 +244,17 @@ impl Heap {
 mod tests {
     use super::*;
     use crate::Config;
-    use crate::barrier::Entered;
-    use crate::world::{StopReason, World};
-    use std::sync::Mutex;
-
-    /// A world of one thread, with stacks each of which is in use when it is asked for the first time.
-    #[derive(Default)]
-    struct Busy {
-        /// How often each was asked for.
-        asked: Mutex<Vec<usize>>,
-    }
-
-    // SAFETY: there is no other thread to stop, scan or wake; cycles end by the only P.
-    unsafe impl World for Busy {
-        fn stop_the_world(&self, _: StopReason) {}
-        fn start_the_world(&self) {}
-        fn for_each_p(&self, _: &(dyn Fn(&GcP) + Sync)) {}
-        fn at_safepoint(&self, work: &mut dyn FnMut()) {
-            work();
-        }
-        fn begin_mark(&self, _: u32) -> usize {
-            let mut asked = self.asked.lock().expect("the count");
-            *asked = vec![0; 3 * MAX_PS];
-            asked.len()
-        }
-        fn scan_stack(&self, i: usize, _: &mut Scanner<'_>) -> bool {
-            let asked = &mut self.asked.lock().expect("the count")[i];
-            *asked += 1;
-            *asked > 1
-        }
-        fn scan_roots(&self, _: &mut Scanner<'_>) {}
-        fn entered(&self) -> &'static Entered {
-            unreachable!("nothing is entered")
-        }
-        fn wake_workers(&self) {}
-        fn pause(&self) {}
-    }
+    use crate::testing::Alone;
 
     #[test]
     fn any_number_of_goroutines_may_run_just_when_their_turn_comes() {
-        let world: &Busy = Box::leak(Box::default());
+        let world: &Alone = Box::leak(Box::new(Alone { asked: (0..3 * MAX_PS).map(|_| 0.into()).collect() }));
         let config = Config { percent: None, reserve: 64 * crate::heap::PAGE_SIZE, ..Config::default() };
         let heap = Heap::new(config, world).expect("a small heap");
         let p = heap.new_p();
         heap.acquire_p(p);
         heap.collect();
-        assert!(world.asked.lock().expect("the count").iter().all(|n| *n == 2), "each is scanned once");
+        assert!(world.asked.iter().all(|n| n.load(Ordering::Relaxed) == 2), "each is scanned once");
         heap.release_p(p);
     }
 }
