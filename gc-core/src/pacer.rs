@@ -158,7 +158,7 @@ impl Pacer {
             overhead: fragments + if config.memory_limit.is_some() { heap.table_bytes() } else { 0 },
             limit: config.memory_limit,
             // A model's heap of four pages would be full at once.
-            capacity: if cfg!(any(modelled, miri)) { usize::MAX } else { heap.bytes },
+            capacity: if cfg!(any(modelled, miri)) { usize::MAX } else { heap.bounds.bytes },
         };
         let goal = goal_of(config.percent, sizes);
         // Without a percentage cycles run on request; only the limits bring one about by themselves.

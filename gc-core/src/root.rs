@@ -193,7 +193,7 @@ impl RootTable {
                 if top == self.slots.len() {
                     crate::throw!(
                         "more than {top} roots are alive, of which a heap of {} bytes has no more",
-                        heap.bytes
+                        heap.bounds.bytes
                     );
                 }
                 // Release: pairs with the Acquire in `pieces`.

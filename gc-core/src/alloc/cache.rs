@@ -335,7 +335,7 @@ impl Heap {
             return None;
         }
         let behind = self.alloc_map().find(first, end, step, true);
-        let address = |granule| self.base + granule * GRANULE;
+        let address = |granule| self.bounds.base + granule * GRANULE;
         Some((address(first), address(behind)))
     }
 

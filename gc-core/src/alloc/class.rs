@@ -110,7 +110,7 @@ impl Class {
         }
     }
 
-    /// See [`Mask::pointers`].
+    /// See [`Mask::pointers`]; 0 of large objects, which are scanned in pieces.
     #[inline(always)]
     pub fn pointers(&self) -> u64 {
         self.pointers.load(Ordering::Relaxed)
@@ -132,7 +132,7 @@ impl Class {
 
 /// All classes of a heap.
 pub(crate) struct Classes {
-    table: Table<Class>,
+    pub table: Table<Class>,
     len: AtomicUsize,
     adding: Lock<()>,
     /// Where `sweep_one` looks next; behind the last class when all is swept.
@@ -183,7 +183,8 @@ impl Classes {
         c.desc.store(desc_ptr, Ordering::Relaxed);
         if let Some(desc) = desc {
             let mask = Mask::flatten(desc);
-            c.pointers.store(mask.pointers, Ordering::Relaxed);
+            let pointers = if slot <= layout::SMALL_MAX { mask.pointers } else { 0 };
+            c.pointers.store(pointers, Ordering::Relaxed);
             c.mask_bits.store(mask.bits.as_ptr(), Ordering::Relaxed);
             c.mask_words.store(mask.words, Ordering::Relaxed);
             c.mask_stride.store(mask.stride, Ordering::Relaxed);

@@ -143,10 +143,37 @@ pub enum Phase {
     Mark = 1,
 }
 
+/// Where a heap's reservation lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub base: usize,
+    pub bytes: usize,
+}
+
+#[nowritebarrierrec]
+impl Bounds {
+    /// Whether `addr` is inside.
+    #[inline(always)]
+    pub fn contain(self, addr: usize) -> bool {
+        addr.wrapping_sub(self.base) < self.bytes
+    }
+
+    /// The page of an address inside.
+    #[inline(always)]
+    pub fn page_of(self, addr: usize) -> usize {
+        (addr - self.base) / PAGE_SIZE
+    }
+
+    /// The mark bit of an address inside.
+    #[inline(always)]
+    pub fn granule_of(self, addr: usize) -> usize {
+        (addr - self.base) / crate::layout::GRANULE
+    }
+}
+
 /// A heap and its collector. Lives until the process ends.
 pub struct Heap {
-    pub(crate) base: usize,
-    pub(crate) bytes: usize,
+    pub(crate) bounds: Bounds,
     pub(crate) page_map: PageMap,
     pub(crate) spans: Spans,
     pub(crate) pages: PageHeap,
@@ -221,8 +248,7 @@ impl Heap {
         let npages = bytes / PAGE_SIZE;
         let granules = bytes / crate::layout::GRANULE;
         let heap = Heap {
-            base,
-            bytes,
+            bounds: Bounds { base, bytes },
             page_map: PageMap::new(npages)?,
             spans: Spans::new(npages)?,
             pages: PageHeap::new(space)?,
@@ -317,21 +343,21 @@ impl Heap {
     #[nowritebarrierrec]
     #[inline(always)]
     pub fn contains(&self, addr: usize) -> bool {
-        addr.wrapping_sub(self.base) < self.bytes
+        self.bounds.contain(addr)
     }
 
     /// The page of an address in the reservation.
     #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn page_of(&self, addr: usize) -> usize {
-        (addr - self.base) / PAGE_SIZE
+        self.bounds.page_of(addr)
     }
 
     /// The mark bit of an address in the reservation.
     #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn granule_of(&self, addr: usize) -> usize {
-        (addr - self.base) / crate::layout::GRANULE
+        self.bounds.granule_of(addr)
     }
 
     /// The span of an object.
@@ -345,10 +371,7 @@ impl Heap {
     #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn page_of_object(&self, base: usize) -> Page {
-        // Relaxed: whoever has the pointer got it by an Acquire that comes after the span was made.
-        let page = self.page_map.get(self.page_of(base), Ordering::Relaxed);
-        debug_assert_ne!(page.span, 0, "{base:#x} is in no span");
-        page
+        self.page_map.of_object(self.page_of(base))
     }
 
     /// The class of an object.

@@ -3,13 +3,16 @@
 //! The marker asks for every object that it finds and again when it scans it, so what it needs is here, in 8 bytes for
 //! 8 KiB of heap, and not in the span table, whose entries are a cache line each.
 
-use crate::sync::{AtomicU64, MapError, Ordering, Table};
+use crate::sync::{AtomicU64, Handle, MapError, Ordering, Table};
 use barrier_lint::nowritebarrierrec;
 use core::ops::Range;
 
 pub(crate) struct PageMap {
     pages: Table<AtomicU64>,
 }
+
+// SAFETY: a table.
+unsafe impl Handle for PageMap {}
 
 /// Beside the class.
 const DATA: u32 = 1 << 31;
@@ -42,6 +45,15 @@ impl PageMap {
     pub fn get(&self, page: usize, order: Ordering) -> Page {
         let word = self.pages[page].load(order);
         Page { span: word as u32, class: (word >> 32) as u32 & !DATA, data: word >> 63 != 0 }
+    }
+
+    /// What the map says about a page that has an object.
+    #[inline(always)]
+    pub fn of_object(&self, number: usize) -> Page {
+        // Relaxed: whoever has the pointer got it by an Acquire that comes after the span was made.
+        let page = self.get(number, Ordering::Relaxed);
+        debug_assert_ne!(page.span, 0, "page {number} is in no span");
+        page
     }
 
     #[inline]

@@ -123,7 +123,7 @@ impl Heap {
     /// nobody's list: the caller owns it.
     pub(crate) fn publish_span(&self, first: usize, npages: usize, class: u32, slot: usize, sweepgen: u32) -> &Span {
         let span = &self.spans[first];
-        let base = self.base + first * PAGE_SIZE;
+        let base = self.bounds.base + first * PAGE_SIZE;
         let large = slot > layout::SMALL_MAX;
         let nelems = if large { 1 } else { npages * PAGE_SIZE / slot };
         // Relaxed: the Release of the page map below publishes them.
@@ -201,7 +201,7 @@ mod tests {
                 let class = heap.classes.sized(Scan::Data, slot);
                 let span = heap.publish_span(first, npages, class, slot, heap.sweepgen());
                 let nelems = if large { 1 } else { npages * PAGE_SIZE / slot };
-                let base = heap.base + first * PAGE_SIZE;
+                let base = heap.bounds.base + first * PAGE_SIZE;
                 let published = nelems * published / 100;
                 span.published.store(base + published * slot, Ordering::Relaxed);
                 let mut of_span = Slots::new();
@@ -222,9 +222,9 @@ mod tests {
             }
             for (index, off) in words {
                 // Near a slot's start, or anywhere, also outside the reservation.
-                let anywhere = heap.base + index.index(used.max(1) * PAGE_SIZE + 100);
-                let near = slots.get(index.index(slots.len().max(1))).map_or(heap.base, |s| s.0);
-                let outside = heap.base.wrapping_add_signed(off * heap.bytes as isize);
+                let anywhere = heap.bounds.base + index.index(used.max(1) * PAGE_SIZE + 100);
+                let near = slots.get(index.index(slots.len().max(1))).map_or(heap.bounds.base, |s| s.0);
+                let outside = heap.bounds.base.wrapping_add_signed(off * heap.bounds.bytes as isize);
                 for word in [anywhere, near.wrapping_add_signed(off), outside] {
                     let holds = |s: &&(usize, usize, bool)| (s.0..s.0 + s.1).contains(&word) && s.2;
                     prop_assert_eq!(heap.find_object(word), slots.iter().find(holds).map(|s| s.0), "{:#x}", word);

@@ -7,7 +7,7 @@
 use crate::faults::{self, Fault};
 use crate::heap::PAGE_SIZE;
 use crate::layout::GRANULE;
-use crate::sync::{AtomicUsize, MapError, Ordering, Table, observe};
+use crate::sync::{AtomicUsize, Handle, MapError, Ordering, Table, observe};
 use barrier_lint::nowritebarrierrec;
 use core::ops::Range;
 
@@ -18,6 +18,9 @@ const _: () = assert!(PAGE_SIZE.is_multiple_of(BITS * GRANULE));
 pub(crate) struct MarkMap {
     words: Table<AtomicUsize>,
 }
+
+// SAFETY: a table.
+unsafe impl Handle for MarkMap {}
 
 impl MarkMap {
     pub fn new(granules: usize) -> Result<MarkMap, MapError> {

@@ -4,103 +4,131 @@
 //! many reads under way at once:
 //!
 //! ```text
-//! lists ──get──► ring ─────► scan ──note──► found pointers ──greyobject──► lists
+//! lists ──get──► ring ─────► scan ──note──► found pointers ──grey──► lists
 //!         (prefetches the object)   (prefetches the mark word)
 //! ```
 //! A pointer that is found is not marked yet, though what held it is black: none is left when the marker does anything
 //! that others could see. Both queues are local to a slice of marking, in which the P is held.
+//!
+//! What the loop does with an ordinary object is inlined into it and takes no address of what it counts and of the
+//! tables' handles, so that these stay in registers: an object is 90 instructions. All others (arrays, large and
+//! conservative objects) are a [`Marker`]'s, which has a queue of its own.
 
-use super::bitmap::{BITS, MarkMap};
+use super::bitmap::BITS;
+use super::grey::Tables;
 use super::prefetch;
-use super::scan::ONE_WORD;
+use super::scan::{ONE_WORD, each_pointer};
 use super::work::{GcWork, Grey};
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
 use crate::p::GcP;
-use crate::sync::Ordering;
+use crate::sync::{Handle, Ordering};
 use core::mem::replace;
 
 /// Objects between leaving the lists and being scanned.
-const RING: usize = if cfg!(modelled) { 2 } else { 16 };
+const RING: usize = if cfg!(modelled) { 2 } else { 24 };
 /// Pointers that wait at least between being found and being tested.
-const DELAY: usize = if cfg!(modelled) { 1 } else { 14 };
-/// They are tested so many at a time. More would be fewer branches, but leave the order in which a tree was made.
-const BATCH: usize = if cfg!(modelled) { 1 } else { 2 };
+const FEW: usize = if cfg!(modelled) { 1 } else { 6 };
+/// Pointers that wait at most.
+const MANY: usize = if cfg!(modelled) { 1 } else { 20 };
+/// Where more do, so many are tested in one go.
+const BATCH: usize = if cfg!(modelled) { 1 } else { 4 };
 /// Places for them, and for what is found in one object meanwhile.
 const FOUND: usize = 128;
-const _: () = assert!(DELAY + BATCH + ONE_WORD <= FOUND);
+const _: () = assert!(FEW <= MANY && MANY + ONE_WORD <= FOUND && BATCH <= MANY + 1);
 /// Bytes that are marked between two looks at the clock and at `preempt`.
 const LOOK: usize = if cfg!(modelled) { 64 } else { 16 << 10 };
+/// Of a cache line.
+const LINE: usize = 64;
 
-/// A P that marks: its work, and the pointers that it has found and not yet tested.
-pub(crate) struct Marker<'a> {
-    pub(super) heap: &'a Heap,
-    pub(super) gcw: &'a mut GcWork,
-    /// Takes this cycle's marks.
-    map: &'a MarkMap,
-    found: [usize; FOUND],
-    /// How many were noted and tested, ever; those between are in `found`.
+/// Pointers that were found and not yet tested.
+pub(super) struct Found<'a> {
+    places: &'a mut [usize; FOUND],
+    /// How many were noted and tested, ever; those between are in `places`.
     noted: usize,
     tested: usize,
 }
 
-impl<'a> Marker<'a> {
-    /// The caller holds the P that `gcw` belongs to, and calls [`settle`](Marker::settle) in the end.
-    pub fn new(heap: &'a Heap, gcw: &'a mut GcWork) -> Marker<'a> {
-        Marker { heap, gcw, map: heap.mark_map(), found: [0; FOUND], noted: 0, tested: 0 }
+impl<'a> Found<'a> {
+    pub const PLACES: [usize; FOUND] = [0; FOUND];
+
+    #[inline(always)]
+    pub fn new(places: &'a mut [usize; FOUND]) -> Found<'a> {
+        Found { places, noted: 0, tested: 0 }
     }
 
     /// A typed field holds this: null, a pointer to something that is not in the heap, or an object's base. The caller
-    /// calls [`test_due`](Marker::test_due) before it notes more than [`ONE_WORD`].
+    /// calls [`test_due`](Found::test_due) before it notes more than [`ONE_WORD`].
     #[inline(always)]
-    pub fn note(&mut self, pointer: usize) {
-        let inside = self.heap.contains(pointer);
+    pub fn note(&mut self, tables: &Tables, pointer: usize) {
+        let inside = tables.bounds.contain(pointer);
         // The next one takes this place if that is nothing.
-        self.found[self.noted % FOUND] = pointer;
-        self.map.prefetch(if inside { self.heap.granule_of(pointer) / BITS } else { 0 });
+        self.places[self.noted % FOUND] = pointer;
+        tables.marks.prefetch(if inside { tables.bounds.granule_of(pointer) / BITS } else { 0 });
         self.noted += usize::from(inside);
     }
 
-    /// Tests what was found long ago.
+    /// Tests what was found long ago: for each object that is scanned one pointer, however many it had. (Most objects are
+    /// found once. To test what each one had would be a branch that nobody can foresee.)
     #[inline(always)]
-    pub fn test_due(&mut self) {
-        while self.noted - self.tested >= DELAY + BATCH {
-            self.test(BATCH);
+    pub fn test_due(&mut self, tables: &Tables, gcw: &mut GcWork) {
+        if !self.test_many(tables, gcw) && self.noted - self.tested > FEW {
+            self.test(tables, gcw, 1);
         }
+    }
+
+    /// Tests what is more than many. Says whether there was any.
+    #[inline(always)]
+    fn test_many(&mut self, tables: &Tables, gcw: &mut GcWork) -> bool {
+        let any = self.noted - self.tested > MANY;
+        while self.noted - self.tested > MANY {
+            self.test(tables, gcw, BATCH);
+        }
+        any
     }
 
     /// Shades the first `n` of what was found.
     #[inline(always)]
-    fn test(&mut self, n: usize) {
+    fn test(&mut self, tables: &Tables, gcw: &mut GcWork, n: usize) {
         for i in self.tested..self.tested + n {
-            self.heap.grey_in(self.map, self.gcw, self.found[i % FOUND]);
+            tables.grey(gcw, self.places[i % FOUND]);
         }
         self.tested += n;
     }
 
-    /// As [`note`](Marker::note), any number of times.
+    /// Shades what has been found. Says whether there was anything.
+    #[inline(always)]
+    pub fn settle(&mut self, tables: &Tables, gcw: &mut GcWork) -> bool {
+        let any = self.noted > self.tested && !faults::active(Fault::ForgetFound);
+        if any {
+            self.test(tables, gcw, self.noted - self.tested);
+        }
+        self.tested = self.noted;
+        any
+    }
+}
+
+/// Scans objects of any kind.
+pub(super) struct Marker<'a, 'f> {
+    pub tables: Tables<'a>,
+    pub gcw: &'a mut GcWork,
+    pub found: &'a mut Found<'f>,
+}
+
+impl Marker<'_, '_> {
+    /// A pointer field holds this, see [`Found::note`]. There may be many more.
     #[inline(always)]
     pub fn found(&mut self, pointer: usize) {
-        self.note(pointer);
-        self.test_due();
+        self.found.note(&self.tables, pointer);
+        self.found.test_many(&self.tables, self.gcw);
     }
 
     /// A word holds this that may be a pointer or not.
     #[inline]
     pub fn found_word(&mut self, word: usize) {
-        if let Some(base) = self.heap.find_object(word) {
+        if let Some(base) = self.tables.heap.find_object(word) {
             self.found(base);
         }
-    }
-
-    /// Shades what has been found. Says whether there was anything.
-    pub fn settle(&mut self) -> bool {
-        let any = self.noted > self.tested && !faults::active(Fault::ForgetFound);
-        if any {
-            self.test(self.noted - self.tested);
-        }
-        self.tested = self.noted;
-        any
     }
 }
 
@@ -111,40 +139,57 @@ impl Heap {
     /// The caller holds `p`.
     pub(crate) fn drain(&self, p: &GcP, enough: &mut dyn FnMut(usize) -> bool) -> usize {
         // SAFETY: this thread holds `p` and borrows its work only here.
-        let mut marker = Marker::new(self, unsafe { p.gcw() });
-        let before = marker.gcw.marked_bytes();
+        let gcw = unsafe { p.gcw() };
+        let before = gcw.marked_bytes();
+        let all = Tables::of(self);
+        let (marks, pages, classes) = (all.marks.copied(), all.pages.copied(), all.classes.copied());
+        let tables = Tables { marks: &marks, pages: &pages, classes: &classes, ..all };
+        let (mut places, mut other_places) = (Found::PLACES, Found::PLACES);
+        let mut found = Found::new(&mut places);
+        let mut others = Found::new(&mut other_places);
         let mut ring = [Grey::NONE; RING];
         let (mut at, mut look) = (0, before + LOOK);
         loop {
-            while marker.gcw.marked_bytes() < look {
-                let next = marker.gcw.get(self).unwrap_or(Grey::NONE);
+            while gcw.marked_bytes() < look {
+                let next = gcw.get(self).unwrap_or(Grey::NONE);
                 prefetch(next.address());
+                // Its neighbour as well: mostly it holds what was made just before or after, and is wanted next.
+                prefetch(next.address() ^ LINE);
                 let mut due = replace(&mut ring[at], next);
-                at = (at + 1) % RING;
-                if due == Grey::NONE && next == Grey::NONE {
+                at = if at + 1 < RING { at + 1 } else { 0 };
+                if due == Grey::NONE {
+                    if next != Grey::NONE {
+                        continue;
+                    }
                     // The lists are empty. What has been found may fill them again, or what is left in the ring.
-                    if marker.settle() {
+                    if found.settle(&tables, gcw) | others.settle(&all, gcw) {
                         continue;
                     }
                     match ring.iter_mut().find(|grey| **grey != Grey::NONE) {
                         Some(grey) => due = replace(grey, Grey::NONE),
-                        None => return marker.gcw.marked_bytes() - before,
+                        None => return gcw.marked_bytes() - before,
                     }
                 }
-                if due != Grey::NONE {
-                    marker.scan(due);
+                let class = tables.class(due.address());
+                if each_pointer(class, due.address(), |pointer| found.note(&tables, pointer)) {
+                    crate::sync::step("scanned", due.address());
+                    gcw.marked(class.slot(), 1);
+                    found.test_due(&tables, gcw);
+                } else {
+                    Marker { tables: all, gcw, found: &mut others }.scan(class, due);
                 }
             }
-            marker.gcw.share(self);
-            let marked = marker.gcw.marked_bytes() - before;
+            gcw.share(self);
+            let marked = gcw.marked_bytes() - before;
             // Relaxed: a hint; the stop itself synchronises.
             if p.preempt.load(Ordering::Relaxed) || enough(marked) {
-                marker.settle();
+                found.settle(&tables, gcw);
+                others.settle(&all, gcw);
                 // Grey objects leave through the lists: they are marked, so nobody else would enqueue them.
-                ring.into_iter().filter(|grey| *grey != Grey::NONE).for_each(|grey| marker.gcw.put(self, grey));
-                return marker.gcw.marked_bytes() - before;
+                ring.into_iter().filter(|grey| *grey != Grey::NONE).for_each(|grey| gcw.put(self, grey));
+                return gcw.marked_bytes() - before;
             }
-            look = marker.gcw.marked_bytes() + LOOK;
+            look = gcw.marked_bytes() + LOOK;
         }
     }
 }
@@ -232,15 +277,18 @@ mod tests {
         fn what_is_found_is_shaded_once(found in prop::collection::vec((0..2 * OBJECTS + 9, any::<u8>()), 0..150)) {
             let graph = Graph::new(vec![[None; FIELDS]; OBJECTS]);
             let mut gcw = GcWork::new(&graph.heap.config.stress);
-            let mut marker = Marker::new(graph.heap, &mut gcw);
+            let tables = Tables::of(graph.heap);
+            let mut places = Found::PLACES;
+            let mut queue = Found::new(&mut places);
             for (i, settle) in &found {
                 // Null, and what is not in the heap, is nothing.
-                marker.found(if *i < 2 * OBJECTS { graph.address(*i) } else { (*i % 2) * 4096 });
+                queue.note(&tables, if *i < 2 * OBJECTS { graph.address(*i) } else { (*i % 2) * 4096 });
+                queue.test_due(&tables, &mut gcw);
                 if *settle < 10 {
-                    marker.settle();
+                    queue.settle(&tables, &mut gcw);
                 }
             }
-            marker.settle();
+            queue.settle(&tables, &mut gcw);
             let found: BTreeSet<usize> = found.into_iter().map(|(i, _)| i).filter(|i| *i < 2 * OBJECTS).collect();
             prop_assert_eq!(graph.marked(), found.clone());
             let mut enqueued: Vec<usize> = std::iter::from_fn(|| gcw.get(graph.heap)).map(Grey::address).collect();

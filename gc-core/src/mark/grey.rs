@@ -16,38 +16,76 @@
 
 use super::bitmap::{BITS, MarkMap};
 use super::work::{GcWork, Grey};
-use crate::heap::Heap;
+use crate::alloc::Class;
+use crate::heap::{Bounds, Heap, Page, PageMap};
 use crate::layout::GRANULE;
 use crate::stress::Window;
+use crate::sync::Table;
 use barrier_lint::nowritebarrierrec;
 
+/// What marking reads of a heap, each at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Tables<'a> {
+    pub heap: &'a Heap,
+    pub bounds: Bounds,
+    /// Takes this cycle's marks.
+    pub marks: &'a MarkMap,
+    pub pages: &'a PageMap,
+    pub classes: &'a Table<Class>,
+    /// The gap is to take time.
+    pub delay: bool,
+}
+
 #[nowritebarrierrec]
-impl Heap {
-    /// Shades the object at `base`: if it is white it becomes grey, or black at once if there is nothing to scan in
-    /// it. The caller holds the P that `gcw` belongs to.
-    #[inline]
-    pub(crate) fn greyobject(&self, gcw: &mut GcWork, base: usize) {
-        self.grey_in(self.mark_map(), gcw, base);
+impl<'a> Tables<'a> {
+    #[inline(always)]
+    pub fn of(heap: &'a Heap) -> Tables<'a> {
+        let delay = heap.config.stress.delays(Window::AfterMark);
+        let (bounds, marks, pages, classes) = (heap.bounds, heap.mark_map(), &heap.page_map, &heap.classes.table);
+        Tables { heap, bounds, marks, pages, classes, delay }
     }
 
-    /// As [`greyobject`](Heap::greyobject), where the map is at hand that takes this cycle's marks.
     #[inline(always)]
-    pub(crate) fn grey_in(&self, map: &MarkMap, gcw: &mut GcWork, base: usize) {
+    fn page(&self, base: usize) -> Page {
+        self.pages.of_object(self.bounds.page_of(base))
+    }
+
+    /// The class of an object.
+    #[inline(always)]
+    pub fn class(&self, base: usize) -> &'a Class {
+        &self.classes[self.page(base).class as usize]
+    }
+
+    /// Shades the object at `base`: if it is white it becomes grey, or black at once if there is nothing to scan in
+    /// it. The caller holds the P that `gcw` belongs to.
+    #[inline(always)]
+    pub fn grey(&self, gcw: &mut GcWork, base: usize) {
         crate::sync::modelled("Heap::greyobject");
-        if !map.try_mark(self.granule_of(base)) {
+        if !self.marks.try_mark(self.bounds.granule_of(base)) {
             crate::sync::step("already marked", base);
             return;
         }
         crate::sync::step("marked", base);
         // Here the object is marked and on no list: the gap.
-        self.window(Window::AfterMark);
-        let page = self.page_of_object(base);
+        if self.delay {
+            self.heap.window(Window::AfterMark);
+        }
+        let page = self.page(base);
         if page.data {
-            gcw.marked(self.size_of_object(self.classes.get(page.class), base), 1);
+            gcw.marked(self.heap.size_of_object(&self.classes[page.class as usize], base), 1);
         } else {
-            gcw.put(self, Grey::object(base));
+            gcw.put(self.heap, Grey::object(base));
             crate::sync::step("enqueued", base);
         }
+    }
+}
+
+#[nowritebarrierrec]
+impl Heap {
+    /// See [`Tables::grey`].
+    #[inline]
+    pub(crate) fn greyobject(&self, gcw: &mut GcWork, base: usize) {
+        Tables::of(self).grey(gcw, base);
     }
 
     /// As [`greyobject`](Heap::greyobject), for all the objects for which `bits` of one word of the mark map stand.
@@ -60,7 +98,7 @@ impl Heap {
         }
         // Here the objects that were white are marked and on no list: the gap.
         self.window(Window::AfterMark);
-        let first = self.base + word * BITS * GRANULE;
+        let first = self.bounds.base + word * BITS * GRANULE;
         let page = self.page_of_object(first);
         if page.data {
             gcw.marked(self.size_of_object(self.classes.get(page.class), first), white.count_ones() as usize);
@@ -83,11 +121,10 @@ impl Heap {
     /// Shades what pointer fields hold or held.
     pub(crate) fn shade_all(&self, gcw: &mut GcWork, pointers: &[usize]) {
         // Once: the compiler cannot know that they stay.
-        let (map, base, bytes) = (self.mark_map(), self.base, self.bytes);
+        let (map, bounds) = (self.mark_map(), self.bounds);
         let mut i = 0;
         while i < pointers.len() {
-            let offset = pointers[i].wrapping_sub(base);
-            if offset < bytes && !map.looks_marked(offset / GRANULE) {
+            if bounds.contain(pointers[i]) && !map.looks_marked(bounds.granule_of(pointers[i])) {
                 self.grey_white(gcw, pointers[i]);
             }
             i += 1;

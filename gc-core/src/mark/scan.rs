@@ -4,12 +4,13 @@
 //! of its own (Go's oblets), for whichever marker comes by.
 
 use super::bitmap::BITS;
-use super::drain::Marker;
+use super::drain::{Found, Marker};
+use super::grey::Tables;
 use super::work::{GcWork, Grey};
 use crate::alloc::{ARRAY_HEADER, Class, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
-use crate::layout::{GRANULE, Mask, SMALL_MAX};
+use crate::layout::{Mask, SMALL_MAX};
 use crate::sync::{Ordering, word};
 use core::ops::Range;
 
@@ -30,11 +31,10 @@ impl Heap {
     /// pointers are.
     #[inline]
     pub(crate) fn points_to_marked(&self, class: &Class, base: usize) -> bool {
-        let (map, start, bytes) = (self.mark_map(), self.base, self.bytes);
+        let (map, bounds) = (self.mark_map(), self.bounds);
         let mut white = false;
         let known = each_pointer(class, base, |pointer| {
-            let offset = pointer.wrapping_sub(start);
-            white |= offset < bytes && !map.looks_marked(offset / GRANULE);
+            white |= bounds.contain(pointer) && !map.looks_marked(bounds.granule_of(pointer));
         });
         !white && (known || class.scan() == Scan::Data)
     }
@@ -44,20 +44,21 @@ impl Heap {
     pub(crate) fn shade_new(&self, gcw: &mut GcWork, class: &Class, base: usize) {
         // Mostly they point to what was made just before, and is black: nothing to wait for.
         if !each_pointer(class, base, |pointer| self.shade(gcw, pointer)) {
-            let mut marker = Marker::new(self, gcw);
-            marker.scan_small(class, base);
-            marker.settle();
+            let (tables, mut places) = (Tables::of(self), Found::PLACES);
+            let mut found = Found::new(&mut places);
+            Marker { tables, gcw, found: &mut found }.scan_range(class, base, base..base + class.slot());
+            found.settle(&tables, gcw);
         }
     }
 }
 
 /// Most pointer fields of which one word says where they are.
-pub(crate) const ONE_WORD: usize = u64::BITS as usize;
+pub(super) const ONE_WORD: usize = u64::BITS as usize;
 
-/// Calls `f` with what the pointer fields of the small object at `base` hold, if one word says which these are; else
-/// `false`.
+/// Calls `f` with what the pointer fields of the object at `base` hold, if it is small and one word says which these are;
+/// else `false`.
 #[inline(always)]
-fn each_pointer(class: &Class, base: usize, mut f: impl FnMut(usize)) -> bool {
+pub(super) fn each_pointer(class: &Class, base: usize, mut f: impl FnMut(usize)) -> bool {
     let mut pointers = class.pointers();
     if pointers == 0 {
         return false;
@@ -69,34 +70,23 @@ fn each_pointer(class: &Class, base: usize, mut f: impl FnMut(usize)) -> bool {
     true
 }
 
-impl Marker<'_> {
+impl Marker<'_, '_> {
     /// Scans one grey object, or one piece of a large one, and counts it.
-    #[inline]
-    pub fn scan(&mut self, grey: Grey) {
-        let class = self.heap.class_of_object(grey.address());
+    #[inline(never)]
+    pub fn scan(&mut self, class: &Class, grey: Grey) {
         crate::sync::step("scanned", grey.address());
         if class.slot() <= SMALL_MAX {
             self.gcw.marked(class.slot(), 1);
-            self.scan_small(class, grey.address());
+            self.scan_range(class, grey.address(), grey.address()..grey.address() + class.slot());
         } else {
             self.scan_large(class, grey);
-        }
-    }
-
-    /// Finds everything that the object at `base`, which shares its span with others, points to.
-    #[inline(always)]
-    pub fn scan_small(&mut self, class: &Class, base: usize) {
-        if each_pointer(class, base, |pointer| self.note(pointer)) {
-            self.test_due();
-        } else {
-            self.scan_range(class, base, base..base + class.slot());
         }
     }
 
     /// Scans a large object's first piece and enqueues the others; or scans one of those.
     #[cold]
     fn scan_large(&mut self, class: &Class, grey: Grey) {
-        let span = self.heap.span_of_object(grey.address());
+        let span = self.tables.heap.span_of_object(grey.address());
         // Relaxed: constant since the span was published.
         let (base, bytes) = (span.base.load(Ordering::Relaxed), span.slot.load(Ordering::Relaxed));
         let piece = grey.address()..(grey.address() + PIECE).min(base + bytes);
@@ -107,7 +97,7 @@ impl Marker<'_> {
             if !faults::active(Fault::LosePieces) {
                 // The last one first: the lists are stacks.
                 for start in (base + PIECE..base + bytes).step_by(PIECE).rev() {
-                    self.gcw.put(self.heap, Grey::piece(start));
+                    self.gcw.put(self.tables.heap, Grey::piece(start));
                 }
             }
         }
@@ -127,7 +117,7 @@ impl Marker<'_> {
 
     /// The part of an array in `range`.
     fn scan_array(&mut self, base: usize, range: Range<usize>) {
-        let mask = self.heap.classes.get(load(base + WORD) as u32).mask();
+        let mask = self.tables.heap.classes.get(load(base + WORD) as u32).mask();
         let (first, stride) = (base + ARRAY_HEADER, mask.stride as usize * WORD);
         let range = range.start.max(first)..range.end.min(first + load(base) * stride);
         if mask.all_pointers() {
@@ -145,8 +135,8 @@ impl Marker<'_> {
     /// are shaded together, by one locked instruction for up to 64 of them.
     fn scan_pointers(&mut self, range: Range<usize>) {
         let (mut first, mut word, mut bits) = (0, usize::MAX, 0);
-        for pointer in range.step_by(WORD).map(load).filter(|p| self.heap.contains(*p)) {
-            let granule = self.heap.granule_of(pointer);
+        for pointer in range.step_by(WORD).map(load).filter(|p| self.tables.heap.contains(*p)) {
+            let granule = self.tables.heap.granule_of(pointer);
             let bit = 1 << (granule % BITS);
             if granule / BITS == word {
                 bits |= bit;
@@ -164,7 +154,7 @@ impl Marker<'_> {
         if bits & bits.wrapping_sub(1) == 0 {
             self.found(first);
         } else {
-            self.heap.greyobjects(self.gcw, word, bits);
+            self.tables.heap.greyobjects(self.gcw, word, bits);
         }
     }
 

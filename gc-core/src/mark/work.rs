@@ -513,8 +513,8 @@ mod tests {
         stress.small_buffers = true;
         let heap = crate::testing::heap_under(64, stress);
         let mut gcw = GcWork::new(&heap.config.stress);
-        let objects = heap.bytes / 64;
-        (0..objects).for_each(|i| gcw.put(heap, Grey::object(heap.base + i * 64)));
+        let objects = heap.bounds.bytes / 64;
+        (0..objects).for_each(|i| gcw.put(heap, Grey::object(heap.bounds.base + i * 64)));
         assert_eq!((0..).take_while(|_| gcw.get(heap).is_some()).count(), objects);
     }
 

@@ -59,6 +59,7 @@ pub use note::limits_that_pass;
 #[cfg(not(any(modelled, miri)))]
 pub use own::{disown_mapping, each_own_mapping, own_mapping};
 pub use rank::Rank;
+pub(crate) use table::Handle;
 pub use table::{MapError, Table, Zeroed};
 #[cfg(not(any(modelled, miri)))]
 pub(crate) use table::{map_reserve, populate, want_huge_pages};

@@ -2,7 +2,9 @@
 
 use barrier_lint::nowritebarrierrec;
 use core::fmt;
-use core::ops::{Index, Range};
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ops::{Deref, Index, Range};
 use core::ptr::NonNull;
 
 /// Types for which all-zero memory is the initial value.
@@ -131,6 +133,34 @@ impl<T> Index<usize> for Table<T> {
         // SAFETY: every index is derived from an address inside the reservation or from a count that the table
         // was sized for; debug builds check it.
         unsafe { self.ptr.add(i).as_ref() }
+    }
+}
+
+/// What only says where something lies, and never changes.
+///
+/// # Safety
+/// A bitwise copy of it is as good as the original, for as long as that is borrowed.
+pub(crate) unsafe trait Handle: Sized {
+    /// A copy.
+    #[inline(always)]
+    fn copied(&self) -> Copied<'_, Self> {
+        // SAFETY: see above; the copy is not dropped, and it does not outlive the borrow.
+        Copied(ManuallyDrop::new(unsafe { core::ptr::read(self) }), PhantomData)
+    }
+}
+
+// SAFETY: an address and a length.
+unsafe impl<T> Handle for Table<T> {}
+
+/// A copy of a handle. A loop has it in registers, where it would have to read the original again after each store that
+/// might have changed that.
+pub(crate) struct Copied<'a, H>(ManuallyDrop<H>, PhantomData<&'a H>);
+
+impl<H> Deref for Copied<'_, H> {
+    type Target = H;
+    #[inline(always)]
+    fn deref(&self) -> &H {
+        &self.0
     }
 }
 
