@@ -6,6 +6,7 @@ use super::class::{Class, List, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, NoPages, PAGE_SIZE};
 use crate::layout::{self, Kind, Trace, TypeDesc};
+use crate::mark::Shade;
 use crate::p::{GcP, forbidden};
 use crate::sync::current::{self, Region};
 use crate::sync::{Ordering, word};

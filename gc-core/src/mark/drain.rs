@@ -10,15 +10,15 @@
 //! A pointer that is found is not marked yet, though what held it is black: none is left when the marker does anything
 //! that others could see. Both queues are local to a slice of marking, in which the P is held.
 //!
-//! What the loop does with an ordinary object is inlined into it and takes no address of what it counts and of the
-//! tables' handles, so that these stay in registers: an object is 90 instructions. All others (arrays, large and
-//! conservative objects) are a [`Marker`]'s, which has a queue of its own.
+//! What the loop does with an ordinary object is inlined into it, and no address is taken of what it counts or of the
+//! tables' handles, so that these stay in registers. All others (arrays, large and conservative objects) are a
+//! [`Marker`]'s, which has a queue of its own.
 
 use super::bitmap::BITS;
 use super::grey::Tables;
 use super::prefetch;
 use super::scan::{ONE_WORD, each_pointer};
-use super::work::{GcWork, Grey};
+use super::work::{AtHand, GcWork, Grey, Shade};
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
 use crate::p::GcP;
@@ -71,37 +71,38 @@ impl<'a> Found<'a> {
     /// Tests what was found long ago: for each object that is scanned one pointer, however many it had. (Most objects are
     /// found once. To test what each one had would be a branch that nobody can foresee.)
     #[inline(always)]
-    pub fn test_due(&mut self, tables: &Tables, gcw: &mut GcWork) {
-        if !self.test_many(tables, gcw) && self.noted - self.tested > FEW {
-            self.test(tables, gcw, 1);
+    pub fn test_due(&mut self, tables: &Tables, work: &mut impl Shade) {
+        if self.noted - self.tested > MANY {
+            self.test_many(tables, work);
+        } else if self.noted - self.tested > FEW {
+            self.test(tables, work, 1);
         }
     }
 
-    /// Tests what is more than many. Says whether there was any.
+    /// Tests what is more than many.
     #[inline(always)]
-    fn test_many(&mut self, tables: &Tables, gcw: &mut GcWork) -> bool {
-        let any = self.noted - self.tested > MANY;
+    fn test_many(&mut self, tables: &Tables, work: &mut impl Shade) {
         while self.noted - self.tested > MANY {
-            self.test(tables, gcw, BATCH);
+            self.test(tables, work, BATCH);
         }
-        any
     }
 
     /// Shades the first `n` of what was found.
     #[inline(always)]
-    fn test(&mut self, tables: &Tables, gcw: &mut GcWork, n: usize) {
-        for i in self.tested..self.tested + n {
-            tables.grey(gcw, self.places[i % FOUND]);
+    fn test(&mut self, tables: &Tables, work: &mut impl Shade, n: usize) {
+        let first = self.tested;
+        for i in 0..n {
+            tables.grey(work, self.places[(first + i) % FOUND]);
         }
-        self.tested += n;
+        self.tested = first + n;
     }
 
     /// Shades what has been found. Says whether there was anything.
     #[inline(always)]
-    pub fn settle(&mut self, tables: &Tables, gcw: &mut GcWork) -> bool {
+    pub fn settle(&mut self, tables: &Tables, work: &mut impl Shade) -> bool {
         let any = self.noted > self.tested && !faults::active(Fault::ForgetFound);
         if any {
-            self.test(tables, gcw, self.noted - self.tested);
+            self.test(tables, work, self.noted - self.tested);
         }
         self.tested = self.noted;
         any
@@ -139,8 +140,8 @@ impl Heap {
     /// The caller holds `p`.
     pub(crate) fn drain(&self, p: &GcP, enough: &mut dyn FnMut(usize) -> bool) -> usize {
         // SAFETY: this thread holds `p` and borrows its work only here.
-        let gcw = unsafe { p.gcw() };
-        let before = gcw.marked_bytes();
+        let mut work = AtHand::of(unsafe { p.gcw() });
+        let before = work.marked_bytes();
         let all = Tables::of(self);
         let (marks, pages, classes) = (all.marks.copied(), all.pages.copied(), all.classes.copied());
         let tables = Tables { marks: &marks, pages: &pages, classes: &classes, ..all };
@@ -150,8 +151,8 @@ impl Heap {
         let mut ring = [Grey::NONE; RING];
         let (mut at, mut look) = (0, before + LOOK);
         loop {
-            while gcw.marked_bytes() < look {
-                let next = gcw.get(self).unwrap_or(Grey::NONE);
+            while work.marked_bytes() < look {
+                let next = work.get(self);
                 prefetch(next.address());
                 // Its neighbour as well: mostly it holds what was made just before or after, and is wanted next.
                 prefetch(next.address() ^ LINE);
@@ -162,34 +163,40 @@ impl Heap {
                         continue;
                     }
                     // The lists are empty. What has been found may fill them again, or what is left in the ring.
-                    if found.settle(&tables, gcw) | others.settle(&all, gcw) {
+                    if found.settle(&tables, &mut work) | others.settle(&tables, &mut work) {
                         continue;
                     }
                     match ring.iter_mut().find(|grey| **grey != Grey::NONE) {
                         Some(grey) => due = replace(grey, Grey::NONE),
-                        None => return gcw.marked_bytes() - before,
+                        None => {
+                            work.lay_down();
+                            return work.marked_bytes() - before;
+                        }
                     }
                 }
                 let class = tables.class(due.address());
                 if each_pointer(class, due.address(), |pointer| found.note(&tables, pointer)) {
                     crate::sync::step("scanned", due.address());
-                    gcw.marked(class.slot(), 1);
-                    found.test_due(&tables, gcw);
+                    work.marked(class.slot(), 1);
+                    found.test_due(&tables, &mut work);
                 } else {
-                    Marker { tables: all, gcw, found: &mut others }.scan(class, due);
+                    Marker { tables: all, gcw: work.lay_down(), found: &mut others }.scan(class, due);
+                    work.take_up();
                 }
             }
-            gcw.share(self);
-            let marked = gcw.marked_bytes() - before;
+            work.lay_down().share(self);
+            work.take_up();
+            let marked = work.marked_bytes() - before;
             // Relaxed: a hint; the stop itself synchronises.
             if p.preempt.load(Ordering::Relaxed) || enough(marked) {
-                found.settle(&tables, gcw);
-                others.settle(&all, gcw);
+                found.settle(&tables, &mut work);
+                others.settle(&tables, &mut work);
                 // Grey objects leave through the lists: they are marked, so nobody else would enqueue them.
-                ring.into_iter().filter(|grey| *grey != Grey::NONE).for_each(|grey| gcw.put(self, grey));
-                return gcw.marked_bytes() - before;
+                ring.into_iter().filter(|grey| *grey != Grey::NONE).for_each(|grey| work.put(self, grey));
+                work.lay_down();
+                return work.marked_bytes() - before;
             }
-            look = gcw.marked_bytes() + LOOK;
+            look = work.marked_bytes() + LOOK;
         }
     }
 }

@@ -15,7 +15,7 @@
 //! model `greyobject` shows both.
 
 use super::bitmap::{BITS, MarkMap};
-use super::work::{GcWork, Grey};
+use super::work::{GcWork, Grey, Shade};
 use crate::alloc::Class;
 use crate::heap::{Bounds, Heap, Page, PageMap};
 use crate::layout::GRANULE;
@@ -57,9 +57,9 @@ impl<'a> Tables<'a> {
     }
 
     /// Shades the object at `base`: if it is white it becomes grey, or black at once if there is nothing to scan in
-    /// it. The caller holds the P that `gcw` belongs to.
+    /// it. The caller holds the P that `work` belongs to.
     #[inline(always)]
-    pub fn grey(&self, gcw: &mut GcWork, base: usize) {
+    pub fn grey(&self, work: &mut impl Shade, base: usize) {
         crate::sync::modelled("Heap::greyobject");
         if !self.marks.try_mark(self.bounds.granule_of(base)) {
             crate::sync::step("already marked", base);
@@ -72,9 +72,9 @@ impl<'a> Tables<'a> {
         }
         let page = self.page(base);
         if page.data {
-            gcw.marked(self.heap.size_of_object(&self.classes[page.class as usize], base), 1);
+            work.marked(self.heap.size_of_object(&self.classes[page.class as usize], base), 1);
         } else {
-            gcw.put(self.heap, Grey::object(base));
+            work.put(self.heap, Grey::object(base));
             crate::sync::step("enqueued", base);
         }
     }

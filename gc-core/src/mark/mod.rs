@@ -21,7 +21,7 @@ pub(crate) use roots::Found;
 pub use roots::Scanner;
 #[cfg(modelled)]
 pub use work::BufferList;
-pub(crate) use work::{GcWork, Work};
+pub(crate) use work::{GcWork, Shade, Work};
 
 /// Starts to load the cache line of `addr`, which need not be a valid address.
 #[inline(always)]

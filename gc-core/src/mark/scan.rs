@@ -6,7 +6,7 @@
 use super::bitmap::BITS;
 use super::drain::{Found, Marker};
 use super::grey::Tables;
-use super::work::{GcWork, Grey};
+use super::work::{GcWork, Grey, Shade};
 use crate::alloc::{ARRAY_HEADER, Class, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::Heap;

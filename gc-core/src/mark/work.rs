@@ -136,6 +136,7 @@ fn too_many_buffers(most: usize) -> ! {
 
 certify! {
     fn too_many_buffers: "ends the process";
+    operators Grey: "derived";
 }
 
 /// The global side: all buffers, and the lists of full and empty ones.
@@ -195,21 +196,67 @@ impl Work {
     }
 }
 
-/// A P's side: the buffer in use and a spare, so that a marker at the edge of a buffer does not go to the global
-/// lists for every object. Also what this P has marked since it was last counted.
-pub(crate) struct GcWork {
-    /// What the buffer in use holds, and how many; `room` is its capacity, or 0 if there is none.
+/// What changes with each object: the buffer in use, and what was marked.
+#[derive(Clone, Copy)]
+struct Top {
+    /// What the buffer holds, and how many; `room` is its capacity, or 0 if there is none.
     objects: *mut Grey,
     len: usize,
     room: usize,
+    /// Of objects that were marked and not yet added up.
+    bytes: usize,
+    count: usize,
+}
+
+#[nowritebarrierrec]
+impl Top {
+    /// Whether there was room for it.
+    #[inline(always)]
+    fn push(&mut self, grey: Grey) -> bool {
+        if self.len >= self.room {
+            return false;
+        }
+        // SAFETY: this P's own buffer, and it has room.
+        unsafe { self.objects.add(self.len).write(grey) };
+        self.len += 1;
+        true
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Grey {
+        if self.len == 0 {
+            return Grey::NONE;
+        }
+        self.len -= 1;
+        // SAFETY: this P's own buffer, and it is not empty.
+        unsafe { self.objects.add(self.len).read() }
+    }
+
+    #[inline(always)]
+    fn marked(&mut self, bytes: usize, n: usize) {
+        self.bytes += bytes * n;
+        self.count += n;
+    }
+}
+
+/// Where an object goes that has been marked.
+#[nowritebarrierrec]
+pub(crate) trait Shade {
+    /// Enqueues it, or a piece of one.
+    fn put(&mut self, heap: &Heap, grey: Grey);
+    /// Counts `n` objects that were marked and scanned (or need no scan). Of a large one: with its first piece.
+    fn marked(&mut self, bytes: usize, n: usize);
+}
+
+/// A P's side: the buffer in use and a spare, so that a marker at the edge of a buffer does not go to the global
+/// lists for every object. Also what this P has marked since it was last counted.
+pub(crate) struct GcWork {
+    top: Top,
     /// Buffers by number + 1; 0: none.
     now: u32,
     spare: u32,
     /// Objects that a buffer takes: `CAPACITY`, or fewer under stress.
     capacity: usize,
-    /// Bytes of objects marked here and not yet added up.
-    marked_bytes: usize,
-    marked_objects: usize,
     /// The longest scan of a piece of a large object, in bytes.
     largest_piece: usize,
     /// It has given away some of its work since somebody asked.
@@ -217,75 +264,118 @@ pub(crate) struct GcWork {
 }
 
 #[nowritebarrierrec]
-impl GcWork {
-    pub fn new(stress: &Stress) -> GcWork {
-        let capacity = if stress.small_buffers { 2 } else { CAPACITY };
-        let objects = core::ptr::null_mut();
-        GcWork {
-            objects,
-            len: 0,
-            room: 0,
-            now: 0,
-            spare: 0,
-            capacity,
-            marked_bytes: 0,
-            marked_objects: 0,
-            largest_piece: 0,
-            shared: false,
+impl Shade for GcWork {
+    #[inline(always)]
+    fn put(&mut self, heap: &Heap, grey: Grey) {
+        if !self.top.push(grey) {
+            self.put_slow(&heap.work, grey);
         }
     }
 
-    /// Enqueues a marked object, or a piece of one.
     #[inline(always)]
-    pub fn put(&mut self, heap: &Heap, grey: Grey) {
-        if self.len >= self.room {
-            self.put_slow(&heap.work);
+    fn marked(&mut self, bytes: usize, n: usize) {
+        self.top.marked(bytes, n);
+    }
+}
+
+/// A P's work as the marker's loop has it: inlined, so that what changes with each object is in registers.
+pub(crate) struct AtHand<'a> {
+    top: Top,
+    gcw: &'a mut GcWork,
+}
+
+#[nowritebarrierrec]
+impl Shade for AtHand<'_> {
+    #[inline(always)]
+    fn put(&mut self, heap: &Heap, grey: Grey) {
+        if !self.top.push(grey) {
+            self.lay_down().put_slow(&heap.work, grey);
+            self.take_up();
         }
-        // SAFETY: `now` is this P's own buffer, and it has room.
-        unsafe { self.objects.add(self.len).write(grey) };
-        self.len += 1;
+    }
+
+    #[inline(always)]
+    fn marked(&mut self, bytes: usize, n: usize) {
+        self.top.marked(bytes, n);
+    }
+}
+
+#[nowritebarrierrec]
+impl<'a> AtHand<'a> {
+    #[inline(always)]
+    pub fn of(gcw: &'a mut GcWork) -> AtHand<'a> {
+        AtHand { top: gcw.top, gcw }
+    }
+
+    /// The P's work, as all others know it, until [`take_up`](AtHand::take_up). Who has it at hand does this in the end.
+    #[inline(always)]
+    pub fn lay_down(&mut self) -> &mut GcWork {
+        self.gcw.top = self.top;
+        self.gcw
+    }
+
+    /// What others made of it is at hand again.
+    #[inline(always)]
+    pub fn take_up(&mut self) {
+        self.top = self.gcw.top;
+    }
+
+    /// Takes a grey object: from here, else from the global list; [`Grey::NONE`] if there is none.
+    #[inline(always)]
+    pub fn get(&mut self, heap: &Heap) -> Grey {
+        let mut grey = self.top.pop();
+        if grey == Grey::NONE {
+            grey = self.lay_down().get_slow(&heap.work);
+            self.take_up();
+        }
+        grey
+    }
+
+    /// Bytes counted since [`dispose`](GcWork::dispose).
+    #[inline(always)]
+    pub fn marked_bytes(&self) -> usize {
+        self.top.bytes
+    }
+}
+
+#[nowritebarrierrec]
+impl GcWork {
+    pub fn new(stress: &Stress) -> GcWork {
+        let capacity = if stress.small_buffers { 2 } else { CAPACITY };
+        let top = Top { objects: core::ptr::null_mut(), len: 0, room: 0, bytes: 0, count: 0 };
+        GcWork { top, now: 0, spare: 0, capacity, largest_piece: 0, shared: false }
     }
 
     #[cold]
     #[inline(never)]
-    fn put_slow(&mut self, work: &Work) {
+    fn put_slow(&mut self, work: &Work, grey: Grey) {
         self.swap(work);
-        if self.now != 0 && self.len >= self.capacity {
+        if self.now != 0 && self.top.len >= self.capacity {
             let full = self.give_up(work);
             work.full.push(&work.buffers, full);
         }
         if self.now == 0 {
             self.take(work, work.take_empty());
         }
-    }
-
-    /// Takes a grey object: from here, else from the global list.
-    #[inline(always)]
-    pub fn get(&mut self, heap: &Heap) -> Option<Grey> {
-        if self.len == 0 && !self.get_slow(&heap.work) {
-            return None;
-        }
-        self.len -= 1;
-        // SAFETY: `now` is this P's own buffer, and it is not empty.
-        Some(unsafe { self.objects.add(self.len).read() })
+        let room = self.top.push(grey);
+        debug_assert!(room, "a buffer that is not full");
     }
 
     #[cold]
     #[inline(never)]
-    fn get_slow(&mut self, work: &Work) -> bool {
+    fn get_slow(&mut self, work: &Work) -> Grey {
         self.swap(work);
-        if self.len > 0 {
-            return true;
+        if self.top.len == 0 {
+            let Some(id) = work.full.pop(&work.buffers) else {
+                return Grey::NONE;
+            };
+            if self.now != 0 {
+                let empty = self.give_up(work);
+                work.empty.push(&work.buffers, empty);
+            }
+            self.take(work, id);
         }
-        let Some(id) = work.full.pop(&work.buffers) else {
-            return false;
-        };
-        if self.now != 0 {
-            let empty = self.give_up(work);
-            work.empty.push(&work.buffers, empty);
-        }
-        self.take(work, id);
-        true
+        self.top.pop()
     }
 
     /// The spare buffer comes into use, and the one in use becomes the spare.
@@ -301,7 +391,8 @@ impl GcWork {
         if id != 0 {
             let b = &work.buffers[id as usize - 1];
             // SAFETY: this P's own buffer.
-            (self.objects, self.len, self.room) = (b.objects.get().cast(), unsafe { *b.len.get() }, self.capacity);
+            let len = unsafe { *b.len.get() };
+            self.top = Top { objects: b.objects.get().cast(), len, room: self.capacity, ..self.top };
         }
     }
 
@@ -309,9 +400,9 @@ impl GcWork {
     fn give_up(&mut self, work: &Work) -> u32 {
         if self.now != 0 {
             // SAFETY: this P's own buffer.
-            unsafe { *work.buffers[self.now as usize - 1].len.get() = self.len };
+            unsafe { *work.buffers[self.now as usize - 1].len.get() = self.top.len };
         }
-        (self.len, self.room) = (0, 0);
+        (self.top.len, self.top.room) = (0, 0);
         core::mem::replace(&mut self.now, 0)
     }
 
@@ -321,12 +412,10 @@ impl GcWork {
         let now = self.give_up(work);
         Self::hand_out(work, now);
         Self::hand_out(work, core::mem::replace(&mut self.spare, 0));
-        if self.marked_bytes > 0 {
-            heap.cycle.count_marked(self.marked_bytes, self.marked_objects);
+        if self.top.bytes > 0 {
+            heap.cycle.count_marked(self.top.bytes, self.top.count);
             heap.cycle.largest_piece.fetch_max(self.largest_piece, Ordering::Relaxed);
-            self.marked_bytes = 0;
-            self.marked_objects = 0;
-            self.largest_piece = 0;
+            (self.top.bytes, self.top.count, self.largest_piece) = (0, 0, 0);
         }
     }
 
@@ -341,27 +430,14 @@ impl GcWork {
         list.push(&work.buffers, id);
     }
 
-    /// Counts `n` objects that were marked and scanned (or need no scan). Of a large one: with its first piece.
-    #[inline]
-    pub fn marked(&mut self, bytes: usize, n: usize) {
-        self.marked_bytes += bytes * n;
-        self.marked_objects += n;
-    }
-
     /// Counts a further piece of a large object.
     pub fn marked_more(&mut self, bytes: usize) {
-        self.marked_bytes += bytes;
+        self.top.bytes += bytes;
     }
 
     /// Notes how long a piece was.
     pub fn scanned_piece(&mut self, bytes: usize) {
         self.largest_piece = self.largest_piece.max(bytes);
-    }
-
-    /// Bytes counted here since [`dispose`](GcWork::dispose).
-    #[inline(always)]
-    pub fn marked_bytes(&self) -> usize {
-        self.marked_bytes
     }
 
     /// Gives away about half of what there is when nobody else can have any, so that idle Ps find something (Go's
@@ -375,7 +451,7 @@ impl GcWork {
         if self.spare != 0 && unsafe { *work.buffers[self.spare as usize - 1].len.get() } > 0 {
             work.full.push(&work.buffers, self.spare);
             self.spare = 0;
-        } else if self.len >= Self::WORTH_SHARING {
+        } else if self.top.len >= Self::WORTH_SHARING {
             let older = self.split(work);
             work.full.push(&work.buffers, older);
         } else {
@@ -407,6 +483,21 @@ impl GcWork {
         let shared = self.shared;
         self.shared = false;
         shared
+    }
+}
+
+#[cfg(all(test, not(modelled)))]
+impl GcWork {
+    /// Takes a grey object.
+    pub fn get(&mut self, heap: &Heap) -> Option<Grey> {
+        let mut work = AtHand::of(self);
+        let grey = work.get(heap);
+        work.lay_down();
+        (grey != Grey::NONE).then_some(grey)
+    }
+
+    pub fn marked_bytes(&self) -> usize {
+        self.top.bytes
     }
 }
 
