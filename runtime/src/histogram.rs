@@ -64,16 +64,42 @@ impl Histogram {
         self.counts[bucket_of(ns)].fetch_add(1, O);
     }
 
+    /// A copy. Allocates nothing.
+    pub(crate) fn copy(&self, to: &mut Snapshot) {
+        to.counts.iter_mut().zip(&self.counts).for_each(|(to, n)| *to = n.load(O));
+        (to.sum, to.max) = (self.sum.load(O), self.max.load(O));
+    }
+
     /// A copy for the program. Allocates.
     pub(crate) fn read(&self) -> Distribution {
-        let max = self.max.load(O);
-        let counts = self.counts.iter().map(|n| n.load(O)).enumerate();
+        let mut copy = Snapshot::new();
+        self.copy(&mut copy);
+        copy.distribution()
+    }
+}
+
+/// What a histogram held.
+pub(crate) struct Snapshot {
+    counts: Vec<u64>,
+    sum: u64,
+    max: u64,
+}
+
+impl Snapshot {
+    /// Of nothing.
+    pub(crate) fn new() -> Snapshot {
+        Snapshot { counts: vec![0; BUCKETS], sum: 0, max: 0 }
+    }
+
+    /// The same for the program.
+    pub(crate) fn distribution(&self) -> Distribution {
         // The last bucket has no end.
-        let end = |i: usize| Duration::from_nanos(if i == BUCKETS - 1 { max } else { end_of(i) });
+        let end = |i: usize| Duration::from_nanos(if i == BUCKETS - 1 { self.max } else { end_of(i) });
+        let counts = self.counts.iter().enumerate();
         Distribution {
-            buckets: counts.filter(|(_, n)| *n > 0).map(|(i, n)| (end(i), n)).collect(),
-            total: Duration::from_nanos(self.sum.load(O)),
-            max: Duration::from_nanos(max),
+            buckets: counts.filter(|(_, n)| **n > 0).map(|(i, n)| (end(i), *n)).collect(),
+            total: Duration::from_nanos(self.sum),
+            max: Duration::from_nanos(self.max),
         }
     }
 }

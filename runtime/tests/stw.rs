@@ -222,6 +222,28 @@ fn stops_are_counted_by_reason() {
     }
 }
 
+/// A stop that comes while somebody reads is in both columns of its row, or in none.
+#[test]
+fn stops_are_read_whole() {
+    needs!(Signals);
+    run(with_procs(2), || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let stops = spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                gc::with_stopped_world(std::hint::spin_loop);
+            }
+        });
+        for _ in 0..2_000 {
+            for row in gc::stops() {
+                assert_eq!((row.to_stop.count(), row.stopped.count()), (row.count, row.count), "{row:?}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        stops.join().expect("no panic");
+    });
+}
+
 /// Who waits for a turn to stop the world gives its P away.
 #[test]
 fn requesters_that_wait_leave_their_ps_to_others() {

@@ -1,8 +1,9 @@
-//! How many stops there were, and how long they took, by reason. Only the stopper records. Readers may see a stop in one
-//! histogram and not yet in the other.
+//! How many stops there were, and how long they took, by reason. Only the stopper records. A stop is in both
+//! histograms of its reason or in none, for who reads on a goroutine; for the stopper itself it has not ended yet.
 
-use crate::histogram::{Distribution, Histogram};
+use crate::histogram::{Distribution, Histogram, Snapshot};
 use gc_core::StopReason;
+use gc_core::sync::current::Region;
 use gc_core::sync::{AtomicU64, MapError, Ordering, Table, Zeroed};
 
 // Relaxed throughout: statistics.
@@ -58,17 +59,25 @@ impl StopTimes {
         self.rows.len() * size_of::<Row>()
     }
 
-    /// A copy for the program. Allocates.
+    /// A copy for the program. Allocates. The caller is on a goroutine.
     pub(crate) fn read(&self) -> Vec<StopRow> {
         let rows = StopReason::ALL.iter().zip(self.rows.as_slice());
+        let (mut to_stop, mut stopped) = (Snapshot::new(), Snapshot::new());
         rows.map(|(reason, row)| {
-            let to_stop = row.to_stop.read();
+            {
+                // The world does not stand before the reader has left the runtime, so a stop is in both or in none. Nothing
+                // is allocated meanwhile: who has malloc's lock may be suspended already.
+                let _region = Region::enter();
+                row.to_stop.copy(&mut to_stop);
+                row.stopped.copy(&mut stopped);
+            }
+            let to_stop = to_stop.distribution();
             StopRow {
                 reason: *reason,
                 name: reason.name(),
                 count: to_stop.count(),
                 to_stop,
-                stopped: row.stopped.read(),
+                stopped: stopped.distribution(),
             }
         })
         .collect()
