@@ -120,7 +120,6 @@ impl Stress {
 #[nowritebarrierrec]
 impl Stress {
     /// Whether a window is to take time.
-    #[nowritebarrierrec]
     #[inline(always)]
     pub(crate) fn delays(&self, window: Window) -> bool {
         self.delays[window as usize] != 0
