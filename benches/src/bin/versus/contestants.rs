@@ -23,23 +23,23 @@ impl Contestant {
         self.groups.contains(&group)
     }
 
-    /// A command that runs the program with `procs` processors (the others see to that themselves); and so that it uses
-    /// 512 MiB before it collects, as Java always may.
-    pub fn command(&self, procs: usize, same_heap: bool) -> Command {
+    /// A command that runs the program with `procs` processors (the others see to that themselves); and, given `heap`, so
+    /// that it uses as many MiB before it collects. Java has its 512 always.
+    pub fn command(&self, procs: usize, heap: Option<u32>) -> Command {
         let mut command = Command::new(&self.program[0]);
         match self.name {
             "java" => _ = command.arg(format!("-XX:ActiveProcessorCount={procs}")),
             "boehm" => _ = command.env("GC_NPROCS", procs.to_string()),
             _ => {}
         }
-        let heap: &[(&str, &str)] = match self.name {
-            "tricolor" => &[("TRICOLOR_GC", "off"), ("TRICOLOR_MEMLIMIT", "512MiB")],
-            "go" => &[("GOGC", "off"), ("GOMEMLIMIT", "512MiB")],
-            "boehm" => &[("GC_INITIAL_HEAP_SIZE", "512M"), ("GC_MAXIMUM_HEAP_SIZE", "512M")],
-            _ => &[],
-        };
-        if same_heap {
-            command.envs(heap.iter().copied());
+        if let Some(mib) = heap {
+            let (iec, short) = (format!("{mib}MiB"), format!("{mib}M"));
+            match self.name {
+                "tricolor" => _ = command.env("TRICOLOR_GC", "off").env("TRICOLOR_MEMLIMIT", iec),
+                "go" => _ = command.env("GOGC", "off").env("GOMEMLIMIT", iec),
+                "boehm" => _ = command.env("GC_INITIAL_HEAP_SIZE", &short).env("GC_MAXIMUM_HEAP_SIZE", &short),
+                _ => {}
+            }
         }
         command.args(&self.program[1..]);
         command

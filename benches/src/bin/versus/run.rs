@@ -85,7 +85,7 @@ pub struct Setting<'a> {
 }
 
 fn command(contestant: &Contestant, workload: &Workload, Setting { scale, texts }: Setting) -> Command {
-    let mut command = contestant.command(workload.procs, workload.has_same_heap());
+    let mut command = contestant.command(workload.procs, workload.heap);
     command.current_dir(texts);
     command.arg(workload.program_name());
     command.args(["--scale", &scale.to_string(), "--procs", &workload.procs.to_string()]);

@@ -79,11 +79,13 @@ pub struct Workload {
     pub procs: usize,
     /// With `--quick`, sizes are divided by this.
     pub quick: u32,
+    /// MiB that all may use, and use before they collect; `None`: as each does by itself.
+    pub heap: Option<u32>,
     pub metrics: &'static [Metric],
 }
 
-/// Suffix of the rows in which all may use 512 MiB, and use them before they collect.
-const SAME_HEAP: &str = "-512m";
+/// Suffix of the rows in which all may use what Java takes at its peak.
+const AS_JAVA: &str = "-as-java";
 
 impl Workload {
     /// The program serves, and the load comes from here.
@@ -93,16 +95,12 @@ impl Workload {
 
     /// What the programs call it: they know nothing of how many Ps a row has, and how large its heap is.
     pub fn program_name(&self) -> &'static str {
-        self.name.strip_suffix("-1p").or(self.name.strip_suffix(SAME_HEAP)).unwrap_or(self.name)
-    }
-
-    pub fn has_same_heap(&self) -> bool {
-        self.name.ends_with(SAME_HEAP)
+        self.name.strip_suffix("-1p").or(self.name.strip_suffix(AS_JAVA)).unwrap_or(self.name)
     }
 }
 
 const fn marking(name: &'static str, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Marking, what, procs: 1, quick: 64, metrics }
+    Workload { name, group: Group::Marking, what, procs: 1, quick: 64, heap: None, metrics }
 }
 
 const NANOS: &[Metric] = &[less("time", "ns")];
@@ -110,11 +108,16 @@ const NANOS: &[Metric] = &[less("time", "ns")];
 const HALF: &[Metric] = &[less("time", "ns").of_go(0.5)];
 
 const fn scheduling(name: &'static str, procs: usize, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Scheduling, what, procs, quick: 100, metrics }
+    Workload { name, group: Group::Scheduling, what, procs, quick: 100, heap: None, metrics }
 }
 
 const fn memory(name: &'static str, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Memory, what, procs: 2, quick: 64, metrics }
+    Workload { name, group: Group::Memory, what, procs: 2, quick: 64, heap: None, metrics }
+}
+
+/// Beside a Java whose heap may have 512 MiB, and which takes so much.
+const fn as_java(name: &'static str, heap: u32, what: &'static str) -> Workload {
+    Workload { heap: Some(heap), ..memory(name, BESIDE_JAVA, what) }
 }
 
 const EACH: &[Metric] = &[less("time", "ns"), less("cpu", "ns")];
@@ -126,11 +129,11 @@ const BENCH: &[Metric] = &[less("wall", "ms").of_go(0.5), less("cpu", "ms"), les
 const BESIDE_JAVA: &[Metric] = &[less("wall", "ms").of_java(1.0), less("cpu", "ms"), less("peak", "MiB")];
 
 const fn stops(name: &'static str, quick: u32, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Stops, what, procs: 2, quick, metrics }
+    Workload { name, group: Group::Stops, what, procs: 2, quick, heap: None, metrics }
 }
 
 const fn barrier(name: &'static str, quick: u32, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Barrier, what, procs: 2, quick, metrics }
+    Workload { name, group: Group::Barrier, what, procs: 2, quick, heap: None, metrics }
 }
 
 pub const WORKLOADS: &[Workload] = &[
@@ -140,6 +143,7 @@ pub const WORKLOADS: &[Workload] = &[
         what: "a server for 1,000 loopback connections, each with a message of 64 B under way",
         procs: 2,
         quick: 10,
+        heap: None,
         metrics: &[
             more("requests", "1/s"),
             point("median"),
@@ -181,9 +185,9 @@ pub const WORKLOADS: &[Workload] = &[
     memory("trees-1w", TREES, "binary trees of depth 19, one worker"),
     memory("trees-2w", TREES, "the same, two workers"),
     memory("gcbench", BENCH, "GCBench: trees from the top and from the bottom, of depths 4 to 18"),
-    memory("trees-1w-512m", BESIDE_JAVA, "binary trees, one worker, and 512 MiB for everyone"),
-    memory("trees-2w-512m", BESIDE_JAVA, "the same, two workers"),
-    memory("gcbench-512m", BESIDE_JAVA, "GCBench, and 512 MiB for everyone"),
+    as_java("trees-1w-as-java", 384, "binary trees, one worker, and as much memory as Java takes"),
+    as_java("trees-2w-as-java", 384, "the same, two workers"),
+    as_java("gcbench-as-java", 448, "GCBench, and as much memory as Java takes"),
     memory("alloc-16", SMALL, "a short-lived object of 16 B over a live heap of 50 MB, collection included"),
     memory("alloc-32", SMALL, "32 B"),
     memory("alloc-64", SMALL, "64 B"),
@@ -210,6 +214,7 @@ pub const WORKLOADS: &[Workload] = &[
         what: "an index of all words of a folder (`--texts`), built by all goroutines at once, without locks",
         procs: 2,
         quick: 4,
+        heap: None,
         metrics: WORK,
     },
     barrier("store-off", 64, &[less("time", "ns").of_go(1.0)], "a pointer store while nothing is collected"),
@@ -266,7 +271,7 @@ mod tests {
     fn programs_are_asked_by_their_own_names() {
         let name = |row| WORKLOADS.iter().find(|w| w.name == row).unwrap().program_name();
         assert_eq!(
-            (name("yield-2-1p"), name("gcbench-512m"), name("alloc-32-2w")),
+            (name("yield-2-1p"), name("gcbench-as-java"), name("alloc-32-2w")),
             ("yield-2", "gcbench", "alloc-32-2w")
         );
     }
