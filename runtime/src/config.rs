@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `TRICOLOR_GC` | `off`, or 1 to 100000: percent by which the heap grows before a collection |
 //! | `TRICOLOR_MEMLIMIT` | `off`, or a size: `512MiB`, `2GiB`, `8388608`, at least 1 MiB: what the heap should keep within |
+//! | `TRICOLOR_HUGEPAGES` | `on` or `off`: huge pages under the heap |
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
 //! | `TRICOLOR_TRACE` | the file that a trace is written to |
 //! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS`, `asyncpreemptoff=0\|1`, |
@@ -53,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) max_stack: usize,
     pub(crate) min_heap: Option<usize>,
     pub(crate) memory_limit: Option<usize>,
+    pub(crate) huge_pages: bool,
 }
 
 impl Default for Settings {
@@ -81,6 +83,7 @@ impl Default for Settings {
             max_stack: crate::stack::DEFAULT_MAX_STACK,
             min_heap: None,
             memory_limit: None,
+            huge_pages: false,
         }
     }
 }
@@ -166,6 +169,13 @@ impl Settings {
                         return Err(refuse("TRICOLOR_MEMLIMIT", &v, allowed));
                     }
                 },
+            };
+        }
+        if let Some(v) = get("TRICOLOR_HUGEPAGES") {
+            self.huge_pages = match v.to_str() {
+                Some("on") => true,
+                Some("off") => false,
+                _ => return Err(refuse("TRICOLOR_HUGEPAGES", &v, "on or off")),
             };
         }
         if let Some(v) = get("TRICOLOR_PROCS") {
@@ -302,6 +312,9 @@ mod tests {
         ] {
             assert_eq!(read(&[("TRICOLOR_MEMLIMIT", text)]).expect(text).memory_limit, bytes, "{text}");
         }
+        for (text, on) in [("on", true), ("off", false)] {
+            assert_eq!(read(&[("TRICOLOR_HUGEPAGES", text)]).expect(text).huge_pages, on);
+        }
     }
 
     #[test]
@@ -320,6 +333,8 @@ mod tests {
             ("TRICOLOR_MEMLIMIT", "-1"),
             ("TRICOLOR_MEMLIMIT", "1023KiB"),
             ("TRICOLOR_MEMLIMIT", "99999999TiB"),
+            ("TRICOLOR_HUGEPAGES", "1"),
+            ("TRICOLOR_HUGEPAGES", ""),
             ("TRICOLOR_PROCS", "0"),
             ("TRICOLOR_PROCS", "257"),
             ("TRICOLOR_PROCS", "two"),

@@ -83,6 +83,15 @@ impl Builder {
         self
     }
 
+    /// Asks for huge pages under the heap, where the operating system gives them on request (transparent huge pages in the
+    /// mode `madvise`; in the mode `always` it does so by itself). For heaps of hundreds of megabytes that are read in no
+    /// order: scattered objects are marked up to twice as fast, and found faster. Who first touches a piece of 2 MiB waits
+    /// until all of it is cleared, a few hundred microseconds. A hint: what becomes of it is not reported. Default: off.
+    pub fn huge_pages(mut self, on: bool) -> Builder {
+        self.settings.huge_pages = on;
+        self
+    }
+
     /// Prints one line per collection to standard error.
     pub fn gctrace(mut self, on: bool) -> Builder {
         self.settings.gctrace = on;
@@ -272,6 +281,7 @@ fn enter<R: Send, F: FnOnce() -> R + Send>(
         profile_rate: s.profile_rate,
         min_heap: s.min_heap.unwrap_or(defaults.min_heap),
         memory_limit: s.memory_limit,
+        huge_pages: s.huge_pages,
         procs: s.procs,
         ..defaults
     };

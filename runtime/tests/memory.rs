@@ -1,5 +1,5 @@
 //! Memory under the scheduler: what idle Ps give back, what a limit does, who is told; and how little address space is
-//! enough. The resident set belongs to the process, so there is one test, and one in a process of its own.
+//! enough; and huge pages. The resident set belongs to the process, so there is one test, and one in a process of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,6 +27,22 @@ fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/status").expect("procfs");
     let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("the resident set");
     line.split_whitespace().next().and_then(|kib| kib.parse::<usize>().ok()).expect("a number") << 10
+}
+
+/// The flags that the kernel keeps for the mapping of `address`.
+fn mapping_flags(address: usize) -> Option<String> {
+    let maps = std::fs::read_to_string("/proc/self/smaps").expect("this process's mappings");
+    let mut inside = false;
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|r| r.split_once('-'));
+        let range = range.map(|(from, to)| (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16)));
+        if let Some((Ok(from), Ok(to))) = range {
+            inside = (from..to).contains(&address);
+        } else if inside && let Some(flags) = line.strip_prefix("VmFlags:") {
+            return Some(flags.to_owned());
+        }
+    }
+    None
 }
 
 #[test]
@@ -84,6 +100,14 @@ fn idle_ps_give_memory_back_and_a_limit_is_kept() {
             assert!(row.objects >= 4 * MB / size_of::<Node>(), "{row:?}");
             gc::keep_alive(keep.expect("a list"));
         });
+        for on in [false, true] {
+            Runtime::builder().procs(2).huge_pages(on).run(|| {
+                let flags = mapping_flags(Gc::as_ptr(Gc::new(0_u64)).addr()).expect("the heap's mapping");
+                // A kernel without huge pages knows of no such wish.
+                let known = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+                assert_eq!(flags.split_whitespace().any(|flag| flag == "hg"), on && known, "{flags}");
+            });
+        }
     }
 }
 

@@ -24,8 +24,9 @@ fn main() {
     let ask = Ask::from_args();
     if let Some(shape) = ask.workload.strip_prefix("mark-") {
         let Some(shape) = mark::Shape::named(shape) else { ask.unknown() };
-        // One plain thread, without a runtime.
-        tell("rate", mark::rate(shape, ask.scale as usize, 3, false).figure.median());
+        // One plain thread, without a runtime, which would read this.
+        let huge_pages = std::env::var_os("TRICOLOR_HUGEPAGES").is_some_and(|on| on == "on");
+        tell("rate", mark::rate(shape, ask.scale as usize, 3, huge_pages).figure.median());
         return;
     }
     let run: fn(&Ask) = match ask.workload.as_str() {

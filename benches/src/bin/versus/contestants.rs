@@ -1,6 +1,6 @@
 //! The contestants: where they come from, and what they are missing for.
 
-use crate::workloads::Group;
+use crate::workloads::{Group, Heap};
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,23 +23,25 @@ impl Contestant {
         self.groups.contains(&group)
     }
 
-    /// A command that runs the program with `procs` processors (the others see to that themselves); and, given `heap`, so
-    /// that it uses as many MiB before it collects. Java has its 512 always.
-    pub fn command(&self, procs: usize, heap: Option<u32>) -> Command {
+    /// A command that runs the program with `procs` processors (the others see to that themselves) and such a heap. Java
+    /// has its 512 MiB always.
+    pub fn command(&self, procs: usize, heap: Heap) -> Command {
         let mut command = Command::new(&self.program[0]);
         match self.name {
             "java" => _ = command.arg(format!("-XX:ActiveProcessorCount={procs}")),
             "boehm" => _ = command.env("GC_NPROCS", procs.to_string()),
             _ => {}
         }
-        if let Some(mib) = heap {
-            let (iec, short) = (format!("{mib}MiB"), format!("{mib}M"));
-            match self.name {
-                "tricolor" => _ = command.env("TRICOLOR_GC", "off").env("TRICOLOR_MEMLIMIT", iec),
-                "go" => _ = command.env("GOGC", "off").env("GOMEMLIMIT", iec),
-                "boehm" => _ = command.env("GC_INITIAL_HEAP_SIZE", &short).env("GC_MAXIMUM_HEAP_SIZE", &short),
-                _ => {}
+        match (heap, self.name) {
+            (Heap::UpTo(mib), "tricolor") => {
+                command.env("TRICOLOR_GC", "off").env("TRICOLOR_MEMLIMIT", format!("{mib}MiB"));
             }
+            (Heap::UpTo(mib), "go") => _ = command.env("GOGC", "off").env("GOMEMLIMIT", format!("{mib}MiB")),
+            (Heap::UpTo(mib), "boehm") => {
+                command.env("GC_INITIAL_HEAP_SIZE", format!("{mib}M")).env("GC_MAXIMUM_HEAP_SIZE", format!("{mib}M"));
+            }
+            (Heap::Huge, "tricolor") => _ = command.env("TRICOLOR_HUGEPAGES", "on"),
+            _ => {}
         }
         command.args(&self.program[1..]);
         command

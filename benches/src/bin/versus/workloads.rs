@@ -71,6 +71,17 @@ const fn point(name: &'static str) -> Metric {
 /// The quantiles that make a line of the latency plot, in order.
 pub const QUANTILES: [&str; 6] = ["median", "p90", "p99", "p99.9", "p99.99", "worst"];
 
+/// What the contestants' heaps are like.
+#[derive(Clone, Copy)]
+pub enum Heap {
+    /// As they are by themselves.
+    Own,
+    /// All may use so many MiB, and use them before they collect.
+    UpTo(u32),
+    /// On huge pages, where that can be asked for.
+    Huge,
+}
+
 pub struct Workload {
     pub name: &'static str,
     pub group: Group,
@@ -79,13 +90,14 @@ pub struct Workload {
     pub procs: usize,
     /// With `--quick`, sizes are divided by this.
     pub quick: u32,
-    /// MiB that all may use, and use before they collect; `None`: as each does by itself.
-    pub heap: Option<u32>,
+    pub heap: Heap,
     pub metrics: &'static [Metric],
 }
 
 /// Suffix of the rows in which all may use what Java takes at its peak.
 const AS_JAVA: &str = "-as-java";
+/// Suffix of the row with huge pages.
+const HUGE: &str = "-huge";
 
 impl Workload {
     /// The program serves, and the load comes from here.
@@ -95,29 +107,31 @@ impl Workload {
 
     /// What the programs call it: they know nothing of how many Ps a row has, and how large its heap is.
     pub fn program_name(&self) -> &'static str {
-        self.name.strip_suffix("-1p").or(self.name.strip_suffix(AS_JAVA)).unwrap_or(self.name)
+        ["-1p", AS_JAVA, HUGE].iter().find_map(|suffix| self.name.strip_suffix(suffix)).unwrap_or(self.name)
     }
 }
 
 const fn marking(name: &'static str, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Marking, what, procs: 1, quick: 64, heap: None, metrics }
+    Workload { name, group: Group::Marking, what, procs: 1, quick: 64, heap: Heap::Own, metrics }
 }
+
+const GRAPH: &[Metric] = &[more("rate", "MiB/CPU s").of_go(6.0)];
 
 const NANOS: &[Metric] = &[less("time", "ns")];
 /// As most operations of the scheduler should be.
 const HALF: &[Metric] = &[less("time", "ns").of_go(0.5)];
 
 const fn scheduling(name: &'static str, procs: usize, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Scheduling, what, procs, quick: 100, heap: None, metrics }
+    Workload { name, group: Group::Scheduling, what, procs, quick: 100, heap: Heap::Own, metrics }
 }
 
 const fn memory(name: &'static str, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Memory, what, procs: 2, quick: 64, heap: None, metrics }
+    Workload { name, group: Group::Memory, what, procs: 2, quick: 64, heap: Heap::Own, metrics }
 }
 
 /// Beside a Java whose heap may have 512 MiB, and which takes so much.
 const fn as_java(name: &'static str, heap: u32, what: &'static str) -> Workload {
-    Workload { heap: Some(heap), ..memory(name, BESIDE_JAVA, what) }
+    Workload { heap: Heap::UpTo(heap), ..memory(name, BESIDE_JAVA, what) }
 }
 
 const EACH: &[Metric] = &[less("time", "ns"), less("cpu", "ns")];
@@ -129,11 +143,11 @@ const BENCH: &[Metric] = &[less("wall", "ms").of_go(0.5), less("cpu", "ms"), les
 const BESIDE_JAVA: &[Metric] = &[less("wall", "ms").of_java(1.0), less("cpu", "ms"), less("peak", "MiB")];
 
 const fn stops(name: &'static str, quick: u32, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Stops, what, procs: 2, quick, heap: None, metrics }
+    Workload { name, group: Group::Stops, what, procs: 2, quick, heap: Heap::Own, metrics }
 }
 
 const fn barrier(name: &'static str, quick: u32, metrics: &'static [Metric], what: &'static str) -> Workload {
-    Workload { name, group: Group::Barrier, what, procs: 2, quick, heap: None, metrics }
+    Workload { name, group: Group::Barrier, what, procs: 2, quick, heap: Heap::Own, metrics }
 }
 
 pub const WORKLOADS: &[Workload] = &[
@@ -143,7 +157,7 @@ pub const WORKLOADS: &[Workload] = &[
         what: "a server for 1,000 loopback connections, each with a message of 64 B under way",
         procs: 2,
         quick: 10,
-        heap: None,
+        heap: Heap::Own,
         metrics: &[
             more("requests", "1/s"),
             point("median"),
@@ -214,7 +228,7 @@ pub const WORKLOADS: &[Workload] = &[
         what: "an index of all words of a folder (`--texts`), built by all goroutines at once, without locks",
         procs: 2,
         quick: 4,
-        heap: None,
+        heap: Heap::Own,
         metrics: WORK,
     },
     barrier("store-off", 64, &[less("time", "ns").of_go(1.0)], "a pointer store while nothing is collected"),
@@ -246,7 +260,11 @@ pub const WORKLOADS: &[Workload] = &[
         &[less("median", "us").of_go(0.7), point("p90"), less("p99", "us").of_go(0.7), less("worst", "us")],
         "stopping a loop without safepoints: request until the world stands",
     ),
-    marking("mark-graph", &[more("rate", "MiB/CPU s").of_go(6.0)], "marking a random graph, 64 B with 4 pointers"),
+    marking("mark-graph", GRAPH, "marking a random graph, 64 B with 4 pointers"),
+    Workload {
+        heap: Heap::Huge,
+        ..marking("mark-graph-huge", GRAPH, "the same on huge pages, which only Tricolor can be asked for")
+    },
     marking("mark-tree", &[more("rate", "MiB/CPU s").of_go(3.0)], "marking a binary tree of 32 B nodes"),
     marking("mark-ordered", &[more("rate", "MiB/CPU s").of_go(2.0)], "marking a slice of pointers to 48 B leaves"),
     marking("mark-shuffled", &[more("rate", "MiB/CPU s").of_go(2.0)], "the same in random order"),
@@ -271,8 +289,8 @@ mod tests {
     fn programs_are_asked_by_their_own_names() {
         let name = |row| WORKLOADS.iter().find(|w| w.name == row).unwrap().program_name();
         assert_eq!(
-            (name("yield-2-1p"), name("gcbench-as-java"), name("alloc-32-2w")),
-            ("yield-2", "gcbench", "alloc-32-2w")
+            [name("yield-2-1p"), name("gcbench-as-java"), name("mark-graph-huge"), name("alloc-32-2w")],
+            ["yield-2", "gcbench", "mark-graph", "alloc-32-2w"]
         );
     }
 }
