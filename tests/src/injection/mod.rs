@@ -5,22 +5,25 @@
 //! kernels run on goroutines, over and over, while a storm of signals (`preemptstorm`) hits them and the main
 //! goroutine collects, until there have been so many suspensions in place and so many preemptions. A wrong answer ends
 //! the process and says what it was.
+//!
+//! Who says so, and ends it, is a thread that no signal hits, without a lock or the heap: where registers are mixed up, a
+//! goroutine that prints may never come back from that, and keeps the lock.
 
 mod heap;
 mod registers;
 
 use std::fmt;
-use std::sync::Arc;
+use std::io::{Cursor, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tricolor::gc::{self, Stress, SuspendStats};
 use tricolor::{Builder, Runtime, blocking, spawn};
 
 /// Exit status where an answer was wrong.
 pub const WRONG: i32 = 7;
-/// Exit status where nothing has moved for a long time.
+/// Exit status where nothing has moved for a long time, or it has not ended long after its limit.
 pub const STUCK: i32 = 8;
-
 /// Exit status where there were too few signals within the limit.
 pub const TOO_FEW: i32 = 9;
 
@@ -166,8 +169,8 @@ pub fn run(plan: Plan) -> Report {
     let builder = Runtime::builder().procs(plan.procs).stress(stress).preempt_storm(plan.interval);
     let over = Arc::new(AtomicBool::new(false));
     let rounds: Arc<Vec<AtomicU64>> = Arc::new((0..exam.len()).map(|_| AtomicU64::new(0)).collect());
-    let watchdog = watch(rounds.clone(), over.clone());
     let begin = Instant::now();
+    let watchdog = watch(plan, begin, rounds.clone(), over.clone());
     let (asked, counted, end) = (exam.clone(), rounds.clone(), over.clone());
     let (stats, stops, cycles) = enter(builder, move || {
         let all = |(k, kernel): (usize, &Kernel)| (0..kernel.copies).map(move |copy| (k, copy));
@@ -178,7 +181,7 @@ pub fn run(plan: Plan) -> Report {
                     let mut round = copy;
                     while !over.load(Ordering::Relaxed) {
                         if let Err(why) = exam.ask(k, round) {
-                            wrong(plan, why, round, n);
+                            ends(Verdict::Wrong { why, round, goroutine: n });
                         }
                         rounds[k].fetch_add(1, Ordering::Relaxed);
                         round += 1;
@@ -190,7 +193,7 @@ pub fn run(plan: Plan) -> Report {
         let all_asked = || counted.iter().all(|n| n.load(Ordering::Relaxed) > 0);
         while !enough(gc::suspensions()) || !all_asked() {
             if begin.elapsed() > plan.limit {
-                too_few(plan, gc::suspensions(), all_asked());
+                ends(Verdict::TooFew { stats: gc::suspensions(), all_asked: all_asked() });
             }
             gc::collect();
             blocking((), |()| std::thread::sleep(Duration::from_millis(10)));
@@ -213,36 +216,84 @@ pub fn run(plan: Plan) -> Report {
     }
 }
 
-fn wrong(plan: Plan, why: Wrong, round: usize, goroutine: usize) -> ! {
-    let (seed, kernel) = (plan.seed, why.kernel);
-    eprintln!("injection: wrong answer: seed {seed}, kernel {kernel}, round {round}, goroutine {goroutine}: {why}");
-    std::process::exit(WRONG)
+/// What a goroutine has to say before the process ends.
+enum Verdict {
+    Wrong { why: Wrong, round: usize, goroutine: usize },
+    TooFew { stats: SuspendStats, all_asked: bool },
 }
 
-fn too_few(plan: Plan, stats: SuspendStats, all_asked: bool) -> ! {
-    eprintln!(
-        "injection: after {} s {} preemptions and {} suspensions, where {} of each should be; {}: {stats:?}",
-        plan.limit.as_secs(),
-        stats.descheduled,
-        stats.suspended,
-        plan.each,
-        if all_asked { "all kernels have answered" } else { "not all kernels have answered" },
-    );
-    std::process::exit(TOO_FEW)
+/// The first one counts.
+static VERDICT: OnceLock<Verdict> = OnceLock::new();
+
+/// The process ends with this, as soon as the watchdog sees it.
+fn ends(verdict: Verdict) -> ! {
+    _ = VERDICT.set(verdict);
+    loop {
+        std::thread::sleep(PATIENCE);
+    }
 }
 
-/// Ends the process when no kernel has answered for a long time.
-fn watch(rounds: Arc<Vec<AtomicU64>>, over: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+impl Verdict {
+    fn say(&self, plan: Plan) -> ! {
+        match self {
+            Verdict::Wrong { why, round, goroutine } => {
+                let (seed, kernel) = (plan.seed, why.kernel);
+                let where_it_was = format_args!("seed {seed}, kernel {kernel}, round {round}, goroutine {goroutine}");
+                exit(WRONG, format_args!("wrong answer: {where_it_was}: {why}"))
+            }
+            Verdict::TooFew { stats, all_asked } => exit(
+                TOO_FEW,
+                format_args!(
+                    "after {} s {} preemptions and {} suspensions, where {} of each should be; {}: {stats:?}",
+                    plan.limit.as_secs(),
+                    stats.descheduled,
+                    stats.suspended,
+                    plan.each,
+                    if *all_asked { "all kernels have answered" } else { "not all kernels have answered" },
+                ),
+            ),
+        }
+    }
+}
+
+/// Ends the process with a message, whatever others hold: without a lock, without the heap.
+fn exit(status: i32, why: fmt::Arguments<'_>) -> ! {
+    let mut line = [0; 1024];
+    let mut end = Cursor::new(&mut line[..]);
+    // What is longer is cut off.
+    _ = writeln!(end, "injection: {why}");
+    let length = end.position() as usize;
+    // SAFETY: writes so many bytes of an array, and ends the process.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), length);
+        libc::_exit(status)
+    }
+}
+
+/// Ends the process with what a goroutine has to say, when no kernel has answered for a long time, and when the run has not
+/// ended long after its limit.
+fn watch(
+    plan: Plan,
+    begin: Instant,
+    rounds: Arc<Vec<AtomicU64>>,
+    over: Arc<AtomicBool>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let (mut last, mut since) = (0, Instant::now());
         while !over.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(20));
+            if let Some(verdict) = VERDICT.get() {
+                verdict.say(plan);
+            }
             let now = rounds.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u64>();
             if now != last {
                 (last, since) = (now, Instant::now());
             } else if since.elapsed() > PATIENCE {
-                eprintln!("injection: no kernel has answered for {} s", PATIENCE.as_secs());
-                std::process::exit(STUCK);
+                exit(STUCK, format_args!("no kernel has answered for {} s", PATIENCE.as_secs()));
+            }
+            if begin.elapsed() > plan.limit + PATIENCE {
+                let (limit, late) = (plan.limit.as_secs(), PATIENCE.as_secs());
+                exit(STUCK, format_args!("it goes on {late} s after its limit of {limit} s"));
             }
         }
     })
