@@ -4,6 +4,7 @@ use super::explore::{Chooser, HELD, explore, replay};
 use super::run::{self, Plan};
 use super::{MODELS, Model, find};
 use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The seed, unless told: a run without arguments is the same each time.
@@ -31,8 +32,8 @@ enum Command {
     /// The execution with this schedule, in this process
     Replay {
         name: String,
-        /// As it was printed when it failed
-        schedule: String,
+        /// The file that was named when it failed
+        schedule: PathBuf,
         /// Planted in production code
         #[arg(long)]
         fault: Option<String>,
@@ -105,7 +106,8 @@ pub fn main() -> ExitCode {
         Command::Twins(choice) => Ok(run::twins(&choice.into())),
         Command::Replay { name, schedule, fault } => one(&name).and_then(|model| {
             gc_core::faults::choose(fault.as_deref())?;
-            replay(model, &schedule);
+            let text = std::fs::read_to_string(&schedule);
+            replay(model, &text.map_err(|why| format!("{}: {why}", schedule.display()))?);
             println!("{name} holds in this execution");
             Ok(ExitCode::SUCCESS)
         }),

@@ -4,6 +4,7 @@
 use super::explore::{Chooser, FAILED_IN, HELD};
 use super::{MODELS, Model};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::thread::{available_parallelism, scope};
@@ -93,8 +94,17 @@ impl Job {
         Outcome::of(&arguments)
     }
 
+    /// The file in which this schedule is from now on: a long one is no argument. It stands beside this program.
+    fn keep(&self, schedule: &str) -> PathBuf {
+        let exe = std::env::current_exe().expect("the path of this program");
+        let file = exe.with_file_name(format!("{}.schedule", self.name().replace(", ", "-").replace(' ', "-")));
+        std::fs::write(&file, schedule).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+        file
+    }
+
     fn replay(&self, schedule: &str) -> Outcome {
-        let mut arguments = vec!["replay".into(), self.model.name.into(), schedule.into()];
+        let file = self.keep(schedule);
+        let mut arguments = vec!["replay".into(), self.model.name.into(), file.display().to_string()];
         arguments.extend(self.fault.map(|f| format!("--fault={f}")));
         Outcome::of(&arguments)
     }
@@ -140,7 +150,7 @@ impl Job {
         println!("{}, seed {}: execution {} fails: {}", self.name(), plan.seed, failed_in.0, out.why);
         println!("the same again, by its seed or by its schedule:");
         println!("  cargo cycles run {name}{twin} {flag} --seed {seed} --iterations {iterations}");
-        println!("  cargo cycles replay {name}{fault} {}", out.schedule);
+        println!("  cargo cycles replay {name}{fault} {}", self.keep(&out.schedule).display());
     }
 }
 
