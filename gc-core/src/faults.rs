@@ -160,6 +160,8 @@ faults! {
     RunqTailEarly = "runq-tail-early",
     /// What runs next is taken without an exchange.
     RunnextBlind = "runnext-blind",
+    /// Who looks for work passes over what idle Ps have, which may be on their way to somebody.
+    IdlePassedOver = "idle-passed-over",
     /// Who stops looking for work does not look once more.
     RestUnchecked = "rest-unchecked",
     /// Who submits work looks for sleepers without a fence in between.

@@ -4,10 +4,10 @@ use super::{World, current_m, find};
 use crate::g::G;
 use crate::m::M;
 use crate::proc::locked::startlockedm;
-use crate::proc::newm::{acquirep, wakep};
+use crate::proc::newm::{acquirep, handoffp, wakep};
 use crate::proc::park::ready;
 use crate::proc::runq::{runqget, runqput, runqsteal};
-use crate::proc::schedule::{reset_spinning, rest};
+use crate::proc::schedule::{reset_spinning, rest, steal};
 use core::sync::atomic::Ordering;
 use gc_core::sync::current;
 
@@ -29,6 +29,16 @@ impl World {
     /// Takes half of another one's queue to it, and one of these.
     pub fn steal(self, p: usize, victim: usize, next: bool) -> Option<usize> {
         runqsteal(self.p(p), self.p(victim), next).map(number)
+    }
+
+    /// What an M with this P finds in the others' queues, in one look.
+    pub fn steal_from_all(self, p: usize) -> Option<usize> {
+        steal(self.sched, self.p(p)).map(number)
+    }
+
+    /// Hands over the P of this number, which nobody holds and which is not on the list.
+    pub fn hand_off(self, p: usize) {
+        handoffp(self.sched, self.p(p));
     }
 
     /// Takes one out of the global queue.

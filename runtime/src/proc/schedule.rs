@@ -424,7 +424,8 @@ fn look(sched: &'static Sched, m: &'static M, p: &'static P, fair: bool) -> Opti
 }
 
 /// Four rounds over all Ps from a changing start; in the last one also their timers, and what a P would run next.
-fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
+pub(crate) fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
+    modelled("steal");
     let n = sched.p_count();
     let start = crate::time::nanotime() as usize / 64 % n;
     for round in 0..4 {
@@ -433,14 +434,17 @@ fn steal(sched: &'static Sched, p: &'static P) -> Option<&'static G> {
             if sched.gcwaiting.load(Ordering::SeqCst) {
                 return None;
             }
-            // An idle P has no goroutines, but it may have timers.
+            // Idle ones, too: those on the list may have timers, and one that is being handed over has goroutines. (They
+            // count as work, so who passed them over would look again and again until somebody has that P.)
             if round == 3
                 && timers::run_due(sched, victim)
                 && let Some((gp, _)) = runqget(p)
             {
                 return Some(gp);
             }
-            if core::ptr::eq(victim, p) || victim.status.load(Ordering::SeqCst) == crate::p::IDLE {
+            if core::ptr::eq(victim, p)
+                || faults::active(Fault::IdlePassedOver) && victim.status.load(Ordering::SeqCst) == crate::p::IDLE
+            {
                 continue;
             }
             if let Some(gp) = runqsteal(p, victim, round == 3) {

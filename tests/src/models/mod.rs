@@ -103,6 +103,7 @@ const MODELS: &[Model] = &[
     runq::PUBLISH,
     runq::NEXT,
     runq::FULL,
+    runq::HANDED_OVER,
     runq::WAKE,
     runq::WAKE_GLOBAL,
     idle::WATCH,

@@ -19,7 +19,11 @@ pub const PROPERTIES: &[Property<'static>] = &[
     (11, "the mark map", &["mark-word"]),
     (12, "syscall exit against stop and retake", &["stop-syscall", "retake"]),
     (13, "P hand-off against a stop", &["stop-handoff", "stop-door", "stop-request", "two-stoppers", "handshake"]),
-    (14, "park and ready, lost wake-ups", &["wake-local", "wake-global", "watch", "netpoll-ready", "timer-sleep"]),
+    (
+        14,
+        "park and ready, lost wake-ups",
+        &["wake-local", "wake-global", "steal-handed-over", "watch", "netpoll-ready", "timer-sleep"],
+    ),
     (15, "suspension against exit and reuse", &["suspend-end", "suspend-reuse"]),
     (16, "preemption requests, by flag and by signal", &["signal-one", "signal-answer", "slice-over", "stop-request"]),
     (17, "sweep against allocation", &["sweep"]),

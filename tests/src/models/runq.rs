@@ -56,6 +56,18 @@ pub const FULL: Model = Model {
     twins: &["steal-head-first"],
 };
 
+pub const HANDED_OVER: Model = Model {
+    name: "steal-handed-over",
+    property: "who looks for work finds what is in the queue of a P that nobody holds, since it is being handed over",
+    source: "golang/go proc.go: stealWork, idlepMask, handoffp",
+    threads: 2,
+    bound: None,
+    least: 6,
+    run: handed_over,
+    drives: &["handoffp", "startm", "allocm", "steal", "runqsteal"],
+    twins: &["idle-passed-over"],
+};
+
 pub const WAKE: Model = Model {
     name: "wake-local",
     property: "an M that goes to sleep when a goroutine is put into another one's queue finds it, or somebody is woken",
@@ -137,6 +149,15 @@ fn full() {
     let first = world.take(0);
     let stolen = thief.join().expect("the thief");
     each_once(world, vec![first, stolen], &[0, 1, 2, 3, 4]);
+}
+
+fn handed_over() {
+    let world = World::start(2);
+    world.on_m(1, || world.put(1, 0, false));
+    let other = thread::spawn(move || world.hand_off(1));
+    let found = world.on_m(0, || world.steal_from_all(0));
+    other.join().expect("who hands it over");
+    assert_eq!(found, Some(0), "a goroutine is passed over");
 }
 
 /// One M looks for work and is about to sleep; `submit` readies a goroutine. This thread is what makes threads.

@@ -29,6 +29,7 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("signal-answered-late", "model signal-answer", "later, not wrong: who asks asks again"),
     ("signal-twice", "model signal-one", "a signal in vain, not wrong"),
     ("exit-unties-late", "model suspend-reuse", "later, not wrong: the end of a time slice does it as well"),
+    ("idle-passed-over", "model steal-handed-over", "later, not wrong: who is to have the P runs what it has"),
     ("rest-unchecked", "models wake-local, wake-global", "later, not wrong: who submits work has a P that comes to it"),
     ("publish-early", "model publish", "only a stray word leads to an object that nobody has yet"),
     ("slice-inherited", "model slice-over", "a shorter time slice, not wrong"),
