@@ -91,6 +91,9 @@ pub(crate) struct M {
     /// What the kernel knows of that, in models: it has a signal for this thread.
     #[cfg(modelled)]
     pub(crate) kernel: Note,
+    /// Signals that the kernel dropped because of that, in models, of which this is no part.
+    #[cfg(modelled)]
+    pub(crate) dropped: core::sync::atomic::AtomicU32,
     /// When it was last asked for something ([`nanotime`](crate::time::nanotime)).
     pub(crate) asked_at: AtomicU64,
     pub(crate) door: AtomicU8,
@@ -128,6 +131,8 @@ impl M {
             signal_pending: AtomicBool::new(false),
             #[cfg(modelled)]
             kernel: Note::new(),
+            #[cfg(modelled)]
+            dropped: Default::default(),
             asked_at: AtomicU64::new(0),
             door: AtomicU8::new(0),
             door_at: AtomicU64::new(0),

@@ -177,7 +177,8 @@ pub(crate) unsafe fn asked(m: &'static M, info: &libc::siginfo_t, context: &mut 
     let ours = gc_core::sync::signal::is_marked(info);
     let storm = ours && crate::storm::has_sent(info);
     // Also where this signal is another one: it stands for the one that was sent, which the kernel may have dropped.
-    // And first: who finds it under way from now on may come too late for the looks below.
+    // (If it has yet to be sent, the next one may be sent as well. The kernel drops one of them, and either finds what
+    // is wanted.) And first: who finds it under way from now on may come too late for the looks below.
     let late = faults::active(Fault::SignalAnsweredLate);
     if !late {
         lower(&m.signal_pending, Ordering::SeqCst);

@@ -22,9 +22,11 @@ fn handler() {
     Signals::set(before);
 }
 
-/// What the kernel does with a signal that the runtime sends to the thread of `m`.
+/// What the kernel does with a signal that the runtime sends to the thread of `m`: nothing, if it has one already.
 pub(crate) fn deliver(m: &M) {
-    assert!(!m.kernel.is_set(), "a second signal is under way to a thread");
+    if m.kernel.is_set() {
+        m.dropped.fetch_add(1, core::sync::atomic::Ordering::SeqCst);
+    }
     m.kernel.wakeup();
 }
 
@@ -58,6 +60,11 @@ impl World {
     /// Somebody of the runtime signals whoever runs on the P of this number.
     pub fn signal(self, p: usize) {
         crate::suspend::signal(self.sched, self.p(p));
+    }
+
+    /// How many signals of the runtime to that M the kernel has dropped, since one was under way.
+    pub fn dropped(self, m: usize) -> u32 {
+        self.m(m).dropped.load(core::sync::atomic::Ordering::SeqCst)
     }
 
     /// The program sends a signal to that M.

@@ -11,7 +11,8 @@ use tricolor::model::{World, limits_that_pass, set_clock};
 
 pub const ONE: Model = Model {
     name: "signal-one",
-    property: "of two that signal a thread at once one does: no second signal is under way to it",
+    property: "of two that signal a thread at once one does: no second signal is under way to it (unless the thread has \
+               answered another one meanwhile, its own or the program's: `suspend-end`)",
     source: "golang/go signal_unix.go: preemptM, signalPending",
     threads: 3,
     bound: Some(3),
@@ -62,6 +63,7 @@ fn one() {
     world.signal(1);
     other.join().expect("the other one");
     goroutine.join().expect("the goroutine");
+    assert_eq!(world.dropped(1), 0, "a second signal is under way to a thread");
 }
 
 /// The second request comes when the first one's signal is being answered, at the earliest.
