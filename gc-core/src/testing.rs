@@ -46,7 +46,12 @@ pub(crate) fn heap(pages: usize) -> &'static Heap {
 
 /// As [`heap`], under stress.
 pub(crate) fn heap_under(pages: usize, stress: Stress) -> &'static Heap {
-    let config = Config { percent: None, reserve: pages * PAGE_SIZE, stress, ..Config::default() };
+    heap_with(pages, Config { stress, ..Config::default() })
+}
+
+/// As [`heap`], otherwise as `config` has it.
+pub(crate) fn heap_with(pages: usize, config: Config) -> &'static Heap {
+    let config = Config { percent: None, reserve: pages * PAGE_SIZE, ..config };
     Heap::new(config, Box::leak(Box::<Alone>::default())).expect("a small heap")
 }
 

@@ -16,6 +16,17 @@ const FRONT: usize = if cfg!(modelled) { 4 } else { 256 };
 /// Classes by size of what has no type: data arrays, pointer arrays, conservative objects.
 const SIZED: usize = 3;
 
+/// What has been done for the objects of a free run before they are made ([`Heap::blacken_run`]).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// Nothing: while marking each is marked and counted when it is made.
+    White,
+    /// They are marked, and counted as such.
+    Black,
+    /// So they are, and will point to nothing.
+    BlackLeaves,
+}
+
 /// Where a P allocates the objects of one class.
 pub(crate) struct Slots {
     /// Where the next object goes.
@@ -28,8 +39,7 @@ pub(crate) struct Slots {
     pub published: *const AtomicUsize,
     span: *const Span,
     pub class: u32,
-    /// The marks of the free run are set already ([`Heap::blacken_run`]).
-    pub black: bool,
+    pub run: Run,
     /// It is among those of which a run was blackened in this cycle, and the next of these.
     blackened: bool,
     next_blackened: *mut Slots,
@@ -157,7 +167,7 @@ impl Cache {
             published: ptr::null(),
             span: ptr::null(),
             class,
-            black: false,
+            run: Run::White,
             blackened: false,
             next_blackened: ptr::null_mut(),
             link: self.all,
@@ -213,7 +223,7 @@ impl Cache {
             s.end = s.next + if s.sampler.next { 0 } else { bytes };
         }
         heap.blacken_run(s);
-        if s.black && !s.blackened {
+        if s.run != Run::White && !s.blackened {
             s.blackened = true;
             s.next_blackened = core::mem::replace(&mut self.blackened, slots);
         }
@@ -279,24 +289,30 @@ impl Cache {
     }
 }
 
-/// Objects that are made while marking are born black. To set their marks one by one would be a locked instruction for
-/// each, so those of a whole free run are set when the P gets it, a word at a time. What is left of the run when marking
-/// ends, or when it goes back, is no object, and its marks are cleared: what would break otherwise is that they make the
-/// alloc map, by which rubbish would be objects.
+/// Objects that are made while marking are born black. To mark them one by one would be a locked instruction for each, so
+/// those of a whole free run are marked when the P gets it, a word at a time, and counted. What is left of the run when
+/// marking ends, or when it goes back, is no object, so its marks are cleared and it does not count: what would break
+/// otherwise is that marks make the alloc map, by which rubbish would be objects.
 impl Heap {
     /// Sets the marks of the fresh free run of `s` while marking. The caller holds the P, in a region.
     fn blacken_run(&self, s: &mut Slots) {
-        s.black = self.marking() && !faults::active(Fault::AllocWhite);
-        if s.black {
+        s.run = Run::White;
+        if self.marking() && !faults::active(Fault::AllocWhite) {
+            let data = self.classes.get(s.class).scan() == Scan::Data;
+            s.run = if data { Run::BlackLeaves } else { Run::Black };
             self.mark_map().set_slots(self.granule_of(s.next), self.granule_of(s.end), s.slot / GRANULE);
+            let free = s.end - s.next;
+            self.cycle.count_marked(free, free / s.slot);
         }
     }
 
-    /// Clears the marks of what is left of it. The caller holds the P, or the world is stopped; marking is on, or `s.black`
-    /// is not.
+    /// Clears the marks of what is left of it. The caller holds the P, or the world is stopped; marking is on, or the run is
+    /// white.
     fn whiten_rest(&self, s: &mut Slots) {
-        if core::mem::take(&mut s.black) {
+        if core::mem::replace(&mut s.run, Run::White) != Run::White {
             self.mark_map().clear_slots(self.granule_of(s.next), self.granule_of(s.end), s.slot / GRANULE);
+            let free = s.end - s.next;
+            self.cycle.count_marked(free.wrapping_neg(), (free / s.slot).wrapping_neg());
         }
     }
 }
@@ -312,7 +328,7 @@ impl Slots {
     pub fn open(&mut self) -> bool {
         if self.sampler.next {
             self.end = self.next + self.slot;
-            self.black = false;
+            self.run = Run::White;
         }
         self.next != self.end
     }
@@ -322,7 +338,7 @@ impl Slots {
         self.published = ptr::null();
         self.next = 0;
         self.end = 0;
-        self.black = false;
+        self.run = Run::White;
     }
 }
 
@@ -397,14 +413,17 @@ impl Heap {
 
 #[cfg(all(test, not(modelled)))]
 mod tests {
+    use crate::heap::Config;
     use crate::mark::WorkKind;
     use crate::testing;
 
-    /// Objects made while marking survive the cycle, and nothing else of their free run does; also if the run goes back first.
+    /// Objects made while marking survive the cycle and count, and nothing else of their free run does; also if the run goes
+    /// back first, and if the heap profile takes all objects, or some, out of the run.
     #[test]
     fn what_is_left_of_a_black_run_is_no_object() {
-        for flushed in [false, true] {
-            let heap = testing::heap(64);
+        for (flushed, profile_rate) in [(false, 0), (true, 0), (false, 1), (true, 1), (false, 256), (true, 256)] {
+            let heap = testing::heap_with(64, Config { profile_rate, ..Config::default() });
+            let case = format!("flushed: {flushed}, profile rate: {profile_rate}");
             let p = heap.new_p();
             heap.acquire_p(p);
             let objects = || {
@@ -427,7 +446,8 @@ mod tests {
             }
             // That from before may be kept or not.
             let kept = objects();
-            assert!((300..=301).contains(&kept), "{kept} objects instead of 300 (flushed: {flushed})");
+            assert!((300..=301).contains(&kept), "{kept} objects instead of 300 ({case})");
+            assert_eq!(heap.cycle.marked(), (32 * kept, kept), "counted as marked ({case})");
             // In the next cycle none is reachable.
             heap.start_cycle();
             while heap.marking() {

@@ -1,7 +1,7 @@
 //! The allocation path: current P, next free slot, write the value, publish. See the protocol in `alloc`.
 
 use super::AllocError;
-use super::cache::{Cache, Slots};
+use super::cache::{Cache, Run, Slots};
 use super::class::{Class, List, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, NoPages, PAGE_SIZE};
@@ -197,29 +197,33 @@ fn fill<T: Trace>(value: T) -> impl FnOnce(NonNull<T>) {
 #[inline(never)]
 unsafe fn publish_black(slots: &mut Slots, at: usize) {
     crate::sync::modelled("publish_black");
-    let p = GcP::current();
-    let heap = p.heap();
-    // Mostly it points to what was made just before and is black, so there is nothing to do but to count it.
-    let settled = slots.black && heap.points_to_marked(heap.classes.get(slots.class), at);
-    if !settled || current::state() & current::STOPPED != 0 {
+    let stopped = current::state() & current::STOPPED != 0;
+    // Mostly it is marked already, and points to nothing or to what was made just before and is marked too.
+    if stopped || slots.run != Run::BlackLeaves && !points_to_marked(slots, at) {
         // SAFETY: as here.
-        return unsafe { publish_grey(p, slots, at) };
+        return unsafe { publish_grey(slots, at) };
     }
-    // SAFETY: this thread holds `p`; no other borrow of its work is alive.
-    unsafe { p.gcw() }.marked(slots.slot, 1);
     // Release: as in `place`.
     // SAFETY: a span is cached and `published` is its word.
     unsafe { (*slots.published).store(slots.next, Ordering::Release) };
 }
 
+/// Whether the object at `at`, of `slots`, is marked, and all that it points to.
+#[inline(always)]
+fn points_to_marked(slots: &Slots, at: usize) -> bool {
+    let heap = GcP::current().heap();
+    slots.run == Run::Black && heap.points_to_marked(heap.classes.get(slots.class), at)
+}
+
 /// [`publish_black`] of one whose mark is not set, or that points to something white.
 ///
 /// # Safety
-/// As `publish_black`; this thread holds `p`.
+/// As `publish_black`; this thread holds a P.
 #[cold]
 #[inline(never)]
-unsafe fn publish_grey(p: &GcP, slots: &mut Slots, at: usize) {
-    p.heap().blacken_new(p, p.heap().classes.get(slots.class), at, slots.black);
+unsafe fn publish_grey(slots: &mut Slots, at: usize) {
+    let p = GcP::current();
+    p.heap().blacken_new(p, p.heap().classes.get(slots.class), at, slots.run);
     // Release: as in `place`.
     // SAFETY: a span is cached and `published` is its word.
     unsafe { (*slots.published).store(slots.next, Ordering::Release) };
@@ -361,7 +365,7 @@ unsafe fn alloc_large<T>(
     // SAFETY: initialised by `fill`, seen by nobody.
     unsafe { word::adopt(at, bytes) };
     if current::state() != 0 {
-        heap.blacken_new(p, heap.classes.get(class), at, false);
+        heap.blacken_new(p, heap.classes.get(class), at, Run::White);
     }
     // Release: as in `place`.
     span.published.store(at + slot, Ordering::Release);
@@ -436,9 +440,9 @@ pub(crate) unsafe fn alloc_array<T: Trace>(
 
 impl Heap {
     /// A new object, not yet published, while marking: black, with all it points to shaded; or grey if it is large,
-    /// since no goroutine should be held up for as long as the scan of it may take. `marked`: its mark is set.
+    /// since no goroutine should be held up for as long as the scan of it may take. `run`: that it is of.
     #[inline]
-    fn blacken_new(&self, p: &GcP, class: &Class, at: usize, marked: bool) {
+    fn blacken_new(&self, p: &GcP, class: &Class, at: usize, run: Run) {
         if current::state() & current::STOPPED != 0 {
             forbidden(format_args!("an object is allocated"));
         }
@@ -447,10 +451,8 @@ impl Heap {
         if class.slot() > layout::SMALL_MAX {
             return self.greyobject(gcw, at);
         }
-        if !faults::active(Fault::AllocWhite) {
-            if !marked {
-                self.mark_map().set(self.granule_of(at));
-            }
+        if run == Run::White && !faults::active(Fault::AllocWhite) {
+            self.mark_map().set(self.granule_of(at));
             gcw.marked(class.slot(), 1);
         }
         if class.scan() != Scan::Data && !faults::active(Fault::InitUnshaded) {

@@ -36,7 +36,7 @@ impl Heap {
         let known = each_pointer(class, base, |pointer| {
             white |= bounds.contain(pointer) && !map.looks_marked(bounds.granule_of(pointer));
         });
-        !white && (known || class.scan() == Scan::Data)
+        known && !white
     }
 
     /// Shades what the small object at `base` points to, which is not published yet. The caller holds the P of `gcw`.
