@@ -162,6 +162,22 @@ impl GcP {
         self.held.load(Ordering::Relaxed) + since
     }
 
+    /// For the limiter.
+    #[inline(never)]
+    #[nowritebarrierrec]
+    fn held_from_now(&self) {
+        // Relaxed, as in `held_until_now`: the holder's own, which others only estimate by.
+        self.held_since.store(nanos(), Ordering::Relaxed);
+    }
+
+    /// For the limiter.
+    #[inline(never)]
+    #[nowritebarrierrec]
+    fn held_until_now(&self) {
+        self.held.store(self.held(nanos()), Ordering::Relaxed);
+        self.held_since.store(0, Ordering::Relaxed);
+    }
+
     /// Writes the state word of the thread that holds this P, if any. The world is stopped.
     pub(crate) fn write_state(&self, bits: u32) {
         // Acquire: pairs with the Release of `acquire_p`, for the word itself; what is in it is ordered by the stop.
@@ -184,7 +200,7 @@ impl Heap {
         // Release: pairs with the Acquire of `write_state`.
         p.state_word.store(core::ptr::from_ref(current::state_word()).cast_mut(), Ordering::Release);
         if self.limiter.on() {
-            p.held_since.store(nanos(), Ordering::Relaxed);
+            p.held_from_now();
         }
         // SAFETY: this thread holds `p` from now on.
         unsafe { p.cache() }.flush_if_stale(self);
@@ -225,10 +241,7 @@ impl Heap {
             unsafe { p.flush() };
         }
         if self.limiter.on() {
-            let now = nanos();
-            // Relaxed: the holder's own, which others only estimate by.
-            p.held.store(p.held(now), Ordering::Relaxed);
-            p.held_since.store(0, Ordering::Relaxed);
+            p.held_until_now();
         }
         // Before the P is given up: from here on a pointer store of this thread is fatal.
         let kept = if faults::active(Fault::StalePhase) { current::state() & current::BARRIER } else { 0 };

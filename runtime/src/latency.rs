@@ -133,6 +133,7 @@ pub struct LatencyRow {
 }
 
 /// It has lasted from `since` until now. May run without a P.
+#[inline(never)]
 #[nowritebarrierrec]
 pub(crate) fn record(sched: &Sched, row: Latency, since: u64) {
     if !cfg!(modelled) {
@@ -189,10 +190,17 @@ pub(crate) fn asked(p: &P, now: u64) {
 #[nowritebarrierrec]
 pub(crate) fn preempted(sched: &Sched, p: &P, how: Latency) {
     if !cfg!(modelled) && p.asked_at.load(O) != 0 {
-        let since = p.asked_at.swap(0, O);
-        if since != 0 {
-            record(sched, how, since);
-        }
+        answered(sched, p, how);
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[nowritebarrierrec]
+fn answered(sched: &Sched, p: &P, how: Latency) {
+    let since = p.asked_at.swap(0, O);
+    if since != 0 {
+        record(sched, how, since);
     }
 }
 

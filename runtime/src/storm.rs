@@ -81,10 +81,19 @@ pub(crate) fn end_thread(m: &M) {
 }
 
 /// The thread of `m`, which calls this, holds a P: there will be a signal. May run without a P.
+#[inline]
 #[nowritebarrierrec]
 pub(crate) fn arm(sched: &Sched, m: &M) {
+    if let Some(interval) = sched.settings.preempt_storm {
+        set_timer(m, interval);
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[nowritebarrierrec]
+fn set_timer(m: &M, interval: Duration) {
     let timer = m.storm.timer.load(O);
-    let Some(interval) = sched.settings.preempt_storm else { return };
     if timer == 0 {
         return;
     }

@@ -5,7 +5,7 @@
 //!   copy the arguments out; entersyscall: sp recorded, status Syscall, release_p, P left behind as Syscall
 //!   f(args) under catch_unwind, its result kept in a frame below sp
 //!   exitsyscall: take the P back by CAS (fast), or another idle one, or queue the goroutine and park the M
-//!   only now the result moves into the caller's frame
+//!   only now the result moves into the caller's frame; unspill: back to it, past the frames in between
 //! ```
 //!
 //! From `entersyscall` to the end of `exitsyscall` nothing at or above `sp` is written, so anybody may scan
@@ -29,7 +29,7 @@ use barrier_lint::nowritebarrierrec;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::NoGc;
 use gc_core::faults::{self, Fault};
-use gc_core::sync::current::Region;
+use gc_core::sync::current::{self, Region};
 use gc_core::sync::{Ordering, modelled};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -86,6 +86,8 @@ pub unsafe fn blocking_with<R, F: FnOnce() -> R>(f: F) -> R {
     let mut call = Call { f: ManuallyDrop::new(f), out: MaybeUninit::uninit() };
     // SAFETY: `trampoline::<F, R>` gets the `Call` it expects, catches every panic, and fills `out`.
     unsafe { arch::spill_and_call((&raw mut call).cast(), trampoline::<F, R>) };
+    // The region that the trampoline has entered.
+    current::unlock();
     crate::proc::park::poll();
     // SAFETY: the trampoline wrote it.
     match unsafe { call.out.assume_init() } {
@@ -98,7 +100,7 @@ pub unsafe fn blocking_with<R, F: FnOnce() -> R>(f: F) -> R {
 ///
 /// # Safety
 /// `arg` points to a `Call<F, R>`; the caller is a goroutine with a P.
-unsafe extern "C" fn trampoline<F: FnOnce() -> R, R>(arg: *mut (), sp: usize) {
+unsafe extern "C" fn trampoline<F: FnOnce() -> R, R>(arg: *mut (), sp: usize) -> ! {
     let call = arg.cast::<Call<F, R>>();
     let Some(gp) = getg() else { gc_core::throw!("a blocking call outside a goroutine") };
     let region = Region::enter();
@@ -107,10 +109,14 @@ unsafe extern "C" fn trampoline<F: FnOnce() -> R, R>(arg: *mut (), sp: usize) {
     entersyscall(gp, sp);
     drop(region);
     let out = catch_unwind(AssertUnwindSafe(f));
-    let _region = Region::enter();
+    let region = Region::enter();
     exitsyscall(gp);
     // SAFETY: the caller's `Call`; the goroutine is Running again, so its frames may change.
     unsafe { (*call).out.write(out) };
+    // It ends in `blocking_with`.
+    core::mem::forget(region);
+    // SAFETY: as `arch` asks for; all that is here has been moved, and the region lasts.
+    unsafe { arch::unspill(sp) }
 }
 
 /// Leaves the P behind. On the goroutine's stack, below `sp`.
@@ -141,37 +147,52 @@ pub(crate) fn entersyscall(gp: &'static G, sp: usize) {
 pub(crate) fn exitsyscall(gp: &'static G) {
     modelled("exitsyscall");
     let m = this_m();
-    let sched = gp.sched;
     // SAFETY: `entersyscall` set it, to a P, which `allps` keeps.
     let oldp = unsafe { &*m.oldp.get() };
-    let mut back = latency::sample(oldp.syscalltick.load(Ordering::Relaxed));
+    let back = latency::sample(oldp.syscalltick.load(Ordering::Relaxed));
     let plain = faults::active(Fault::SyscallExitPlain);
     if plain {
         oldp.status.store(p::RUNNING, Ordering::SeqCst);
     }
-    let fast = plain || oldp.cas(p::SYSCALL, p::RUNNING);
-    if !fast && back == 0 {
-        back = nanotime();
+    if plain || oldp.cas(p::SYSCALL, p::RUNNING) {
+        wirep(gp.sched, m, oldp);
+        goes_on(gp, m, oldp, Kind::SyscallExit, back);
+    } else {
+        without_old_p(gp, m, oldp, back);
     }
-    if let Some(how) = if fast { Some(Kind::SyscallExit) } else { exitsyscall_slow(sched, m, oldp) } {
+}
+
+/// It runs again: this M has got `p`. `back`: since when it has been back, if that is measured.
+#[inline(always)]
+#[nowritebarrierrec]
+fn goes_on(gp: &'static G, m: &'static M, p: &'static P, how: Kind, back: u64) {
+    // Relaxed: only who holds or has claimed the P writes it; sysmon looks whether it has changed.
+    p.syscalltick.store(p.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    m.passes(Door::SyscallEnd);
+    trace::event(gp.sched, m, how, 0);
+    gp.casgstatus(g::SYSCALL, g::RUNNING);
+    if back != 0 {
+        let row = match how {
+            Kind::SyscallExitStopped => Latency::SyscallExitStopped,
+            Kind::SyscallExitOtherP => Latency::SyscallExitOtherP,
+            _ => Latency::SyscallExit,
+        };
+        latency::record(gp.sched, row, back);
+    }
+}
+
+/// Somebody has taken the P that this M left behind.
+#[cold]
+#[inline(never)]
+#[nowritebarrierrec]
+fn without_old_p(gp: &'static G, m: &'static M, oldp: &'static P, back: u64) {
+    let sched = gp.sched;
+    let back = if back == 0 { nanotime() } else { back };
+    if let Some(how) = exitsyscall_slow(sched, m, oldp) {
         if m.p().is_none() {
             wirep(sched, m, oldp);
         }
-        let p = m.p().unwrap_or(oldp);
-        // Relaxed: only who holds or has claimed the P writes it; sysmon looks whether it has changed.
-        p.syscalltick.store(p.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        m.passes(Door::SyscallEnd);
-        trace::event(sched, m, how, 0);
-        gp.casgstatus(g::SYSCALL, g::RUNNING);
-        if back != 0 {
-            let row = match how {
-                Kind::SyscallExitStopped => Latency::SyscallExitStopped,
-                Kind::SyscallExitOtherP => Latency::SyscallExitOtherP,
-                _ => Latency::SyscallExit,
-            };
-            latency::record(sched, row, back);
-        }
-        return;
+        return goes_on(gp, m, m.p().unwrap_or(oldp), how, back);
     }
     // SAFETY: a goroutine whose stack at and above the recorded sp has not changed; `exitsyscall_m` queues it only
     // once it is at rest.

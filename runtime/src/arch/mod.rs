@@ -9,7 +9,7 @@ mod x86_64;
 pub(crate) use x86_64::{
     FIRST_FRAME, REFUSED, call_on, clear_vectors, frame_pointer, go_on_at, init_segment, init_stack, init_vectors,
     interrupted_at, keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks, spill_and_call,
-    spilled_frame_pointer, stack_pointer, switch, way_back,
+    spilled_frame_pointer, stack_pointer, switch, unspill, way_back,
 };
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(modelled)))]
@@ -28,5 +28,5 @@ pub(crate) use unsupported::switch;
 pub(crate) use unsupported::{
     FIRST_FRAME, REFUSED, async_preempt, call_on, clear_vectors, frame_pointer, go_on_at, init_segment, init_stack,
     init_vectors, interrupted_at, keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks,
-    spill_and_call, spilled_frame_pointer, stack_pointer, way_back,
+    spill_and_call, spilled_frame_pointer, stack_pointer, unspill, way_back,
 };

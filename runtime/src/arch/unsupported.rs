@@ -51,7 +51,11 @@ pub(crate) unsafe fn init_stack(top: usize, _: extern "C" fn() -> !) -> usize {
     if cfg!(modelled) { top - FIRST_FRAME } else { unreachable!("no runtime starts here") }
 }
 
-pub(crate) unsafe fn spill_and_call(_: *mut (), _: unsafe extern "C" fn(*mut (), usize)) {
+pub(crate) unsafe fn spill_and_call(_: *mut (), _: unsafe extern "C" fn(*mut (), usize) -> !) {
+    unreachable!("no runtime starts here")
+}
+
+pub(crate) unsafe fn unspill(_: usize) -> ! {
     unreachable!("no runtime starts here")
 }
 

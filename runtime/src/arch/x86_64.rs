@@ -251,12 +251,13 @@ pub(crate) extern "C" fn clear_vectors() {
 }
 
 /// Calls `f(arg, sp)` with the callee-saved registers pushed above `sp`: what the caller of this function keeps in
-/// registers is then on the stack at or above `sp`, and nothing at or above `sp` changes while `f` runs.
+/// registers is then on the stack at or above `sp`, and nothing at or above `sp` changes while `f` runs, which ends with
+/// [`unspill`].
 ///
 /// # Safety
 /// `f` does not unwind.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn spill_and_call(arg: *mut (), f: unsafe extern "C" fn(arg: *mut (), sp: usize)) {
+pub(crate) unsafe extern "C" fn spill_and_call(arg: *mut (), f: unsafe extern "C" fn(arg: *mut (), sp: usize) -> !) {
     naked_asm!(
         ".cfi_startproc",
         save!("rbp"),
@@ -276,15 +277,38 @@ pub(crate) unsafe extern "C" fn spill_and_call(arg: *mut (), f: unsafe extern "C
         "mov rax, rsi",
         "mov rsi, rsp",
         "call rax",
-        "add rsp, 8",
+        "ud2",
+        ".cfi_endproc",
+    )
+}
+
+/// Returns from the [`spill_and_call`] that has given its `f` this `sp`, by a jump: the kernel leaves the processor's return
+/// stack full of its own addresses, so each return from a function that was called before a system call is foreseen wrongly.
+///
+/// # Safety
+/// The caller is that call of `f`, which has nothing left to drop, and the thread is inside the runtime: to who looks at a
+/// goroutine that a signal has stopped here it would not be plain which function it is in.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn unspill(sp: usize) -> ! {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa rdi, 64",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "lea rbp, [rdi + 48]",
+        "lea rsp, [rdi + 8]",
         "pop r15",
         "pop r14",
         "pop r13",
         "pop r12",
         "pop rbx",
         "pop rbp",
-        ".cfi_def_cfa rsp, 8",
-        "ret",
+        "pop rcx",
+        "jmp rcx",
         ".cfi_endproc",
     )
 }
