@@ -38,7 +38,8 @@ impl Frame {
     }
 }
 
-pub fn read(program: &Program, function: &Function) -> Result<Frame, Unknown> {
+/// `switches`: where it writes the stack pointer, it leaves for another stack.
+pub fn read(program: &Program, function: &Function, switches: bool) -> Result<Frame, Unknown> {
     let code = body::instructions(program, function);
     let index: HashMap<u64, usize> = code.iter().enumerate().map(|(i, c)| (c.ip(), i)).collect();
     let mut info = InstructionInfoFactory::new();
@@ -69,7 +70,12 @@ pub fn read(program: &Program, function: &Function) -> Result<Frame, Unknown> {
             return Err(unknown(instruction));
         }
         at.insert(instruction.ip(), state);
-        let after = step(instruction, state, &mut info).ok_or_else(|| unknown(instruction))?;
+        let Some(after) = step(instruction, state, &mut info) else {
+            if switches && instruction.mnemonic() == Mnemonic::Mov && instruction.op0_register() == Register::RSP {
+                continue;
+            }
+            return Err(unknown(instruction));
+        };
         size = size.max(after.sp).max(lowest(instruction, state));
         let branch =
             matches!(instruction.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64)

@@ -4,6 +4,9 @@
 //! # Stop list: the walk does not enter these functions.
 //! core::panicking::panic_fmt: ends the process, since nothing of ours unwinds
 //!
+//! # Of stacks alone: what it has used when it leaves for another one counts.
+//! switches my::switch: goes on with the scheduler's stack
+//!
 //! # Allow list.
 //! indirect my::dispatch: the table holds marked functions only
 //! address my::newm -> my::mstart: runs on another thread
@@ -24,6 +27,8 @@ use crate::Refusal;
 pub enum Permit {
     /// Not to enter this function.
     Stop(String),
+    /// That this function leaves its stack for another one by a write to the stack pointer and a jump.
+    Switches(String),
     /// Indirect calls that this function's own code makes, inlined or not.
     Indirect(String),
     /// That the first takes the address of the second, and nobody below the root calls it.
@@ -46,6 +51,7 @@ impl fmt::Display for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Permit::Stop(name) => write!(f, "{name}"),
+            Permit::Switches(name) => write!(f, "switches {name}"),
             Permit::Indirect(name) => write!(f, "indirect {name}"),
             Permit::Address(from, to) => write!(f, "address {from} -> {to}"),
         }
@@ -93,6 +99,7 @@ fn parse(list: List, text: &str, file: &str, program: &str) -> Result<Vec<Rule>,
             return refuse("expected `what: reason`, neither empty");
         }
         let permit = match (list, what.split_once(' ')) {
+            (List::Stop, Some(("switches", name))) => Permit::Switches(name.trim().to_owned()),
             (List::Stop, _) => Permit::Stop(what.to_owned()),
             (List::Allow, Some(("indirect", name))) => Permit::Indirect(name.trim().to_owned()),
             (List::Allow, Some(("address", pair))) => match pair.split_once(" -> ") {

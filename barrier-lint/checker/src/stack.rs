@@ -2,7 +2,8 @@
 //!
 //! Depth of a function: its own frame, or what is in use of it at a call, plus eight bytes for the return address, plus the
 //! depth of the callee; the largest of those. A function whose address is taken counts as called there. The walk ends at
-//! `#[systemstack]` functions and at those of the stop list, which never come back.
+//! `#[systemstack]` functions and at those of the stop list, which never come back, and where one that `switches` (a line of
+//! that list) leaves its stack.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -135,6 +136,10 @@ impl Stacks<'_> {
         self.rules.iter().any(|r| matches!(&r.permit, Permit::Stop(stop) if stop == name))
     }
 
+    fn switches(&self, name: &str) -> bool {
+        self.rules.iter().any(|r| matches!(&r.permit, Permit::Switches(switches) if switches == name))
+    }
+
     fn endless<T>(&self, why: String) -> Result<T, Endless> {
         Err(Endless { path: self.on_path.clone(), why })
     }
@@ -167,7 +172,8 @@ impl Stacks<'_> {
 
     fn below(&mut self, id: FunctionId) -> Result<(), Endless> {
         let function = &self.program.functions[id];
-        let frame: Frame = match frame::read(self.program, function) {
+        let switches = self.switches(&function.name);
+        let frame: Frame = match frame::read(self.program, function, switches) {
             Ok(frame) => frame,
             Err(unknown) => {
                 let line = self.line(unknown.at);
@@ -176,12 +182,14 @@ impl Stacks<'_> {
             }
         };
         let body = body::read(self.program, function);
-        if let Some(indirect) = body.indirect.first() {
+        let code = body::instructions(self.program, function);
+        let calls: HashMap<u64, FlowControl> = code.iter().map(|i| (i.ip(), i.flow_control())).collect();
+        let leaves = |at| switches && calls.get(&at) == Some(&FlowControl::IndirectBranch);
+        if let Some(indirect) = body.indirect.iter().find(|i| !leaves(i.at)) {
             let line = self.line(indirect.at);
             return self
                 .endless(format!("an indirect call, which may need any stack: `{}`{line}", indirect.instruction));
         }
-        let code = body::instructions(self.program, function);
         // A function's way back to itself is no way out, and so no edge.
         if let Some(call) = code.iter().find(|i| {
             i.flow_control() == FlowControl::Call && (function.start..function.end).contains(&i.near_branch_target())
@@ -189,7 +197,6 @@ impl Stacks<'_> {
             self.on_path.push(id);
             return self.endless(format!("a recursion: no number of bytes is enough{}", self.line(call.ip())));
         }
-        let calls: HashMap<u64, FlowControl> = code.iter().map(|i| (i.ip(), i.flow_control())).collect();
         let mut deepest = Depth { bytes: frame.size, path: vec![Step { id, used: frame.size }] };
         for edge in &body.edges {
             let callee = match &edge.to {

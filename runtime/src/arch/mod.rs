@@ -7,9 +7,9 @@
 mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(modelled)))]
 pub(crate) use x86_64::{
-    FIRST_FRAME, REFUSED, call_on, clear_vectors, frame_pointer, go_on_at, init_segment, init_stack, init_vectors,
-    interrupted_at, keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks, spill_and_call,
-    spilled_frame_pointer, stack_pointer, switch, unspill, way_back,
+    FIRST_FRAME, Handed, REFUSED, call_on, clear_vectors, frame_pointer, go_on_at, init_segment, init_stack,
+    init_vectors, interrupted_at, keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks,
+    spill_and_call, spilled_frame_pointer, stack_pointer, switch, unspill, way_back,
 };
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(modelled)))]
@@ -20,13 +20,11 @@ pub(crate) mod async_preempt;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(modelled))))]
 mod unsupported;
 /// In models goroutines have threads of their own (`model::whole`).
-#[cfg(modelled)]
-pub(crate) use unsupported::Handed;
 #[cfg(not(any(modelled, all(target_arch = "x86_64", target_os = "linux"))))]
 pub(crate) use unsupported::switch;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(modelled))))]
 pub(crate) use unsupported::{
-    FIRST_FRAME, REFUSED, async_preempt, call_on, clear_vectors, frame_pointer, go_on_at, init_segment, init_stack,
-    init_vectors, interrupted_at, keeps_frame_pointers, morestack, own_frame_pointer, restart_point, shadow_stacks,
-    spill_and_call, spilled_frame_pointer, stack_pointer, unspill, way_back,
+    FIRST_FRAME, Handed, REFUSED, async_preempt, call_on, clear_vectors, frame_pointer, go_on_at, init_segment,
+    init_stack, init_vectors, interrupted_at, keeps_frame_pointers, morestack, own_frame_pointer, restart_point,
+    shadow_stacks, spill_and_call, spilled_frame_pointer, stack_pointer, unspill, way_back,
 };

@@ -46,7 +46,7 @@ pub(crate) fn stack_pointer() -> usize {
     usize::MAX - usize::from(cfg!(modelled))
 }
 
-pub(crate) unsafe fn init_stack(top: usize, _: extern "C" fn() -> !) -> usize {
+pub(crate) unsafe fn init_stack(top: usize, _: extern "C" fn() -> Handed) -> usize {
     // In models: the whole stack is in use.
     if cfg!(modelled) { top - FIRST_FRAME } else { unreachable!("no runtime starts here") }
 }

@@ -192,10 +192,26 @@ pub(crate) unsafe fn init_segment(top: usize, entry: extern "C" fn(*mut ()), arg
     unsafe { put(top, words) }
 }
 
-/// The first instructions of a goroutine: calls the function in rbx, which never returns.
+/// The first instructions of a goroutine, and the last: calls the function in rbx, and switches to what that returns.
 #[unsafe(naked)]
 unsafe extern "C" fn gostart() {
-    naked_asm!(".cfi_startproc", ".cfi_undefined rip", "xor ebp, ebp", "call rbx", "ud2", ".cfi_endproc",)
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "xor ebp, ebp",
+        "call rbx",
+        "mov rsp, rdx",
+        "xor edx, edx",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "pop rcx",
+        "jmp rcx",
+        ".cfi_endproc",
+    )
 }
 
 /// Words that [`init_stack`] writes: two zeros above, rip, six registers.
@@ -204,11 +220,12 @@ const INITIAL_WORDS: usize = 9;
 /// Where the frame of a goroutine's first function is, if it has a frame pointer: bytes below the top.
 pub(crate) const FIRST_FRAME: usize = 32;
 
-/// Makes the stack ending at `top` a suspended context that calls `entry`; returns its saved sp.
+/// Makes the stack ending at `top` a suspended context that calls `entry`, and then continues the context whose sp `entry`
+/// returns behind the value to pass: so no call is left without a return (see above). Returns its saved sp.
 ///
 /// # Safety
 /// At least 128 mapped bytes lie below `top`, which is a multiple of 16, and nobody uses them.
-pub(crate) unsafe fn init_stack(top: usize, entry: extern "C" fn() -> !) -> usize {
+pub(crate) unsafe fn init_stack(top: usize, entry: extern "C" fn() -> Handed) -> usize {
     debug_assert_eq!(top % 16, 0);
     let words: [usize; INITIAL_WORDS] = [
         0, // r15

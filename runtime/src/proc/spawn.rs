@@ -7,7 +7,7 @@
 
 use super::newm::{this_m, wakep_exchanged};
 use super::runq::runqput;
-use super::schedule::{dropg, mcall};
+use super::schedule::dropg;
 use crate::arch;
 use crate::g::{self, G, getg, set_g_no_write_barrier};
 use crate::join::{Join, JoinHandle};
@@ -163,15 +163,15 @@ pub(crate) fn newproc(
     runqput(sched, p, gp, true);
 }
 
-/// First function on a goroutine's stack. `extern "C"`: no panic leaves it.
-extern "C" fn goroutine_main() -> ! {
+/// First function on a goroutine's stack: what it returns is the last switch, to g0, as by `mcall(goexit0)`. `extern "C"`: no
+/// panic leaves it.
+extern "C" fn goroutine_main() -> arch::Handed {
     let Some(gp) = getg() else { gc_core::throw!("a goroutine without a G") };
     // As the stack, which `newproc` has cleared.
     arch::clear_vectors();
     begin(gp);
-    // SAFETY: a goroutine; nothing of it is needed any more.
-    unsafe { mcall(gp, goexit0) };
-    gc_core::throw!("a dead goroutine ran");
+    // Relaxed: this M's own.
+    arch::Handed { value: goexit0 as *const () as usize, ctxt: this_m().g0_sp.load(Ordering::Relaxed) }
 }
 
 /// Runs the function of `gp`, on it.

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 fn main() {
     let roots = [ok::small as fn(usize) -> usize, ok::passed_on, ok::exactly, bad::own_frame, bad::of_a_callee];
     let others = [bad::recursive, bad::mutually, bad::indirect, bad::dynamic, bad::through_a_drop, ok::on_one_path];
-    let more = [bad::of_a_function_passed_on, bad::alloc, ok::tail];
+    let more = [bad::of_a_function_passed_on, bad::alloc, ok::tail, ok::leaves, bad::leaves_late, bad::leaves_unsaid];
     black_box((roots, others, more));
 }
 
@@ -26,6 +26,19 @@ fn uses<const N: usize>(n: usize) -> usize {
 #[inline(never)]
 fn calls(f: impl Fn(usize) -> usize, n: usize) -> usize {
     black_box(f(n)) + 1
+}
+
+/// Pushes two words, and goes on with another stack.
+macro_rules! leave {
+    ($to:expr) => {
+        // SAFETY: never runs.
+        unsafe {
+            std::arch::asm!(
+                "lea rcx, [rip + 2f]", "push rcx", "push rbp", "mov rsp, rax", "pop rbp", "pop rcx", "jmp rcx", "2:",
+                inout("rax") $to => _, clobber_abi("sysv64"),
+            )
+        }
+    };
 }
 
 mod ok {
@@ -49,6 +62,17 @@ mod ok {
     #[nosplit(budget = 300)]
     pub fn tail(n: usize) -> usize {
         uses::<200>(n)
+    }
+
+    /// The list says so.
+    #[nosplit(budget = 200)]
+    pub fn leaves(n: usize) -> usize {
+        goes_on(n) + 1
+    }
+    #[inline(never)]
+    fn goes_on(n: usize) -> usize {
+        leave!(n);
+        n
     }
 
     /// What it passes on uses much, but of another stack.
@@ -113,6 +137,31 @@ mod bad {
         // SAFETY: never runs; gives back what it takes.
         unsafe { std::arch::asm!("sub rsp, {n}", "mov byte ptr [rsp], 0", "add rsp, {n}", n = in(reg) n) };
         n
+    }
+
+    /// What it uses until then counts.
+    #[nosplit(budget = 500)]
+    pub fn leaves_late(n: usize) -> usize {
+        goes_on_late(n) + 1
+    }
+    #[inline(never)]
+    fn goes_on_late(n: usize) -> usize {
+        let mut all = MaybeUninit::<[u8; 700]>::uninit();
+        black_box(all.as_mut_ptr());
+        leave!(n);
+        black_box(all.as_mut_ptr()) as usize
+    }
+
+    /// The list does not say so.
+    #[nosplit(budget = 100_000)]
+    pub fn leaves_unsaid(n: usize) -> usize {
+        goes_on(n) + 1
+    }
+    #[inline(never)]
+    fn goes_on(n: usize) -> usize {
+        leave!(n);
+        // As `ok::goes_on` it would be one with that.
+        n + 3
     }
 
     struct Large(usize);
