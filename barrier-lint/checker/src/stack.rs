@@ -133,11 +133,15 @@ impl Stacks<'_> {
     }
 
     fn is_stopped(&self, name: &str) -> bool {
-        self.rules.iter().any(|r| matches!(&r.permit, Permit::Stop(stop) if stop == name))
+        self.permits(&Permit::Stop(name.to_owned()))
     }
 
     fn switches(&self, name: &str) -> bool {
-        self.rules.iter().any(|r| matches!(&r.permit, Permit::Switches(switches) if switches == name))
+        self.permits(&Permit::Switches(name.to_owned()))
+    }
+
+    fn permits(&self, permit: &Permit) -> bool {
+        self.rules.iter().any(|r| r.permit == *permit)
     }
 
     fn endless<T>(&self, why: String) -> Result<T, Endless> {

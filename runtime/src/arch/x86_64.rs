@@ -72,6 +72,13 @@ macro_rules! go_on {
     };
 }
 
+/// The same where unwind rules do not follow sp: in the middle of a function, or where all is over.
+macro_rules! resume {
+    () => {
+        "pop r15\npop r14\npop r13\npop r12\npop rbx\npop rbp\npop rcx\njmp rcx"
+    };
+}
+
 /// Stores the context of the caller in `*save` and continues the one suspended at `to`, where the `switch` that
 /// suspended it returns `value`. Returns what the next switch to the stored context passes.
 ///
@@ -93,14 +100,7 @@ pub(crate) unsafe fn switch(save: *mut usize, to: usize, mut value: usize, mut c
             "push r15",
             "mov [rdi], rsp",
             "mov rsp, rsi",
-            "pop r15",
-            "pop r14",
-            "pop r13",
-            "pop r12",
-            "pop rbx",
-            "pop rbp",
-            "pop rcx",
-            "jmp rcx",
+            resume!(),
             "2:",
             inout("rdi") save => _,
             inout("rsi") to => _,
@@ -202,14 +202,7 @@ unsafe extern "C" fn gostart() {
         "call rbx",
         "mov rsp, rdx",
         "xor edx, edx",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "pop rcx",
-        "jmp rcx",
+        resume!(),
         ".cfi_endproc",
     )
 }
@@ -342,14 +335,7 @@ pub(crate) unsafe extern "C" fn unspill(sp: usize) -> ! {
         ".cfi_offset r15, -56",
         "lea rbp, [rdi + 48]",
         "lea rsp, [rdi + 8]",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "pop rcx",
-        "jmp rcx",
+        resume!(),
         ".cfi_endproc",
     )
 }
