@@ -21,6 +21,7 @@ use super::scan::{ONE_WORD, each_pointer};
 use super::work::{AtHand, GcWork, Grey, Shade};
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
+use crate::layout::GRANULE;
 use crate::p::GcP;
 use crate::sync::{Handle, Ordering};
 use core::mem::replace;
@@ -31,11 +32,9 @@ const RING: usize = if cfg!(modelled) { 2 } else { 24 };
 const FEW: usize = if cfg!(modelled) { 1 } else { 6 };
 /// Pointers that wait at most.
 const MANY: usize = if cfg!(modelled) { 1 } else { 20 };
-/// Where more do, so many are tested in one go.
-const BATCH: usize = if cfg!(modelled) { 1 } else { 4 };
 /// Places for them, and for what is found in one object meanwhile.
 const FOUND: usize = 128;
-const _: () = assert!(FEW <= MANY && MANY + ONE_WORD <= FOUND && BATCH <= MANY + 1);
+const _: () = assert!(FEW <= MANY && MANY + ONE_WORD <= FOUND);
 /// Bytes that are marked between two looks at the clock and at `preempt`.
 const LOOK: usize = if cfg!(modelled) { 64 } else { 16 << 10 };
 /// Of a cache line.
@@ -68,14 +67,15 @@ impl<'a> Found<'a> {
         self.noted += usize::from(inside);
     }
 
-    /// Tests what was found long ago: for each object that is scanned one pointer, however many it had. (Most objects are
-    /// found once. To test what each one had would be a branch that nobody can foresee.)
+    /// Tests what was found long ago: two pointers for each two objects that are scanned, however many these had. (Most
+    /// objects are found once. To test what each one had would be a branch that nobody can foresee.) `second`: every
+    /// second time.
     #[inline(always)]
-    pub fn test_due(&mut self, tables: &Tables, work: &mut impl Shade) {
+    pub fn test_due(&mut self, tables: &Tables, work: &mut impl Shade, second: bool) {
         if self.noted - self.tested > MANY {
             self.test_many(tables, work);
-        } else if self.noted - self.tested > FEW {
-            self.test(tables, work, 1);
+        } else if second && self.noted - self.tested > FEW {
+            self.test_two(tables, work);
         }
     }
 
@@ -83,18 +83,24 @@ impl<'a> Found<'a> {
     #[inline(always)]
     fn test_many(&mut self, tables: &Tables, work: &mut impl Shade) {
         while self.noted - self.tested > MANY {
-            self.test(tables, work, BATCH);
+            self.test_two(tables, work);
         }
     }
 
-    /// Shades the first `n` of what was found.
+    /// Shades the first two of what was found. They are mostly what one object points to, which was mostly made at one
+    /// time: then one word of the mark map stands for both, and one locked instruction marks them.
     #[inline(always)]
-    fn test(&mut self, tables: &Tables, work: &mut impl Shade, n: usize) {
-        let first = self.tested;
-        for i in 0..n {
-            tables.grey(work, self.places[(first + i) % FOUND]);
+    fn test_two(&mut self, tables: &Tables, work: &mut impl Shade) {
+        let [first, next] = [self.tested, self.tested + 1].map(|i| self.places[i % FOUND]);
+        // As the heap begins with a word.
+        if (first ^ next) < BITS * GRANULE {
+            let [i, j] = [first, next].map(|pointer| tables.bounds.granule_of(pointer));
+            tables.grey_all(work, i / BITS, 1 << (i % BITS) | 1 << (j % BITS));
+        } else {
+            tables.grey(work, first);
+            tables.grey(work, next);
         }
-        self.tested = first + n;
+        self.tested += 2;
     }
 
     /// Shades what has been found. Says whether there was anything.
@@ -102,7 +108,7 @@ impl<'a> Found<'a> {
     pub fn settle(&mut self, tables: &Tables, work: &mut impl Shade) -> bool {
         let any = self.noted > self.tested && !faults::active(Fault::ForgetFound);
         if any {
-            self.test(tables, work, self.noted - self.tested);
+            (self.tested..self.noted).for_each(|i| tables.grey(work, self.places[i % FOUND]));
         }
         self.tested = self.noted;
         any
@@ -178,7 +184,7 @@ impl Heap {
                 if each_pointer(class, due.address(), |pointer| found.note(&tables, pointer)) {
                     crate::sync::step("scanned", due.address());
                     work.marked(class.slot(), 1);
-                    found.test_due(&tables, &mut work);
+                    found.test_due(&tables, &mut work, at % 2 == 0);
                 } else {
                     Marker { tables: all, gcw: work.lay_down(), found: &mut others }.scan(class, due);
                     work.take_up();
@@ -211,27 +217,41 @@ mod tests {
     use proptest::prelude::{any, prop, prop_assert_eq, proptest};
     use std::collections::BTreeSet;
 
-    /// Large enough that the marker looks up now and then, though the heap is small.
-    const SLOT: usize = 2 << 10;
     const FIELDS: usize = 8;
     const OBJECTS: usize = if cfg!(miri) { 32 } else { 256 };
-    const PAGES: usize = OBJECTS * SLOT / PAGE_SIZE;
     type Edges = [Option<usize>; FIELDS];
 
     static POINTER: TypeDesc =
         TypeDesc { size: 8, align: 8, kind: Kind::Pointer, fields: &[], drop: None, name: "pointer" };
-    static NODE: TypeDesc = TypeDesc {
-        size: SLOT,
-        align: 8,
-        kind: Kind::Struct,
-        fields: &[Field { offset: 0, desc: &POINTER, count: FIELDS }],
-        drop: None,
-        name: "node",
-    };
-    static LEAF: TypeDesc = TypeDesc { size: SLOT, align: 8, kind: Kind::Data, fields: &[], drop: None, name: "leaf" };
+    static POINTERS: [Field; 1] = [Field { offset: 0, desc: &POINTER, count: FIELDS }];
+
+    /// A size of objects.
+    struct Size {
+        slot: usize,
+        node: TypeDesc,
+        leaf: TypeDesc,
+    }
+
+    impl Size {
+        const fn new(slot: usize) -> Size {
+            let node =
+                TypeDesc { size: slot, align: 8, kind: Kind::Struct, fields: &POINTERS, drop: None, name: "node" };
+            let leaf = TypeDesc { size: slot, align: 8, kind: Kind::Data, fields: &[], drop: None, name: "leaf" };
+            Size { slot, node, leaf }
+        }
+
+        const fn pages(&self) -> usize {
+            (OBJECTS * self.slot).div_ceil(PAGE_SIZE)
+        }
+    }
+
+    /// So small that a word of the mark map stands for many, and so large that the marker looks up now and then though the
+    /// heap is small.
+    static SIZES: [Size; 2] = [Size::new(64), Size::new(2 << 10)];
 
     /// `OBJECTS` nodes and as many leaves; what a node points to, by number.
     struct Graph {
+        size: &'static Size,
         heap: &'static Heap,
         edges: Vec<Edges>,
         nodes: usize,
@@ -239,13 +259,14 @@ mod tests {
     }
 
     impl Graph {
-        fn new(edges: Vec<Edges>) -> Graph {
-            let heap = testing::heap(4 * PAGES);
+        fn new(size: &'static Size, edges: Vec<Edges>) -> Graph {
+            let heap = testing::heap(4 * size.pages());
             let span = |desc: &'static TypeDesc| {
-                let first = heap.alloc_pages(PAGES).expect("room");
-                heap.publish_span(first, PAGES, heap.classes.typed(desc), SLOT, 0).base.load(Ordering::Relaxed)
+                let first = heap.alloc_pages(size.pages()).expect("room");
+                let class = heap.classes.typed(desc);
+                heap.publish_span(first, size.pages(), class, size.slot, 0).base.load(Ordering::Relaxed)
             };
-            let graph = Graph { heap, edges, nodes: span(&NODE), leaves: span(&LEAF) };
+            let graph = Graph { size, heap, edges, nodes: span(&size.node), leaves: span(&size.leaf) };
             for (i, edges) in graph.edges.iter().enumerate() {
                 for (field, to) in edges.iter().enumerate() {
                     // SAFETY: a word of a node of a heap that only this thread uses.
@@ -257,7 +278,7 @@ mod tests {
         }
 
         fn address(&self, i: usize) -> usize {
-            if i < OBJECTS { self.nodes + i * SLOT } else { self.leaves + (i - OBJECTS) * SLOT }
+            if i < OBJECTS { self.nodes + i * self.size.slot } else { self.leaves + (i - OBJECTS) * self.size.slot }
         }
 
         fn marked(&self) -> BTreeSet<usize> {
@@ -278,11 +299,14 @@ mod tests {
 
     proptest! {
         #![proptest_config(testing::cases(64))]
-        /// Whatever goes through the found pointers, and whenever these are settled, each object is marked and
-        /// enqueued once.
+        /// Whatever goes through the found pointers, whenever these are tested or settled, and whether one word of the mark
+        /// map stands for neighbours, each object is marked and enqueued once.
         #[test]
-        fn what_is_found_is_shaded_once(found in prop::collection::vec((0..2 * OBJECTS + 9, any::<u8>()), 0..150)) {
-            let graph = Graph::new(vec![[None; FIELDS]; OBJECTS]);
+        fn what_is_found_is_shaded_once(
+            found in prop::collection::vec((0..2 * OBJECTS + 9, any::<u8>()), 0..150),
+            size in 0..SIZES.len(),
+        ) {
+            let graph = Graph::new(&SIZES[size], vec![[None; FIELDS]; OBJECTS]);
             let mut gcw = GcWork::new(&graph.heap.config.stress);
             let tables = Tables::of(graph.heap);
             let mut places = Found::PLACES;
@@ -290,7 +314,7 @@ mod tests {
             for (i, settle) in &found {
                 // Null, and what is not in the heap, is nothing.
                 queue.note(&tables, if *i < 2 * OBJECTS { graph.address(*i) } else { (*i % 2) * 4096 });
-                queue.test_due(&tables, &mut gcw);
+                queue.test_due(&tables, &mut gcw, settle % 2 == 0);
                 if *settle < 10 {
                     queue.settle(&tables, &mut gcw);
                 }
@@ -311,8 +335,9 @@ mod tests {
             edges in prop::collection::vec(prop::array::uniform8(prop::option::of(0..2 * OBJECTS)), OBJECTS),
             roots in prop::collection::vec(0..2 * OBJECTS, 1..4),
             mut calls in prop::collection::vec(any::<[bool; 2]>(), 0..20),
+            size in 0..SIZES.len(),
         ) {
-            let graph = Graph::new(edges);
+            let graph = Graph::new(&SIZES[size], edges);
             let p = graph.heap.new_p();
             let mut bytes = 0;
             {
@@ -333,7 +358,7 @@ mod tests {
                 }
             }
             let reachable = graph.reachable(&roots);
-            prop_assert_eq!(bytes, reachable.len() * SLOT);
+            prop_assert_eq!(bytes, reachable.len() * graph.size.slot);
             prop_assert_eq!(graph.marked(), reachable);
         }
     }

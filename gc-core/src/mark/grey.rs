@@ -78,6 +78,36 @@ impl<'a> Tables<'a> {
             crate::sync::step("enqueued", base);
         }
     }
+
+    /// As [`grey`](Tables::grey), for all the objects for which `bits` of one word of the mark map stand. They are of one
+    /// span.
+    #[inline(always)]
+    pub fn grey_all(&self, work: &mut impl Shade, word: usize, bits: usize) {
+        crate::sync::modelled("Heap::greyobject");
+        let first = self.bounds.base + word * BITS * GRANULE;
+        let mut white = self.marks.mark(word, bits);
+        if white == 0 {
+            crate::sync::step("already marked", first);
+            return;
+        }
+        crate::sync::step("marked", first);
+        // Here the objects that were white are marked and on no list: the gap.
+        if self.delay {
+            self.heap.window(Window::AfterMark);
+        }
+        let page = self.page(first);
+        if page.data {
+            let class = &self.classes[page.class as usize];
+            work.marked(self.heap.size_of_object(class, first), white.count_ones() as usize);
+            return;
+        }
+        while white != 0 {
+            let base = first + white.trailing_zeros() as usize * GRANULE;
+            work.put(self.heap, Grey::object(base));
+            crate::sync::step("enqueued", base);
+            white &= white - 1;
+        }
+    }
 }
 
 #[nowritebarrierrec]
@@ -86,28 +116,6 @@ impl Heap {
     #[inline]
     pub(crate) fn greyobject(&self, gcw: &mut GcWork, base: usize) {
         Tables::of(self).grey(gcw, base);
-    }
-
-    /// As [`greyobject`](Heap::greyobject), for all the objects for which `bits` of one word of the mark map stand.
-    /// They are of one span.
-    #[inline]
-    pub(crate) fn greyobjects(&self, gcw: &mut GcWork, word: usize, bits: usize) {
-        let mut white = self.mark_map().mark(word, bits);
-        if white == 0 {
-            return;
-        }
-        // Here the objects that were white are marked and on no list: the gap.
-        self.window(Window::AfterMark);
-        let first = self.bounds.base + word * BITS * GRANULE;
-        let page = self.page_of_object(first);
-        if page.data {
-            gcw.marked(self.size_of_object(self.classes.get(page.class), first), white.count_ones() as usize);
-            return;
-        }
-        while white != 0 {
-            gcw.put(self, Grey::object(first + white.trailing_zeros() as usize * GRANULE));
-            white &= white - 1;
-        }
     }
 
     /// Shades what a pointer field holds: null, a pointer to something that is not in the heap, or an object's base.

@@ -155,7 +155,7 @@ impl Marker<'_, '_> {
         if bits & bits.wrapping_sub(1) == 0 {
             self.found(first);
         } else {
-            self.tables.heap.greyobjects(self.gcw, word, bits);
+            self.tables.grey_all(self.gcw, word, bits);
         }
     }
 
