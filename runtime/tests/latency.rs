@@ -115,6 +115,8 @@ fn a_call_waits_for_a_p_that_others_keep() {
 
 #[test]
 fn who_is_asked_comes_to_a_safepoint_or_leaves() {
+    // Who leaves by itself is asked by who runs on another P.
+    needs!(Procs(2..=256));
     run(with_procs(2), || {
         let busy = |stop: &Arc<AtomicBool>, f: fn()| {
             let stop = stop.clone();
@@ -157,6 +159,8 @@ fn who_is_asked_comes_to_a_safepoint_or_leaves() {
 #[test]
 fn who_does_not_come_is_suspended_or_descheduled() {
     needs!(Signals);
+    // Who stops the world, and who has to be stopped.
+    needs!(Procs(2..=256));
     run(with_procs(2), || {
         let stop = Arc::new(AtomicBool::new(false));
         let loops: Vec<_> = (0..3)
