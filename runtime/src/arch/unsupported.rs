@@ -19,6 +19,7 @@ pub(crate) mod async_preempt {
 }
 
 /// What a switch hands over.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Handed {
     pub(crate) value: usize,
