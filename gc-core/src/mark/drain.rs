@@ -34,7 +34,7 @@ const FEW: usize = if cfg!(modelled) { 1 } else { 6 };
 const MANY: usize = if cfg!(modelled) { 1 } else { 20 };
 /// Places for them, and for what is found in one object meanwhile.
 const FOUND: usize = 128;
-const _: () = assert!(FEW <= MANY && MANY + ONE_WORD <= FOUND);
+const _: () = assert!(1 <= FEW && FEW <= MANY && MANY + ONE_WORD <= FOUND);
 /// Bytes that are marked between two looks at the clock and at `preempt`.
 const LOOK: usize = if cfg!(modelled) { 64 } else { 16 << 10 };
 /// Of a cache line.
@@ -92,7 +92,7 @@ impl<'a> Found<'a> {
     #[inline(always)]
     fn test_two(&mut self, tables: &Tables, work: &mut impl Shade) {
         let [first, next] = [self.tested, self.tested + 1].map(|i| self.places[i % FOUND]);
-        // As the heap begins with a word.
+        // The heap begins with a page, and so with a word.
         if (first ^ next) < BITS * GRANULE {
             let [i, j] = [first, next].map(|pointer| tables.bounds.granule_of(pointer));
             tables.grey_all(work, i / BITS, 1 << (i % BITS) | 1 << (j % BITS));
