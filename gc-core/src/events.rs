@@ -35,6 +35,8 @@ pub enum Event {
     CycleEnd {
         /// Number of the cycle.
         cycle: u32,
+        /// What earlier cycles had marked stayed marked ([`Config::partial`](crate::Config::partial)).
+        partial: bool,
         /// Heap in use when marking began.
         at_start: usize,
         /// Heap in use when it ended.

@@ -24,6 +24,8 @@ faults! {
     NoDeletionBarrier = "no-deletion-barrier",
     /// A pointer store does not shade what it stores.
     NoInsertionBarrier = "no-insertion-barrier",
+    /// Marks stay for a partial cycle, but the barrier does not: what is stored in between is not remembered.
+    YoungUnremembered = "young-unremembered",
     /// Objects allocated while marking are white.
     AllocWhite = "alloc-white",
     /// The pointers in objects allocated while marking are not shaded.

@@ -244,7 +244,7 @@ impl Heap {
             p.held_until_now();
         }
         // Before the P is given up: from here on a pointer store of this thread is fatal.
-        let kept = if faults::active(Fault::StalePhase) { current::state() & current::BARRIER } else { 0 };
+        let kept = if faults::active(Fault::StalePhase) { current::state() & current::PHASE } else { 0 };
         if !faults::active(Fault::WordKept) {
             current::set_state(current::NO_P | kept);
         }

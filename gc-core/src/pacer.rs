@@ -4,6 +4,9 @@
 //! memory limit leaves, which is the limit less everything that is not live objects: fragmentation, tables, some
 //! headroom. The reservation is a limit too. A goal never lies below what is live.
 //!
+//! **Partial cycles** (`mark::partial`) do not move the goal, which is that of the last full one: they go on until half of
+//! what that one had left free is taken by what stays marked.
+//!
 //! **Trigger.** Marking should end at the goal without assists. From the last cycles it is known how many bytes mutators
 //! allocate while one byte is marked, each for the same processor time (`cons/mark`), and what share `u` of the
 //! processor time workers and idle Ps had: a quarter at least. So mutators will allocate `cons/mark * (1 - u) / u` bytes
@@ -18,7 +21,7 @@
 //! 9/10 of the trigger, so that whoever starts the next cycle has hardly anything left to sweep.
 
 use crate::heap::{Heap, PAGE_SIZE};
-use crate::mark::WorkKind;
+use crate::mark::{WorkKind, Yield};
 use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, Rank};
 
 // Relaxed throughout: estimates; no other data depends on them.
@@ -32,14 +35,24 @@ const ASSIST_MOST: usize = 1 << 20;
 const ONE: usize = 256;
 /// Cycles over which the runway is remembered.
 const MEMORY: usize = 4;
+/// What a partial cycle is expected to mark at least, as a part of what it may be: a short one says little of the next.
+const YOUNG: usize = 8;
+/// Cycles that marked less say nothing of how fast marking is, in bytes.
+const SAMPLE: usize = 1 << 20;
 
 pub(crate) struct Pacer {
     /// Bytes that survived the last cycle, plus what was allocated since.
     live: AtomicUsize,
     trigger: AtomicUsize,
     goal: AtomicUsize,
-    /// Bytes that this cycle is expected to mark.
+    /// Bytes that the last full cycle found alive, which the goal is computed from.
+    base: AtomicUsize,
+    /// Bytes of pages beside those of objects when the last cycle ended.
+    fragments: AtomicUsize,
+    /// Bytes that this cycle, or the next one, is expected to mark.
     expected: AtomicUsize,
+    /// Bytes that were marked before this cycle and stay so.
+    kept: AtomicUsize,
     /// Bytes that it has marked.
     done: AtomicUsize,
     /// Bytes that workers marked and nobody has used to pay with.
@@ -130,7 +143,10 @@ impl Pacer {
             live: zero(),
             trigger: zero(),
             goal: zero(),
+            base: zero(),
+            fragments: zero(),
             expected: zero(),
+            kept: zero(),
             done: zero(),
             credit: zero(),
             owed: zero(),
@@ -146,25 +162,29 @@ impl Pacer {
 
     /// The heap was made.
     pub fn start(&self, heap: &Heap) {
+        self.goal.store(self.goal_now(heap), O);
         // Nothing is known of how fast marking will be: as if slow.
-        self.set_goal(heap, 0, 0, usize::MAX);
+        self.trigger.store(trigger_of(0, self.goal.load(O), usize::MAX), O);
     }
 
-    fn set_goal(&self, heap: &Heap, live: usize, fragments: usize, runway: usize) {
+    fn goal_now(&self, heap: &Heap) -> usize {
         let config = &heap.config;
+        // Without a percentage cycles run on request; only the limits bring one about by themselves.
+        if config.percent.is_none() && config.memory_limit.is_none() {
+            return usize::MAX;
+        }
+        let tables = if config.memory_limit.is_some() { heap.table_bytes() } else { 0 };
         let sizes = Sizes {
-            live,
+            live: self.base.load(O),
             min_heap: config.min_heap,
-            overhead: fragments + if config.memory_limit.is_some() { heap.table_bytes() } else { 0 },
+            overhead: self.fragments.load(O) + tables,
             limit: config.memory_limit,
             // A model's heap of four pages would be full at once.
             capacity: if cfg!(any(modelled, miri)) { usize::MAX } else { heap.bounds.bytes },
         };
-        let goal = goal_of(config.percent, sizes);
-        // Without a percentage cycles run on request; only the limits bring one about by themselves.
-        let on_request = config.percent.is_none() && config.memory_limit.is_none();
-        self.goal.store(if on_request { usize::MAX } else { goal }, O);
-        self.trigger.store(if on_request { usize::MAX } else { trigger_of(live, goal, runway) }, O);
+        // What stays marked may be more than that. Before the next cycle it has to be swept, which takes a while.
+        let live = self.live.load(O);
+        goal_of(config.percent, sizes).max(if live > sizes.live { live + live / 8 } else { 0 })
     }
 
     /// `bytes` more are in use.
@@ -180,31 +200,62 @@ impl Pacer {
 
     /// Marking starts. The world is stopped.
     pub fn begin(&self, heap: &Heap) {
-        self.expected.store(heap.counters.live_after_mark(), O);
+        self.kept.store(if heap.marks_stay() { heap.counters.live_after_mark() } else { 0 }, O);
         self.done.store(0, O);
         self.credit.store(0, O);
         self.owed.store(0, O);
         self.at_start.store(self.live.load(O), O);
     }
 
-    /// Marking ends, after `ns` nanoseconds. The world is stopped.
-    pub fn end(&self, heap: &Heap, ns: u64) {
+    /// The marking of a cycle, `partial` or not, ends after `ns` nanoseconds. The world is stopped. Says what it has brought;
+    /// [`plan`](Pacer::plan) is to come.
+    pub fn end(&self, heap: &Heap, ns: u64, partial: bool) -> Yield {
         let (marked, _) = heap.cycle.marked();
         let at_end = self.live.load(O);
         self.at_end.store(at_end, O);
+        self.learn(heap, ns, at_end);
         let in_use = heap.pages.usage().in_use();
-        let runway = self.runway(heap, ns, at_end, marked);
         self.live.store(marked, O);
-        self.set_goal(heap, marked, (in_use * PAGE_SIZE).saturating_sub(at_end), runway);
+        self.fragments.store((in_use * PAGE_SIZE).saturating_sub(at_end), O);
+        if !partial {
+            self.base.store(marked, O);
+        }
+        let (base, goal) = (self.base.load(O), self.goal_now(heap));
+        self.goal.store(goal, O);
         self.sweep_from.store(marked, O);
         self.swept.store(0, O);
         self.sweep_pages.store(in_use, O);
         heap.scavenger.set_keep(self.keep(heap, in_use * PAGE_SIZE, at_end));
         heap.pretouch.try_again();
+        let on_request = goal == usize::MAX;
+        let enough = base >= heap.config.min_heap && goal - marked.min(goal) >= goal.saturating_sub(base) / 2;
+        let kept = self.kept.load(O);
+        let few_alive = marked.saturating_sub(kept) <= at_end.saturating_sub(kept) / 2;
+        Yield {
+            spared: if few_alive { kept.saturating_sub(self.done.load(O)) } else { 0 },
+            room: enough && !on_request && heap.config.memory_limit.is_none(),
+        }
     }
 
-    /// How many bytes mutators will allocate while others mark `live` bytes. See the module's text.
-    fn runway(&self, heap: &Heap, ns: u64, at_end: usize, live: usize) -> usize {
+    /// When the next cycle, `partial` or not, is to start. The world is stopped; [`end`](Pacer::end) came before.
+    pub fn plan(&self, partial: bool) {
+        let (live, goal) = (self.live.load(O), self.goal.load(O));
+        let expected = if partial {
+            let young = goal.saturating_sub(live) / YOUNG;
+            if self.kept.load(O) > 0 { self.done.load(O).max(young) } else { young }
+        } else {
+            self.base.load(O)
+        };
+        self.expected.store(expected, O);
+        let most = self.runways.lock().iter().fold(0.0_f64, |a, b| a.max(*b));
+        self.trigger.store(trigger_of(live, goal, (most * expected as f64) as usize), O);
+    }
+
+    /// Learns how many bytes mutators allocate while others mark one. See the module's text.
+    fn learn(&self, heap: &Heap, ns: u64, at_end: usize) {
+        if self.kept.load(O) > 0 && self.done.load(O) < SAMPLE {
+            return;
+        }
         let worked = |kind: WorkKind| heap.cycle.worked[kind as usize].load(O) as f64;
         let others = worked(WorkKind::Dedicated) + worked(WorkKind::Idle);
         let consumed = at_end.saturating_sub(self.at_start.load(O));
@@ -218,7 +269,6 @@ impl Pacer {
         let mut last = self.runways.lock();
         last.rotate_right(1);
         last[0] = now;
-        (last.iter().fold(0.0_f64, |a, b| a.max(*b)) * live as f64) as usize
     }
 
     /// Bytes of pages that the heap may keep: what it needs, and what the limit leaves.
@@ -240,7 +290,8 @@ impl Pacer {
     fn ratio(&self) -> usize {
         let (live, goal, done) = (self.live.load(O), self.goal.load(O), self.done.load(O));
         // A heap with more alive than expected may still be all alive.
-        let expected = if done < self.expected.load(O) { self.expected.load(O) } else { self.at_start.load(O) };
+        let most = self.at_start.load(O).saturating_sub(self.kept.load(O));
+        let expected = if done < self.expected.load(O) { self.expected.load(O) } else { most };
         let left = expected.saturating_sub(done).max(ASSIST_UNIT);
         // Past the goal there is a tenth of it left, and then nothing.
         let end = if live < goal { goal } else { goal.saturating_add(goal / 10) };

@@ -150,14 +150,15 @@ impl RootTable {
         index
     }
 
-    /// Clears a slot and keeps it at hand on this thread's P; whether it did. Only while marking is off.
+    /// Clears a slot and keeps it at hand on this thread's P; whether it did. Only while marking is off (the barrier may be
+    /// on: roots are scanned by every cycle).
     #[nowritebarrierrec]
     #[inline]
     fn clear_at_hand(&self, heap: &Heap, index: u32) -> bool {
         crate::sync::modelled("RootTable::clear_at_hand");
         let _region = Region::enter();
-        let wrongly = if faults::active(Fault::RootCleared) { current::BARRIER } else { 0 };
-        if current::state() & !wrongly != 0 {
+        let wrongly = if faults::active(Fault::RootCleared) { current::MARKING } else { 0 };
+        if current::state() & !(current::BARRIER | wrongly) != 0 {
             // No P, or marking is on, or the world is stopped.
             return false;
         }

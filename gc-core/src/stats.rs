@@ -20,6 +20,8 @@ const O: Ordering = Ordering::Relaxed;
 pub struct Stats {
     /// Cycles whose marking has ended.
     pub cycles: u32,
+    /// Of these: partial ones, which kept the marks of the one before.
+    pub partial_cycles: u64,
     /// In use: what the last cycle left alive plus what was allocated since, in slots. At a refill, to the page; set
     /// to `marked_bytes` at the end of marking.
     pub heap_live: usize,
@@ -149,6 +151,7 @@ pub(crate) struct Counters {
     limited: AtomicU64,
     drops: AtomicU64,
     cleanups: AtomicU64,
+    partial: AtomicU64,
     live_after: AtomicUsize,
     objects_after: AtomicUsize,
     /// Of the current cycle, for its line.
@@ -187,6 +190,7 @@ impl Counters {
             limited: zero(),
             drops: zero(),
             cleanups: zero(),
+            partial: zero(),
             live_after: AtomicUsize::new(0),
             objects_after: AtomicUsize::new(0),
             cycle: Lock::new(Rank::Stats, CycleTimes::default()),
@@ -255,13 +259,18 @@ impl Counters {
                 self.drops.fetch_add(drops as u64, O);
                 self.cleanups.fetch_add(cleanups as u64, O);
             }
-            Event::CycleStart { .. } | Event::CycleEnd { .. } => {}
+            Event::CycleEnd { partial, .. } => {
+                self.partial.fetch_add(u64::from(partial), O);
+            }
+            Event::CycleStart { .. } => {}
         }
     }
 
     /// The line of a cycle that has ended.
     pub fn trace(&self, heap: &Heap, event: &Event) {
-        let Event::CycleEnd { cycle: number, at_start, at_end, marked, goal, mark_ns, .. } = *event else { return };
+        let Event::CycleEnd { cycle: number, partial, at_start, at_end, marked, goal, mark_ns, .. } = *event else {
+            return;
+        };
         let since = Duration::from_nanos(nanos() - self.made);
         let mut cycle = self.cycle.lock();
         let worked: [u64; 3] = std::array::from_fn(|i| self.worked_ns[i].load(O));
@@ -272,7 +281,7 @@ impl Counters {
         let mb = |bytes: usize| Ms(bytes as f64 / f64::from(1 << 20));
         crate::fatal::print_line(format_args!(
             "gc {number} @{:.3}s {share:.0}%: stop {}+{} mark {} stop {}+{} ms (to stop+stopped), \
-             cpu {}/{}/{} ms (assist/dedicated/idle), {}->{}->{} MiB, {} MiB goal, {} P",
+             cpu {}/{}/{} ms (assist/dedicated/idle), {}->{}->{} MiB, {} MiB goal, {} P{}",
             since.as_secs_f64(),
             ms(cycle.start.0),
             ms(cycle.start.1),
@@ -287,6 +296,7 @@ impl Counters {
             mb(marked),
             mb(goal),
             heap.procs(),
+            if partial { ", partial" } else { "" },
         ));
         cycle.worked = worked;
     }
@@ -315,6 +325,7 @@ impl Stats {
         let ns = |a: &AtomicU64| Duration::from_nanos(a.load(O));
         Stats {
             cycles: heap.cycle.completed(),
+            partial_cycles: c.partial.load(O),
             heap_live,
             heap_goal,
             marked_bytes: c.live_after.load(O),

@@ -8,6 +8,7 @@
 //!
 //! What would break without it: the race of `mark::grey`, silently.
 
+use crate::faults::{self, Fault};
 use crate::heap::Heap;
 use crate::p::GcP;
 use crate::stress::Window;
@@ -46,7 +47,11 @@ impl Heap {
     #[nowritebarrierrec]
     pub(crate) fn state_bits(&self, p: &GcP) -> u32 {
         let stopper = self.stopper.load(Ordering::Relaxed);
-        let phase = if self.marking() { current::BARRIER } else { 0 };
+        let phase = match (self.marking(), self.marks_stay()) {
+            (true, _) => current::PHASE,
+            (false, true) if !faults::active(Fault::YoungUnremembered) => current::BARRIER,
+            _ => 0,
+        };
         if stopper.is_null() || core::ptr::eq(stopper, p) { phase } else { phase | current::STOPPED }
     }
 }

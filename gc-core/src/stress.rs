@@ -5,6 +5,7 @@
 //! | `poison` | the sweeper fills freed slots with a pattern, which is checked when a slot is used again (`poison`) |
 //! | `eagerbarrier` | the barrier buffer is flushed at every store |
 //! | `smallbuf` | barrier and work buffers have two entries |
+//! | `partial` | three cycles of four are partial, whether that pays or not |
 //! | `delay=WINDOW:USEC` | threads wait up to so many microseconds, at random, in a named [`Window`] |
 
 use crate::heap::Heap;
@@ -58,13 +59,15 @@ pub struct Stress {
     pub eager_barrier: bool,
     /// Barrier and work buffers of two entries.
     pub small_buffers: bool,
+    /// Let marks stay in three cycles of four, whether that pays or not; see [`Config::partial`](crate::Config::partial).
+    pub partial: bool,
     /// Longest delay in each window, in microseconds; 0: none.
     delays: [u32; Window::ALL.len()],
 }
 
 impl Stress {
     /// The names that [`set`](Stress::set) knows.
-    pub const NAMES: &[&str] = &["poison", "eagerbarrier", "smallbuf", "delay"];
+    pub const NAMES: &[&str] = &["poison", "eagerbarrier", "smallbuf", "partial", "delay"];
 
     /// Lets threads wait up to `micros` microseconds in a window; 0: not at all.
     ///
@@ -77,7 +80,7 @@ impl Stress {
         self
     }
 
-    /// Sets a switch as text says it: `poison`, `eagerbarrier` or `smallbuf` with `0` or `1`, or `delay` with
+    /// Sets a switch as text says it: `poison`, `eagerbarrier`, `smallbuf` or `partial` with `0` or `1`, or `delay` with
     /// `WINDOW:USEC`.
     ///
     /// # Errors
@@ -87,6 +90,7 @@ impl Stress {
             "poison" => &mut self.poison,
             "eagerbarrier" => &mut self.eager_barrier,
             "smallbuf" => &mut self.small_buffers,
+            "partial" => &mut self.partial,
             "delay" => return self.set_delay(value),
             _ => return Err(format!("a switch among {}", Stress::NAMES.join(", "))),
         };
@@ -178,6 +182,6 @@ mod tests {
             }
         }
         assert!(refused("poison", "2").contains("poison=0 or poison=1"));
-        assert!(refused("posion", "1").contains("poison, eagerbarrier, smallbuf, delay"));
+        assert!(refused("posion", "1").contains("poison, eagerbarrier, smallbuf, partial, delay"));
     }
 }

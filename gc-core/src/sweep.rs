@@ -1,8 +1,8 @@
 //! Sweeping: lazily, when a P needs a span, and in the background.
 //!
 //! A span is swept once per cycle, by its owner (whoever popped it from the unswept list of its class, or the P that
-//! has it cached): clear its part of the old map, which will take the next cycle's marks, and reset the publication
-//! index, so that from now on the fresh marks alone say what is allocated. Dead objects that somebody waits for are
+//! has it cached): clear its part of the old map, which will take the next cycle's marks (or copy the fresh marks to it, if
+//! they are to stay: `mark::partial`), and reset the publication index, so that from now on the fresh marks alone say what is allocated. Dead objects that somebody waits for are
 //! noted first (`afterlife`): a span with objects that are to be dropped goes into custody, and not to its class. No
 //! marking starts before the last span is swept, and no object is allocated in an unswept one.
 
@@ -65,7 +65,11 @@ impl Heap {
         let base = span.base.load(Ordering::Relaxed);
         let (first, n) = (self.granule_of(base), span.bytes() / GRANULE);
         let alive = self.alloc_map().count(first, n);
-        self.mark_map().clear(first, n);
+        if self.marks_stay() {
+            self.mark_map().copy(self.alloc_map(), first, n);
+        } else {
+            self.mark_map().clear(first, n);
+        }
         if !(doomed && faults::active(Fault::DoomedFound)) {
             span.published.store(base, Ordering::Relaxed);
         }

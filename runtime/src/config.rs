@@ -5,12 +5,14 @@
 //! | `TRICOLOR_GC` | `off`, or 1 to 100000: percent by which the heap grows before a collection |
 //! | `TRICOLOR_MEMLIMIT` | `off`, or a size: `512MiB`, `2GiB`, `8388608`, at least 1 MiB: what the heap should keep within |
 //! | `TRICOLOR_HUGEPAGES` | `on` or `off`: huge pages under the heap |
+//! | `TRICOLOR_PARTIAL` | `on` or `off`: collections that leave alone what was marked before, where that pays |
 //! | `TRICOLOR_PROCS` | 1 to 256: how many goroutines run at once |
 //! | `TRICOLOR_TRACE` | the file that a trace is written to |
 //! | `TRICOLOR_DEBUG` | `key=value,…`: `gctrace=0\|1`, `verify=0\|1`, `gcevery=N`, `stwtimeout=MS`, `asyncpreemptoff=0\|1`, |
 //! | | `schedtrace=MS`, `scheddetail=0\|1`, `trace=0\|1`, `preemptstorm=USEC`, `memprofilerate=BYTES`, |
 //! | | `heapprofile=FILE`, |
-//! | | and what [`Stress`] knows: `poison=0\|1`, `eagerbarrier=0\|1`, `smallbuf=0\|1`, `delay=WINDOW:USEC` |
+//! | | and what [`Stress`] knows: `poison=0\|1`, `eagerbarrier=0\|1`, `smallbuf=0\|1`, `partial=0\|1`, |
+//! | | `delay=WINDOW:USEC` |
 //!
 //! A value that does not parse ends the program before anything runs, with one line and status 2.
 
@@ -55,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) min_heap: Option<usize>,
     pub(crate) memory_limit: Option<usize>,
     pub(crate) huge_pages: bool,
+    pub(crate) partial: bool,
 }
 
 impl Default for Settings {
@@ -84,6 +87,7 @@ impl Default for Settings {
             min_heap: None,
             memory_limit: None,
             huge_pages: false,
+            partial: true,
         }
     }
 }
@@ -171,12 +175,14 @@ impl Settings {
                 },
             };
         }
-        if let Some(v) = get("TRICOLOR_HUGEPAGES") {
-            self.huge_pages = match v.to_str() {
-                Some("on") => true,
-                Some("off") => false,
-                _ => return Err(refuse("TRICOLOR_HUGEPAGES", &v, "on or off")),
-            };
+        for (name, switch) in [("TRICOLOR_HUGEPAGES", &mut self.huge_pages), ("TRICOLOR_PARTIAL", &mut self.partial)] {
+            if let Some(v) = get(name) {
+                *switch = match v.to_str() {
+                    Some("on") => true,
+                    Some("off") => false,
+                    _ => return Err(refuse(name, &v, "on or off")),
+                };
+            }
         }
         if let Some(v) = get("TRICOLOR_PROCS") {
             match v.to_str().and_then(|t| number(t, 1, MAX_PS as u64)) {
@@ -314,6 +320,7 @@ mod tests {
         }
         for (text, on) in [("on", true), ("off", false)] {
             assert_eq!(read(&[("TRICOLOR_HUGEPAGES", text)]).expect(text).huge_pages, on);
+            assert_eq!(read(&[("TRICOLOR_PARTIAL", text)]).expect(text).partial, on);
         }
     }
 
@@ -335,6 +342,7 @@ mod tests {
             ("TRICOLOR_MEMLIMIT", "99999999TiB"),
             ("TRICOLOR_HUGEPAGES", "1"),
             ("TRICOLOR_HUGEPAGES", ""),
+            ("TRICOLOR_PARTIAL", "0"),
             ("TRICOLOR_PROCS", "0"),
             ("TRICOLOR_PROCS", "257"),
             ("TRICOLOR_PROCS", "two"),

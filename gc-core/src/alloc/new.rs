@@ -107,7 +107,7 @@ fn alloc_fast<T: Trace>(desc: &'static TypeDesc, value: T) -> Result<NonNull<T>,
     // From the look at the cache to publication.
     let _region = Region::enter();
     let state = current::state();
-    if state & !current::BARRIER != 0 {
+    if state & !current::PHASE != 0 {
         return Err(value);
     }
     let p = current::p().cast::<GcP>();
@@ -290,7 +290,8 @@ unsafe fn place<T>(slots: &mut Slots, bytes: usize, state: u32, fill: impl FnOnc
     fill(object);
     // SAFETY: the object was just initialised and nobody else sees it.
     unsafe { word::adopt(at, bytes) };
-    if state != 0 {
+    // Anything else but the phase is for the slow path, which finds out.
+    if state & !current::BARRIER != 0 {
         // SAFETY: this P's slots, from which the object is taken.
         unsafe { publish_black(slots, at) };
         return object;
@@ -364,7 +365,7 @@ unsafe fn alloc_large<T>(
     fill(object);
     // SAFETY: initialised by `fill`, seen by nobody.
     unsafe { word::adopt(at, bytes) };
-    if current::state() != 0 {
+    if current::state() & !current::BARRIER != 0 {
         heap.blacken_new(p, heap.classes.get(class), at, Run::White);
     }
     // Release: as in `place`.

@@ -1,4 +1,7 @@
 //! The per-P barrier buffer (Go's `wbBuf`): pointers to shade, so that the barrier itself stays short.
+//!
+//! While a cycle marks, a store has put in what it overwrites and what it stores. Between cycles whose marks stay it has put in
+//! where it stores and what (`mark::partial`). The buffer is emptied at every flip, so it never holds both.
 
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
@@ -11,6 +14,8 @@ const CAPACITY: usize = if cfg!(modelled) { 2 } else { 512 };
 
 pub(crate) struct WbBuf {
     len: usize,
+    /// Stores between cycles, since somebody asked.
+    remembered: usize,
     /// Up to so many entries recording is all that a store has to do: `capacity`; 0 where stress wants more.
     quick: usize,
     /// Entries in use: `CAPACITY`, or fewer under stress.
@@ -27,6 +32,7 @@ impl WbBuf {
         let slow = stress.eager_barrier || stress.delays(Window::FlagCheckToStore);
         WbBuf {
             len: 0,
+            remembered: 0,
             quick: if slow { 0 } else { capacity },
             capacity,
             eager: stress.eager_barrier,
@@ -36,31 +42,32 @@ impl WbBuf {
 
     /// As [`record`](WbBuf::record), if there is room and nothing else to do; else `false`.
     #[inline(always)]
-    pub fn record_quick(&mut self, old: usize, new: usize) -> bool {
+    pub fn record_quick(&mut self, first: usize, new: usize) -> bool {
         let room = self.len + 2 <= self.quick;
         if room {
-            self.push(old, new);
+            self.push(first, new);
         }
         room
     }
 
     /// There is room.
     #[inline(always)]
-    fn push(&mut self, old: usize, new: usize) {
+    fn push(&mut self, first: usize, new: usize) {
         // Pointers outside the heap (null) are dropped at the flush.
         let pair = &mut self.pointers[self.len..self.len + 2];
-        pair[0] = if faults::active(Fault::NoDeletionBarrier) { 0 } else { old };
+        pair[0] = if faults::active(Fault::NoDeletionBarrier) { 0 } else { first };
         pair[1] = if faults::active(Fault::NoInsertionBarrier) { 0 } else { new };
         self.len += 2;
     }
 
-    /// Records what a store overwrites and what it stores. The caller stores next, with no safepoint in between.
+    /// Records what a store overwrites, or between cycles where it stores, and what it stores. The caller stores next, with
+    /// no safepoint in between.
     #[inline]
-    pub fn record(&mut self, heap: &Heap, gcw: &mut GcWork, old: usize, new: usize) {
+    pub fn record(&mut self, heap: &Heap, gcw: &mut GcWork, first: usize, new: usize) {
         if self.len + 2 > self.capacity {
             self.flush(heap, gcw);
         }
-        self.push(old, new);
+        self.push(first, new);
         if self.eager {
             self.flush(heap, gcw);
         }
@@ -71,13 +78,32 @@ impl WbBuf {
         self.len = 0;
     }
 
-    /// Shades all that was recorded.
+    /// Shades all that was recorded; between cycles remembers it.
     pub fn flush(&mut self, heap: &Heap, gcw: &mut GcWork) {
         crate::sync::modelled("WbBuf::flush");
         let len = self.len;
         self.len = 0;
-        if !faults::active(Fault::SkipFlush) {
+        if faults::active(Fault::SkipFlush) {
+            return;
+        }
+        if !heap.marking() && heap.marks_stay() {
+            self.count(len / 2);
+            heap.remember_all(gcw, &self.pointers[..len]);
+        } else {
             heap.shade_all(gcw, &self.pointers[..len]);
         }
+    }
+
+    /// Counts stores between cycles.
+    #[inline]
+    pub fn count(&mut self, n: usize) {
+        self.remembered += n;
+    }
+
+    /// How many that was since this was asked last.
+    pub fn take_remembered(&mut self) -> usize {
+        let n = self.remembered;
+        self.remembered = 0;
+        n
     }
 }

@@ -7,7 +7,7 @@ use crate::sync::current;
 use barrier_lint::writebarrier;
 
 impl Heap {
-    /// Shades whatever the `n` words at `words` may point to, if marking is on. Call it before copying a value out of
+    /// Shades whatever the `n` words at `words` may point to, if the barrier is on. Call it before copying a value out of
     /// a heap object (deletion) and before copying one in (insertion), with the copy in the same
     /// [`Region`](crate::sync::current::Region) and no safepoint in between. Needs a P.
     ///
@@ -33,8 +33,13 @@ impl Heap {
             forbidden(format_args!("a value with pointers is copied"));
         }
         let p = GcP::current();
-        // SAFETY: this thread holds `p` and borrows its work only here.
-        let gcw = unsafe { p.gcw() };
+        // SAFETY: this thread holds `p` and borrows its work, and its buffer, only here.
+        let gcw = unsafe {
+            if !self.marking() {
+                p.wb().count(n);
+            }
+            p.gcw()
+        };
         for i in 0..n {
             // SAFETY: the caller's contract. Volatile: the value may have padding and niches that are not integers.
             let word = unsafe { words.add(i).read_volatile() };

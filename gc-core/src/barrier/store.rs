@@ -62,8 +62,8 @@ pub(super) unsafe fn store_twin(slot: usize, new: usize) {
     }
 }
 
-/// The slow path of a barriered store: the symbol that the whole-program check forbids below no-barrier roots. While
-/// marking is on each store comes here, so what it mostly does, to record two pointers, is done without a call: the rest is
+/// The slow path of a barriered store: the symbol that the whole-program check forbids below no-barrier roots. While the
+/// barrier is on each store comes here, so what it mostly does, to record two pointers, is done without a call: the rest is
 /// elsewhere.
 ///
 /// # Safety
@@ -76,10 +76,14 @@ pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
     // SAFETY: the caller's contract.
     let slot_word = unsafe { word::at(slot) };
     let region = Region::enter();
-    // Relaxed: as in `before_store`.
+    let first = match current::state() {
+        // Relaxed: as in `before_store`.
+        current::PHASE => Some(slot_word.load(Ordering::Relaxed)),
+        current::BARRIER => Some(slot),
+        _ => None,
+    };
     // SAFETY: a thread whose word says that the barrier is on, and nothing else, holds a P; the borrow ends here.
-    let recorded = current::state() == current::BARRIER
-        && unsafe { GcP::current().wb() }.record_quick(slot_word.load(Ordering::Relaxed), new);
+    let recorded = first.is_some_and(|first| unsafe { GcP::current().wb() }.record_quick(first, new));
     if recorded {
         // Release: as in `store`.
         return overwrite(slot_word, new, Ordering::Release);
@@ -121,9 +125,9 @@ pub(super) fn before_store(slot: usize, old: impl FnOnce() -> usize, new: usize)
         let p = GcP::current();
         p.heap().window(Window::FlagCheckToStore);
         // Relaxed: only the value, to mark it; what it points to was published before it was stored here.
-        let old = old();
+        let first = if state & current::MARKING != 0 { old() } else { slot };
         // SAFETY: this thread holds `p`; the borrows end here.
-        unsafe { p.wb().record(p.heap(), p.gcw(), old, new) };
+        unsafe { p.wb().record(p.heap(), p.gcw(), first, new) };
     }
 }
 
@@ -145,11 +149,13 @@ pub(super) unsafe fn before_stores(slot: usize, n: usize, new: impl Fn(usize) ->
     }
     let p = GcP::current();
     for i in 0..n {
+        let slot = slot + i * size_of::<usize>();
         // Relaxed: as in `before_store`.
         // SAFETY: the caller's contract.
-        let old = unsafe { word::at(slot + i * size_of::<usize>()) }.load(Ordering::Relaxed);
+        let old = || unsafe { word::at(slot) }.load(Ordering::Relaxed);
+        let first = if state & current::MARKING != 0 { old() } else { slot };
         // SAFETY: this thread holds `p`; the borrows end here.
-        unsafe { p.wb().record(p.heap(), p.gcw(), old, new(i)) };
+        unsafe { p.wb().record(p.heap(), p.gcw(), first, new(i)) };
     }
     p.heap().window(Window::FlagCheckToStore);
 }

@@ -85,6 +85,10 @@ pub struct Config {
     /// in the mode `madvise`; in the mode `always` it does so by itself). Scattered objects are marked faster, and fresh
     /// memory comes in larger pieces, touched or not. A hint: what becomes of it is not reported.
     pub huge_pages: bool,
+    /// Let cycles keep the marks of the one before where that pays, so that only younger objects are marked (a generational
+    /// collector's minor collections, by sticky mark bits). In between pointer stores are remembered, as while marking. Full
+    /// cycles still come, and [`Heap::collect`] runs one; none is partial under a memory limit.
+    pub partial: bool,
     /// Number of Ps that run mutators, for the share of marking: a quarter of them. [`Heap::set_procs`] changes it.
     pub procs: usize,
 }
@@ -102,6 +106,7 @@ impl Default for Config {
             memory_limit: None,
             reserve: if cfg!(any(modelled, miri)) { 4 * PAGE_SIZE } else { 64 << 30 },
             huge_pages: false,
+            partial: true,
             procs: 1,
         }
     }
@@ -178,6 +183,8 @@ pub struct Heap {
     pub(crate) spans: Spans,
     pub(crate) pages: PageHeap,
     pub(crate) maps: [MarkMap; 2],
+    /// Granules on the lists, see `mark::partial`.
+    pub(crate) stored: MarkMap,
     pub(crate) classes: Classes,
     pub(crate) work: Work,
     pub(crate) cycle: Cycle,
@@ -253,6 +260,7 @@ impl Heap {
             spans: Spans::new(npages)?,
             pages: PageHeap::new(space)?,
             maps: [MarkMap::new(granules)?, MarkMap::new(granules)?],
+            stored: MarkMap::new(granules)?,
             classes: Classes::new()?,
             work: Work::new(npages, &config.stress)?,
             cycle: Cycle::new(),

@@ -100,7 +100,8 @@ impl MarkMap {
         for_slots(first, end, step, |i, bits| _ = self.words[i].fetch_and(!bits, Ordering::Relaxed));
     }
 
-    /// Clears the bit (a fault's work only).
+    /// Clears the bit.
+    #[nowritebarrierrec]
     pub fn unset(&self, granule: usize) {
         self.words[granule / BITS].fetch_and(!(1 << (granule % BITS)), Ordering::Relaxed);
     }
@@ -126,11 +127,39 @@ impl MarkMap {
         end
     }
 
+    /// Whether no bit is set in `[first, first + n)`, whole words.
+    #[nowritebarrierrec]
+    #[inline(always)]
+    pub fn is_clear(&self, first: usize, n: usize) -> bool {
+        let (mut any, mut i) = (0, first / BITS);
+        while i < (first + n) / BITS {
+            // Relaxed: see `is_marked`.
+            any |= observe(&self.words[i], Ordering::Relaxed);
+            i += 1;
+        }
+        any == 0
+    }
+
     /// How many bits are set in `[first, first + n)`.
     pub fn count(&self, first: usize, n: usize) -> usize {
         let mut sum = 0;
         for_words(first, n, |i, mask| sum += (self.words[i].load(Ordering::Relaxed) & mask).count_ones() as usize);
         sum
+    }
+
+    /// Makes `[first, first + n)` what it is in `from`. The caller owns the span that these stand for.
+    pub fn copy(&self, from: &MarkMap, first: usize, n: usize) {
+        for_words(first, n, |i, mask| {
+            // Relaxed: as in `clear`, and `from` does not change.
+            let (old, new) = (self.words[i].load(Ordering::Relaxed), from.words[i].load(Ordering::Relaxed) & mask);
+            if mask == usize::MAX {
+                if old != new {
+                    self.words[i].store(new, Ordering::Relaxed);
+                }
+            } else {
+                self.words[i].fetch_xor((old ^ new) & mask, Ordering::Relaxed);
+            }
+        });
     }
 
     /// Clears `[first, first + n)`. The caller owns the span that these stand for.

@@ -3,6 +3,8 @@
 //! ```text
 //!  Off ──start_cycle──► Mark ──terminate──► Off
 //! ```
+//! This is a full cycle; `partial` says what is different where marks stay.
+//!
 //! 1. **Start** (by a mutator in its allocation slow path, or `collect`): sweep what is left, so that both maps are
 //!    what they should be; stop the world; swap the maps, turn the barrier on, hand out the root jobs; go on.
 //! 2. **Mark**, concurrently, in slices of at most a millisecond: by workers (a quarter of the Ps' time), by idle Ps,
@@ -21,6 +23,7 @@ use super::MarkMap;
 use crate::events::Event;
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, Phase};
+use crate::mark::Partial;
 use crate::p::GcP;
 use crate::stress::Window;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, cpu_nanos, lower, nanos};
@@ -54,6 +57,7 @@ pub(crate) struct Cycle {
     alive: AtomicUsize,
     /// Somebody is starting a cycle.
     starting: AtomicBool,
+    pub(super) partial: Partial,
     /// Somebody is trying to end marking.
     terminating: AtomicBool,
     marked_bytes: AtomicUsize,
@@ -75,6 +79,7 @@ impl Cycle {
             sweepgen: AtomicU32::new(0),
             alive: AtomicUsize::new(0),
             starting: AtomicBool::new(false),
+            partial: Partial::new(),
             terminating: AtomicBool::new(false),
             marked_bytes: AtomicUsize::new(0),
             marked_objects: AtomicUsize::new(0),
@@ -196,10 +201,19 @@ impl Heap {
         // Relaxed throughout: the stop orders them.
         let number = c.number.load(Ordering::Relaxed).wrapping_add(1);
         c.number.store(number, Ordering::Relaxed);
-        c.marked_bytes.store(0, Ordering::Relaxed);
-        c.marked_objects.store(0, Ordering::Relaxed);
+        // What stays marked stays counted.
+        if !self.marks_stay() {
+            c.marked_bytes.store(0, Ordering::Relaxed);
+            c.marked_objects.store(0, Ordering::Relaxed);
+        }
         c.worked.iter().for_each(|w| w.store(0, Ordering::Relaxed));
         c.began.store(nanos(), Ordering::Relaxed);
+        if self.marks_stay() {
+            for q in self.ps() {
+                // SAFETY: the world is stopped: the stopper acts for every P.
+                unsafe { q.flush() };
+            }
+        }
         let stacks = self.world.begin_mark(number);
         self.work.jobs.start(self.roots.pieces(), stacks);
         self.pacer.begin(self);
@@ -351,9 +365,13 @@ impl Heap {
         if self.config.verify {
             self.verify(p);
         }
+        let mut remembered = 0;
         for q in self.ps() {
             // SAFETY: the world is stopped: the stopper acts for every P.
-            unsafe { q.cache() }.whiten(self);
+            unsafe {
+                q.cache().whiten(self);
+                remembered += q.wb().take_remembered();
+            }
         }
         let c = &self.cycle;
         // Relaxed throughout: the stop orders them.
@@ -364,14 +382,18 @@ impl Heap {
         let goal = self.pacer.figures().1;
         let mark_ns = nanos().saturating_sub(c.began.load(Ordering::Relaxed));
         let (marked, objects) = c.marked();
-        self.pacer.end(self, mark_ns);
+        let partial = self.marks_stay();
+        let number = c.number.load(Ordering::Relaxed);
+        let brought = self.pacer.end(self, mark_ns, partial);
+        self.choose_next(number, remembered, brought);
+        self.pacer.plan(self.marks_stay());
         self.counters.marked(marked, objects);
         self.write_states();
         crate::sync::step("marking ends", 0);
         // Release: pairs with the Acquire in `completed`.
-        c.completed.store(c.number.load(Ordering::Relaxed), Ordering::Release);
+        c.completed.store(number, Ordering::Release);
         let (at_start, at_end) = self.pacer.last();
-        Event::CycleEnd { cycle: self.cycle(), at_start, at_end, marked, objects, goal, mark_ns }
+        Event::CycleEnd { cycle: number, partial, at_start, at_end, marked, objects, goal, mark_ns }
     }
 
     /// Runs `work` while no cycle runs: waits for the end of the current one, and none starts before `work` has returned
@@ -393,10 +415,22 @@ impl Heap {
         lower(&self.cycle.starting, Ordering::Release);
     }
 
-    /// Runs a whole cycle, sweep included, that starts after the call. A safepoint; needs a P.
+    /// Runs a full cycle, sweep included, that starts after the call. A safepoint; needs a P.
     pub fn collect(&self) {
         let want = self.cycle().wrapping_add(1);
-        while (self.cycle.completed().wrapping_sub(want) as i32) < 0 {
+        self.run_cycles(|| {
+            let before = |cycle: u32| (cycle.wrapping_sub(want) as i32) < 0;
+            // A partial one that is under way or to come is the last, and none comes behind a cycle that runs already.
+            if self.marks_stay() || self.marking() && before(self.cycle()) {
+                self.cycle.partial.want_full();
+            }
+            !before(self.cycle.partial.last_full())
+        });
+    }
+
+    /// Runs cycles until `enough` says so, and sweeps.
+    fn run_cycles(&self, enough: impl Fn() -> bool) {
+        while !enough() {
             let mut did = false;
             self.world.at_safepoint(&mut || {
                 let p = GcP::current();
@@ -417,7 +451,8 @@ impl Heap {
     /// safepoint: the goroutine may come back on another P.
     pub(crate) fn before_alloc(&self, p: &'static GcP, bytes: usize) {
         if self.config.gc_every > 0 && self.counters.count_alloc().is_multiple_of(u64::from(self.config.gc_every)) {
-            self.collect();
+            let want = self.cycle().wrapping_add(1);
+            self.run_cycles(|| self.cycle.completed().wrapping_sub(want) as i32 >= 0);
             return;
         }
         if self.limiter.limited() {

@@ -181,7 +181,7 @@ impl Heap {
                     }
                 }
                 let class = tables.class(due.address());
-                if each_pointer(class, due.address(), |pointer| found.note(&tables, pointer)) {
+                if !due.is_stored() && each_pointer(class, due.address(), |pointer| found.note(&tables, pointer)) {
                     crate::sync::step("scanned", due.address());
                     work.marked(class.slot(), 1);
                     found.test_due(&tables, &mut work, at % 2 == 0);

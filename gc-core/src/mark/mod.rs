@@ -8,6 +8,7 @@ mod bitmap;
 mod cycle;
 mod drain;
 mod grey;
+mod partial;
 mod roots;
 mod scan;
 mod work;
@@ -17,6 +18,7 @@ pub(crate) use bitmap::MarkMap;
 pub use bitmap::MarkWord;
 pub(crate) use cycle::Cycle;
 pub use cycle::WorkKind;
+pub(crate) use partial::{Partial, Yield};
 pub(crate) use roots::Found;
 pub use roots::Scanner;
 #[cfg(modelled)]

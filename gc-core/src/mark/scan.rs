@@ -10,7 +10,7 @@ use super::work::{GcWork, Grey, Shade};
 use crate::alloc::{ARRAY_HEADER, Class, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
-use crate::layout::{Mask, SMALL_MAX};
+use crate::layout::{GRANULE, Mask, SMALL_MAX};
 use crate::sync::{Ordering, word};
 use core::ops::Range;
 
@@ -75,12 +75,21 @@ impl Marker<'_, '_> {
     #[inline(never)]
     pub fn scan(&mut self, class: &Class, grey: Grey) {
         crate::sync::step("scanned", grey.address());
-        if class.slot() <= SMALL_MAX {
+        if grey.is_stored() {
+            self.scan_stored(grey.address());
+        } else if class.slot() <= SMALL_MAX {
             self.gcw.marked(class.slot(), 1);
             self.scan_range(class, grey.address(), grey.address()..grey.address() + class.slot());
         } else {
             self.scan_large(class, grey);
         }
+    }
+
+    /// Scans a granule that somebody has stored into.
+    #[cold]
+    fn scan_stored(&mut self, at: usize) {
+        self.tables.heap.forget_stored(at);
+        (at..at + GRANULE).step_by(WORD).for_each(|at| self.found_word(load(at)));
     }
 
     /// Scans a large object's first piece and enqueues the others; or scans one of those.

@@ -13,7 +13,8 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, MapError, Ordering, Table, 
 use barrier_lint::{certify, nowritebarrierrec};
 use core::cell::UnsafeCell;
 
-/// What waits on the lists: a whole object, or one piece of a large object that another marker began with.
+/// What waits on the lists: a whole object; one piece of a large object that another marker began with; or a granule of a
+/// marked object into which a pointer was stored between cycles.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Grey(usize);
 
@@ -22,6 +23,7 @@ impl Grey {
     pub const NONE: Grey = Grey(0);
     /// Addresses of objects and pieces are multiples of 16.
     const PIECE: usize = 1;
+    const STORED: usize = 2;
 
     #[inline(always)]
     pub fn object(base: usize) -> Grey {
@@ -39,10 +41,21 @@ impl Grey {
         self.0 & Grey::PIECE != 0
     }
 
-    /// The object's base, or where the piece starts.
+    /// The granule at this address.
+    #[inline]
+    pub fn stored(granule: usize) -> Grey {
+        Grey(granule | Grey::STORED)
+    }
+
+    #[inline(always)]
+    pub fn is_stored(self) -> bool {
+        self.0 & Grey::STORED != 0
+    }
+
+    /// The object's base, or where the piece or granule starts.
     #[inline(always)]
     pub fn address(self) -> usize {
-        self.0 & !Grey::PIECE
+        self.0 & !(Grey::PIECE | Grey::STORED)
     }
 }
 

@@ -4,11 +4,12 @@
 //! Five thread-local words, read and written by single volatile instructions: no compiler may carry one across a
 //! switch to another thread, as it does with `thread_local!`. On foreign threads they read [`NO_P`] and null.
 //!
-//! The first word is what a pointer store tests. Bit 0 ([`BARRIER`]): the write barrier is on. Bit 1 ([`NO_P`]):
-//! this thread holds no P. One test is the fast path and invariant I1's check at once. Who moves it:
-//! `release_p` sets `NO_P` *before* the P is given up; `acquire_p` loads the phase *after* it is held; a phase flip
-//! writes the words of all threads that hold a P, while none of them runs. Bit 2 ([`STOPPED`]): another thread has stopped
-//! the world, and this one runs nevertheless; the collector sets and clears it (`stop`).
+//! The first word is what a pointer store tests. Bit 0 ([`BARRIER`]): the write barrier is on. Bit 1 ([`MARKING`]): it is
+//! on because a cycle marks, and new objects are black. Bit 2 ([`NO_P`]): this thread holds no P. One test is the fast
+//! path and invariant I1's check at once. Who moves it: `release_p` sets `NO_P` *before* the P is given up; `acquire_p`
+//! loads the phase *after* it is held; a phase flip writes the words of all threads that hold a P, while none of them
+//! runs. Bit 3 ([`STOPPED`]): another thread has stopped the world, and this one runs nevertheless; the collector sets and
+//! clears it (`stop`).
 //!
 //! The second word counts reasons why this thread must not be suspended where it is (Go's `m.locks`): it is inside the
 //! runtime, holds one of its locks, or is between two steps that belong to one phase. Only its own thread touches it;
@@ -25,13 +26,17 @@ use barrier_lint::nowritebarrierrec;
 
 /// Bit of the state word: the write barrier is on.
 pub const BARRIER: u32 = 1;
+/// Bit of the state word, with [`BARRIER`]: a cycle marks.
+pub const MARKING: u32 = 2;
+/// The bits that say in which phase the collector is.
+pub const PHASE: u32 = BARRIER | MARKING;
 /// Bit of the state word: this thread holds no P. The initial value.
-pub const NO_P: u32 = 2;
+pub const NO_P: u32 = 4;
 
 /// Bit of the state word: the world is stopped, by another thread. Who sees it in its own word should not be running.
-pub const STOPPED: u32 = 4;
+pub const STOPPED: u32 = 8;
 
-/// The state word of this thread: [`BARRIER`], [`NO_P`] and [`STOPPED`].
+/// The state word of this thread: [`BARRIER`], [`MARKING`], [`NO_P`] and [`STOPPED`].
 #[nowritebarrierrec]
 #[inline(always)]
 pub fn state() -> u32 {

@@ -6,7 +6,7 @@ use super::host::Host;
 use super::mutate::{Chan, step};
 use barrier_lint::NoBarrierPtr;
 use gc_core::faults::{self, Fault};
-use gc_core::{Config, Gc, GcP, PAGE_SIZE, Root, WorkKind};
+use gc_core::{Config, Gc, GcP, PAGE_SIZE, Root, Stress, WorkKind};
 use shuttle::rand::{Rng, thread_rng};
 
 pub const MODEL: Model = Model {
@@ -28,6 +28,7 @@ pub const MODEL: Model = Model {
         "Heap::finish_mark",
         "Heap::sweep_owned",
         "Heap::shade_words",
+        "Heap::remember_all",
         "publish_black",
         "RootTable::scan_piece",
     ],
@@ -48,6 +49,7 @@ pub const MODEL: Model = Model {
         "stale-cache",
         "shade-after-termination",
         "stop-in-allocation",
+        "young-unremembered",
     ],
 };
 
@@ -79,10 +81,13 @@ fn comes_and_goes(host: &Host, g: usize, shared: Gc<Node>, object: Gc<Node>) {
 }
 
 fn cycles() {
+    let mut stress = Stress::default();
+    stress.partial = thread_rng().gen_range(0..2) == 0;
     let config = Config {
         verify: thread_rng().gen_range(0..2) == 0,
         min_heap: 6 * PAGE_SIZE,
         reserve: 24 * PAGE_SIZE,
+        stress,
         ..Config::default()
     };
     let host = Host::start(3, config);

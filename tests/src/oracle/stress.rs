@@ -3,12 +3,13 @@
 use super::cell::{self, Cell, Figures};
 
 /// All switches, each as a word of a cell's `stress`; the first two are settings of the cell itself.
-const SWITCHES: [&str; 12] = [
+const SWITCHES: [&str; 13] = [
     "verify",
     "gcevery",
     "poison=1",
     "eagerbarrier=1",
     "smallbuf=1",
+    "partial=1",
     "delay=after-mark-before-enqueue:300",
     "delay=between-flag-check-and-store:300",
     "delay=phase-flips:1000",
