@@ -232,6 +232,7 @@ impl Pacer {
         let kept = self.kept.load(O);
         let few_alive = marked.saturating_sub(kept) <= at_end.saturating_sub(kept) / 2;
         Yield {
+            marked,
             spared: if few_alive { kept.saturating_sub(self.done.load(O)) } else { 0 },
             room: enough && !on_request && heap.config.memory_limit.is_none(),
         }

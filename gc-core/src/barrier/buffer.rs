@@ -87,7 +87,7 @@ impl WbBuf {
             return;
         }
         if !heap.marking() && heap.marks_stay() {
-            self.count(len / 2);
+            self.count(heap, len / 2);
             heap.remember_all(gcw, &self.pointers[..len]);
         } else {
             heap.shade_all(gcw, &self.pointers[..len]);
@@ -96,8 +96,9 @@ impl WbBuf {
 
     /// Counts stores between cycles.
     #[inline]
-    pub fn count(&mut self, n: usize) {
+    pub fn count(&mut self, heap: &Heap, n: usize) {
         self.remembered += n;
+        heap.has_remembered(self.remembered);
     }
 
     /// How many that was since this was asked last.

@@ -36,7 +36,7 @@ impl Heap {
         // SAFETY: this thread holds `p` and borrows its work, and its buffer, only here.
         let gcw = unsafe {
             if !self.marking() {
-                p.wb().count(n);
+                p.wb().count(self, n);
             }
             p.gcw()
         };

@@ -428,6 +428,12 @@ impl Heap {
         });
     }
 
+    /// Runs a cycle, partial if the next one is, and sweeps. As [`collect`](Heap::collect).
+    pub fn collect_some(&self) {
+        let want = self.cycle().wrapping_add(1);
+        self.run_cycles(|| self.cycle.completed().wrapping_sub(want) as i32 >= 0);
+    }
+
     /// Runs cycles until `enough` says so, and sweeps.
     fn run_cycles(&self, enough: impl Fn() -> bool) {
         while !enough() {
@@ -451,15 +457,14 @@ impl Heap {
     /// safepoint: the goroutine may come back on another P.
     pub(crate) fn before_alloc(&self, p: &'static GcP, bytes: usize) {
         if self.config.gc_every > 0 && self.counters.count_alloc().is_multiple_of(u64::from(self.config.gc_every)) {
-            let want = self.cycle().wrapping_add(1);
-            self.run_cycles(|| self.cycle.completed().wrapping_sub(want) as i32 >= 0);
+            self.collect_some();
             return;
         }
         if self.limiter.limited() {
             self.limiter.update(self);
         }
         let (marking, limited) = (self.marking(), self.limiter.limited());
-        let start = !marking && !limited && self.pacer.triggered();
+        let start = !marking && !limited && (self.pacer.triggered() || self.overdue());
         let owed = if marking && !limited { self.pacer.debt(bytes) } else { 0 };
         // Relaxed: a hint; what it leads to synchronises.
         if start || owed > 0 || p.preempt.load(Ordering::Relaxed) {

@@ -22,7 +22,8 @@
 //! So a partial cycle costs what the young objects cost that are alive. It takes for alive whatever was, so rubbish
 //! collects among what is marked until a full cycle comes: when half of what was free after the last full one is taken,
 //! when somebody asks for a whole collection, under a memory limit, and when it did not pay: most of what was young is alive,
-//! or remembering stores has cost more than it saved. Then there are only full ones for a while.
+//! or remembering stores has cost more than it saved. Then there are only full ones for a while. Where a program stores and
+//! does not allocate, no cycle would come to see that; so a P that remembers too much asks for one.
 //!
 //! What would break with the barrier off in between: a pointer to a new object in an old one, which nobody scans (fault
 //! `young-unremembered`). What would break if a buffer were not emptied before marking begins: where something was stored
@@ -34,7 +35,7 @@
 use super::work::{GcWork, Grey, Shade};
 use crate::heap::{Heap, PAGE_SIZE};
 use crate::layout::GRANULE;
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use barrier_lint::nowritebarrierrec;
 
 /// A store that is remembered costs about as much as so many bytes of marking.
@@ -53,6 +54,10 @@ pub(crate) struct Partial {
     /// Full cycles until it is tried again, and after it has not paid the next time.
     rest: AtomicU32,
     next_rest: AtomicU32,
+    /// Stores that a P may remember before the next cycle without anybody asking what for.
+    budget: AtomicUsize,
+    /// A P has remembered more.
+    overdue: AtomicBool,
 }
 
 impl Partial {
@@ -63,6 +68,8 @@ impl Partial {
             full: AtomicU32::new(0),
             rest: AtomicU32::new(0),
             next_rest: AtomicU32::new(REST[0]),
+            budget: AtomicUsize::new(0),
+            overdue: AtomicBool::new(false),
         }
     }
 
@@ -82,6 +89,8 @@ impl Partial {
 /// What a cycle has cost and brought, in bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Yield {
+    /// Of all marked objects.
+    pub marked: usize,
     /// Of objects that stayed marked, which a full cycle would have marked again; 0 if most young objects were alive, so that
     /// hardly anything was freed.
     pub spared: usize,
@@ -96,6 +105,20 @@ impl Heap {
     pub(crate) fn marks_stay(&self) -> bool {
         // Relaxed: changes only while the world is stopped, and every reader holds a P (or was stopped in between).
         self.cycle.partial.stay.load(Ordering::Relaxed)
+    }
+
+    /// Whether a cycle is due because so many stores were remembered since the last one. The host asks now and then on each
+    /// P, without a goroutine, and then calls [`start_overdue`](Heap::start_overdue).
+    #[inline]
+    pub fn overdue(&self) -> bool {
+        // Relaxed: a hint.
+        self.cycle.partial.overdue.load(Ordering::Relaxed)
+    }
+
+    /// Starts that cycle. The caller holds a P, on a stack that is no root. Stops the world.
+    #[cold]
+    pub fn start_overdue(&self) {
+        self.start_cycle();
     }
 
     /// Cycle `number` has ended: whether its marks stay. `remembered`: stores between the last one and this. The world is
@@ -122,6 +145,8 @@ impl Heap {
             brought.room && if was_full { rest == 0 } else { paid }
         };
         c.stay.store(stay, Ordering::Relaxed);
+        c.budget.store(brought.marked / STORE, Ordering::Relaxed);
+        c.overdue.store(false, Ordering::Relaxed);
         if was_full {
             // Release: pairs with the Acquire in `last_full`.
             c.full.store(number, Ordering::Release);
@@ -131,6 +156,16 @@ impl Heap {
 
 #[nowritebarrierrec]
 impl Heap {
+    /// A P has remembered so many stores since the last cycle.
+    #[inline]
+    pub(crate) fn has_remembered(&self, n: usize) {
+        let c = &self.cycle.partial;
+        // Relaxed: a hint.
+        if n > c.budget.load(Ordering::Relaxed) && !c.overdue.load(Ordering::Relaxed) {
+            c.overdue.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Between cycles whose marks stay: remembers stores, each where and what. The caller holds the P of `gcw`.
     pub(crate) fn remember_all(&self, gcw: &mut GcWork, stores: &[usize]) {
         crate::sync::modelled("Heap::remember_all");

@@ -16,6 +16,7 @@ mod mutable;
 mod mutators;
 mod mutex;
 mod netpoll;
+mod partial;
 mod preempt;
 mod properties;
 mod requests;
@@ -75,6 +76,8 @@ const MODELS: &[Model] = &[
     hybrid::DELETION,
     hybrid::INSERTION,
     hybrid::BIRTH,
+    partial::STORED,
+    partial::ENTERED,
     mutable::INSIDE,
     mutable::ENTER,
     mutable::LEAVE,

@@ -1,7 +1,7 @@
 //! Worlds for models. In the first one thread holds the P and collects; the others are in system calls, so a stop has
 //! nobody to wait for.
 
-use gc_core::{Config, Entered, Gc, GcP, Heap, Scanner, StopReason, World};
+use gc_core::{Config, Entered, Gc, GcP, Heap, Scanner, StopReason, Stress, World};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::cell::Cell;
@@ -93,6 +93,13 @@ impl TwoPs {
         TwoPs::start_with(Config { procs: 2, verify: true, ..Config::default() })
     }
 
+    /// As `start`; marks stay for the next cycle.
+    pub fn start_partial() -> &'static TwoPs {
+        let mut stress = Stress::default();
+        stress.partial = true;
+        TwoPs::start_with(Config { procs: 2, stress, ..Config::default() })
+    }
+
     fn start_with(config: Config) -> &'static TwoPs {
         let mutator = Mutator { stopping: false, away: true, stamp: 0, stack: Vec::new() };
         let world: &'static TwoPs = Box::leak(Box::new(TwoPs {
@@ -115,6 +122,11 @@ impl TwoPs {
     /// One whole cycle.
     pub fn collect(&self) {
         self.heap().collect();
+    }
+
+    /// One cycle, which may be partial.
+    pub fn cycle(&self) {
+        self.heap().collect_some();
     }
 
     /// Whether the slot at `addr` holds an object.
