@@ -32,6 +32,8 @@ impl Heap {
         if state & (current::NO_P | current::STOPPED) != 0 {
             forbidden(format_args!("a value with pointers is copied"));
         }
+        // What is descheduled in here would go on with a P that somebody else has by then.
+        debug_assert!(current::locks() > 0, "values are shaded outside of a region");
         let p = GcP::current();
         // SAFETY: this thread holds `p` and borrows its work, and its buffer, only here.
         let gcw = unsafe {

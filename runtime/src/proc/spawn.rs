@@ -121,6 +121,8 @@ pub(crate) fn make_g(sched: &'static Sched, stack: crate::stack::Stack) -> &'sta
 
 fn shade_g(sched: &'static Sched, gp: Gc<G>) {
     let word = Gc::as_ptr(gp).addr();
+    // Descheduled in the middle of it, this goroutine would put an object on a list that somebody else owns by then.
+    let _region = Region::enter();
     // SAFETY: one word on this stack.
     unsafe { sched.heap().shade_words(&raw const word, 1) };
 }
