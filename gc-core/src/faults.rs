@@ -26,6 +26,8 @@ faults! {
     NoInsertionBarrier = "no-insertion-barrier",
     /// Marks stay for a partial cycle, but the barrier does not: what is stored in between is not remembered.
     YoungUnremembered = "young-unremembered",
+    /// Between cycles whose marks stay, words that name dead objects shade them.
+    DeadShaded = "dead-shaded",
     /// Objects allocated while marking are white.
     AllocWhite = "alloc-white",
     /// The pointers in objects allocated while marking are not shaded.

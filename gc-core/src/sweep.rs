@@ -77,7 +77,8 @@ impl Heap {
             self.poison_free_slots(span);
         }
         self.window(Window::SweepToPublish);
-        span.sweepgen.store(self.sweepgen(), Ordering::Relaxed);
+        // Release: see `heap::span`.
+        span.sweepgen.store(self.sweepgen(), Ordering::Release);
         self.pacer.swept(span.bytes() / PAGE_SIZE);
         Swept { alive, doomed }
     }

@@ -1,7 +1,9 @@
 //! Partial cycles: what was marked stays marked, what is young dies, and when there are none.
 
+mod child;
 mod threads;
 
+use gc_core::sync::current::Region;
 use gc_core::{Config, Gc, GcCell, Stats, Trace};
 use std::hint::black_box;
 use threads::ThreadWorld;
@@ -117,4 +119,37 @@ fn where_the_young_live_they_are_few() {
         heap.stats()
     });
     assert!(stats.partial_cycles * 4 < u64::from(stats.cycles), "{stats:?}");
+}
+
+/// Values that are copied between cycles may hold words that were pointers once. They name dead objects that are not swept yet,
+/// and must not bring them to life.
+#[test]
+fn words_that_name_dead_objects_shade_nothing() {
+    if !child::is_child() {
+        return child::passes_and_notices("words_that_name_dead_objects_shade_nothing", &["dead-shaded"]);
+    }
+    child::choose_fault();
+    let mut config = Config::default();
+    config.stress.partial = true;
+    let (world, heap) = ThreadWorld::start(config);
+    world.enter(|| {
+        let keep = nodes(20_000);
+        for _ in 0..8 {
+            let (before, mut dead) = (heap.stats().cycles, Vec::new());
+            while heap.stats().cycles == before {
+                dead.push(Gc::as_ptr(node(None, 0)).addr());
+            }
+            // A cycle has just ended, and hardly anything is swept.
+            let alive = heap.stats().marked_objects;
+            for word in &dead {
+                let _region = Region::enter();
+                // SAFETY: one word.
+                unsafe { heap.shade_words(word, 1) };
+            }
+            heap.collect_some();
+            let now = heap.stats().marked_objects;
+            assert!(now <= alive + 10, "{alive} objects were alive, and {now} are, of {} that died", dead.len());
+        }
+        black_box(keep);
+    });
 }

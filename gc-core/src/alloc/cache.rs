@@ -196,12 +196,12 @@ impl Cache {
                     break;
                 }
                 s.forget();
-                // Relaxed: the list's lock publishes it.
-                span.sweepgen.store(heap.sweepgen(), Ordering::Relaxed);
+                // Release, here and below: see `heap::span`.
+                span.sweepgen.store(heap.sweepgen(), Ordering::Release);
                 heap.push_swept(span, List::Full);
             }
             let span = heap.span_with_room(s.class)?;
-            span.sweepgen.store(heap.sweepgen() + 3, Ordering::Relaxed);
+            span.sweepgen.store(heap.sweepgen() + 3, Ordering::Release);
             s.span = span;
             s.published = &span.published;
             s.end = span.published.load(Ordering::Relaxed);
@@ -280,7 +280,7 @@ impl Cache {
                 heap.sweep_owned(span, false);
             } else {
                 self.claimed = self.claimed.wrapping_sub(unused);
-                span.sweepgen.store(now, Ordering::Relaxed);
+                span.sweepgen.store(now, Ordering::Release);
                 heap.push_swept(span, List::Partial);
             }
         }

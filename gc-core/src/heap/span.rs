@@ -13,11 +13,13 @@
 //! g      swept, in a list, ready to use           g + 3  swept, and in a P's cache
 //! g - 2  needs sweeping                           g + 1  was cached when the flip came: its P sweeps it first
 //! ```
+//! Who stores one of the upper two does so with Release, which pairs with the Acquire in `find_young`: `published` has been
+//! reset before.
 
 use super::{Heap, PAGE_SIZE, Page};
 use crate::alloc::Scan;
 use crate::layout;
-use crate::sync::{AtomicU32, AtomicUsize, MapError, Ordering, Table, Zeroed};
+use crate::sync::{AtomicU32, AtomicUsize, MapError, Ordering, Table, Zeroed, fence};
 use barrier_lint::nowritebarrierrec;
 use core::ops::{Index, Range};
 
@@ -126,6 +128,9 @@ impl Heap {
         let base = self.bounds.base + first * PAGE_SIZE;
         let large = slot > layout::SMALL_MAX;
         let nelems = if large { 1 } else { npages * PAGE_SIZE / slot };
+        // Release: pairs with the fence in `find_young`: who reads one of these and another span's page map sees afterwards
+        // that this was cleared.
+        fence(Ordering::Release);
         // Relaxed: the Release of the page map below publishes them.
         span.base.store(base, Ordering::Relaxed);
         span.slot.store(slot, Ordering::Relaxed);
@@ -143,7 +148,8 @@ impl Heap {
         span
     }
 
-    /// Gives an empty span's pages back. The caller owns the span, and marking is off, so no look-up runs.
+    /// Gives an empty span's pages back. The caller owns the span, and marking is off, so no look-up runs but those that are
+    /// prepared for it (`find_young`), and those of slots of objects that live.
     pub(crate) fn free_span(&self, span: &Span) {
         let first = self.page_of(span.base.load(Ordering::Relaxed));
         let npages = span.npages.load(Ordering::Relaxed) as usize;

@@ -155,9 +155,8 @@ impl Heap {
     /// Shades what an arbitrary word points to, if it is an object.
     #[inline]
     pub(crate) fn shade_conservatively(&self, gcw: &mut GcWork, word: usize) {
-        if let Some(base) = self.find_object(word)
-            && !self.marked_before(base)
-        {
+        let found = if self.marking() { self.find_object(word) } else { self.find_young(word) };
+        if let Some(base) = found {
             self.greyobject(gcw, base);
         }
     }

@@ -33,9 +33,10 @@
 //! POPL 1990. Go has tried the same, with a barrier that is always on, and left it.
 
 use super::work::{GcWork, Grey, Shade};
+use crate::faults::{self, Fault};
 use crate::heap::{Heap, PAGE_SIZE};
 use crate::layout::GRANULE;
-use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use barrier_lint::nowritebarrierrec;
 
 /// A store that is remembered costs about as much as so many bytes of marking.
@@ -207,6 +208,35 @@ impl Heap {
         {
             gcw.put(self, Grey::stored(slot & !(GRANULE - 1)));
         }
+    }
+
+    /// As [`find_object`](Heap::find_object), between cycles, of what the last one has not marked.
+    ///
+    /// While marking everything is swept and no pages change hands, so a word that is no pointer any more finds an object or
+    /// nothing. Here it may find a dead one that is not swept yet, which must not get onto a list: so only swept spans count,
+    /// in which all below `published` is alive or young. And its pages may be given back and used anew meanwhile: so their
+    /// entry in the page map must be the same afterwards. A swept span with a young object stays until the next cycle.
+    pub(super) fn find_young(&self, word: usize) -> Option<usize> {
+        if !self.contains(word) {
+            return None;
+        }
+        let number = self.page_of(word);
+        // Acquire: as in `find_object`.
+        let page = self.page_map.get(number, Ordering::Acquire);
+        if page.span == 0 {
+            return None;
+        }
+        let span = &self.spans[page.span as usize - 1];
+        // Acquire: pairs with the Releases of who sweeps and caches it (`heap::span`).
+        let swept = span.sweepgen.load(Ordering::Acquire).wrapping_sub(self.sweepgen());
+        let slot = span.slot_of(word)?;
+        // Acquire: as in `find_object`.
+        let published = span.published.load(Ordering::Acquire);
+        // Acquire: pairs with the fence in `publish_span`.
+        fence(Ordering::Acquire);
+        let same = self.page_map.get(number, Ordering::Relaxed) == page;
+        let young = matches!(swept, 0 | 3) && slot < published && !self.marked_before(slot);
+        (same && young || faults::active(Fault::DeadShaded)).then_some(slot)
     }
 
     /// The granule at this address is not on the list any more.

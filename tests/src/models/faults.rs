@@ -12,6 +12,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("no-scavenger", "gc-core/tests/memory.rs"),
     ("scavenge-in-use", "gc-core/tests/memory.rs"),
     ("no-proportional-sweep", "gc-core/tests/pacing.rs"),
+    ("dead-shaded", "gc-core/tests/partial.rs"),
     ("doomed-found", "gc-core/tests/drops.rs"),
     ("custody-unswept", "gc-core/tests/drops.rs"),
     ("rootcell-unshaded", "gc-core/tests/access.rs"),
