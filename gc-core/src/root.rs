@@ -159,7 +159,7 @@ impl RootTable {
         let _region = Region::enter();
         let wrongly = if faults::active(Fault::RootCleared) { current::MARKING } else { 0 };
         if current::state() & !(current::BARRIER | wrongly) != 0 {
-            // No P, or marking is on, or the world is stopped.
+            // No P, or a cycle marks, or the world is stopped.
             return false;
         }
         let p = GcP::current();

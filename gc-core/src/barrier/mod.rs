@@ -12,6 +12,9 @@
 //! Else it records old and new in the P's buffer *and* does the store, with no safepoint in between; the buffer is
 //! flushed when full and at every transition of the P.
 //!
+//! **Between cycles** the barrier may be on as well, for the next one that is partial: it remembers what is stored where, and
+//! nobody is interested in what is overwritten (`mark::partial`).
+//!
 //! **Orderings.** `set` releases, `get` acquires: who reads a pointer sees what its object was initialised with.
 //!
 //! **Also here.** Moves of many pointers at once (`moves`), plain mutable access to what holds pointers (`mutable`),

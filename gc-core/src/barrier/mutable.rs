@@ -40,7 +40,7 @@ use core::ptr;
 ///
 /// For structs whose parts belong together, where a [`GcCell`](crate::GcCell) for each pointer would be too slow or
 /// too fine. Access does not wait: who comes second, the same goroutine included, gets [`Busy`] (waiting is what a
-/// mutex does). Entering and leaving cost a compare-exchange and, while marking, a look at each word.
+/// mutex does). Entering and leaving cost a compare-exchange and, while the barrier is on, a look at each word.
 ///
 /// ```
 /// # use gc_core::{Gc, GcMut};

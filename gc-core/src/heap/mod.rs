@@ -7,6 +7,7 @@
 //! page_map[page]   -> first page of the span + 1 (0: not in use), and its allocation class
 //! spans[page]      the span that starts at this page
 //! maps[0], maps[1] one bit per granule: the marks of this cycle, and the slots that the last one left alive
+//! stored           one bit per granule: a pointer was stored into it between cycles (`mark::partial`)
 //! ```
 
 mod page_map;

@@ -2,7 +2,8 @@
 //!
 //! Two of these exist. In the cycle with number `n`, `maps[n % 2]` takes the marks; the other one says which slots the
 //! cycle before left alive (the *alloc map*). When marking ends, the fresh marks become the alloc map, and the
-//! sweeper clears the old one span by span, so it is clear when the next cycle needs it for marks.
+//! sweeper clears the old one span by span, so it is clear when the next cycle needs it for marks. (For a partial cycle it
+//! copies the fresh marks instead, see `partial`.)
 
 use crate::faults::{self, Fault};
 use crate::heap::PAGE_SIZE;
