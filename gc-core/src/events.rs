@@ -41,9 +41,9 @@ pub enum Event {
         at_start: usize,
         /// Heap in use when it ended.
         at_end: usize,
-        /// What was found alive.
+        /// What was found alive, in a partial cycle also what an earlier one had found.
         marked: usize,
-        /// Objects that were found alive.
+        /// Objects, likewise.
         objects: usize,
         /// The goal of this cycle.
         goal: usize,

@@ -28,9 +28,9 @@ pub struct Stats {
     /// Heap size at which the next cycle should have ended; `usize::MAX` if cycles only run on request. At the end of
     /// marking.
     pub heap_goal: usize,
-    /// What the last cycle found alive. At the end of marking.
+    /// What the last cycle found alive, or, if it was partial, an earlier one. At the end of marking.
     pub marked_bytes: usize,
-    /// Objects that the last cycle found alive. At the end of marking.
+    /// Objects that the last cycle found alive, or an earlier one. At the end of marking.
     pub marked_objects: usize,
     /// Slots ever handed out. At a refill.
     pub allocated_bytes: u64,
