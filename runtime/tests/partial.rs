@@ -1,9 +1,12 @@
 //! Partial cycles under the scheduler: goroutines come and go while marks stay, and stores alone bring the barrier off again.
 
+mod common;
+
+use common::{run, with_procs};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tricolor::gc::{self, Stress};
-use tricolor::{Gc, GcCell, Runtime, Trace};
+use tricolor::{Gc, GcCell, Trace};
 
 #[derive(Trace)]
 struct Node {
@@ -42,22 +45,19 @@ fn make_rubbish() {
 /// A program that stores and does not allocate starts no cycle, so nobody would see that remembering does not pay.
 #[test]
 fn many_stores_bring_a_cycle() {
-    // SAFETY: keeps the contract of `run`: no `Gc` in malloc'd memory, no thread-local or std lock over a safepoint.
-    unsafe {
-        Runtime::builder().procs(2).run(|| {
-            let old = list(200_000).expect("some");
-            gc::collect();
-            make_rubbish();
-            let (before, begun) = (gc::stats().cycles, Instant::now());
-            let young = node(None);
-            while gc::stats().cycles == before {
-                (0..10_000).for_each(|_| old.data.iter().for_each(|_| young.next.set(Some(young))));
-                tricolor::yield_now();
-                assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", gc::stats());
-            }
-            assert_eq!(len(Some(old)), 200_000);
-        });
-    }
+    run(with_procs(2), || {
+        let old = list(200_000).expect("some");
+        gc::collect();
+        make_rubbish();
+        let (before, begun) = (gc::stats().cycles, Instant::now());
+        let young = node(None);
+        while gc::stats().cycles == before {
+            (0..60_000).for_each(|_| young.next.set(Some(young)));
+            tricolor::yield_now();
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", gc::stats());
+        }
+        assert_eq!(len(Some(old)), 200_000);
+    });
 }
 
 /// Closures, results and values in channels are made and handed on between cycles whose marks stay.
@@ -66,31 +66,28 @@ fn what_goroutines_hand_on_between_cycles_lives() {
     let mut stress = Stress::default();
     stress.partial = true;
     stress.poison = true;
-    // SAFETY: as above.
-    unsafe {
-        Runtime::builder().procs(4).verify(true).stress(stress).run(|| {
-            for round in 0..30 {
-                let (tx, rx) = tricolor::chan::bounded::<Gc<Node>>(8);
-                let handles: Vec<_> = (0..8)
-                    .map(|i| {
-                        let (tx, carried) = (tx.clone(), tricolor::Root::new(node(list(i))));
-                        tricolor::spawn(move || {
-                            tx.send(carried.get()).expect("there is a receiver");
-                            black_box(list(2000));
-                            tricolor::Root::new(node(list(i)))
-                        })
+    run(with_procs(4).verify(true).stress(stress), || {
+        for round in 0..30 {
+            let (tx, rx) = tricolor::chan::bounded::<Gc<Node>>(8);
+            let handles: Vec<_> = (0..8)
+                .map(|i| {
+                    let (tx, carried) = (tx.clone(), tricolor::Root::new(node(list(i))));
+                    tricolor::spawn(move || {
+                        tx.send(carried.get()).expect("there is a receiver");
+                        black_box(list(2000));
+                        tricolor::Root::new(node(list(i)))
                     })
-                    .collect();
-                drop(tx);
-                let mut sum = 0;
-                while let Ok(node) = rx.recv() {
-                    sum += len(node.next.get());
-                }
-                assert_eq!(sum, 28, "round {round}");
-                let results = handles.into_iter().map(|h| h.join().expect("no panic"));
-                assert_eq!(results.map(|node| len(node.get().next.get())).sum::<usize>(), 28, "round {round}");
+                })
+                .collect();
+            drop(tx);
+            let mut sum = 0;
+            while let Ok(node) = rx.recv() {
+                sum += len(node.next.get());
             }
-            assert!(gc::stats().partial_cycles > 0, "{:?}", gc::stats());
-        });
-    }
+            assert_eq!(sum, 28, "round {round}");
+            let results = handles.into_iter().map(|h| h.join().expect("no panic"));
+            assert_eq!(results.map(|node| len(node.get().next.get())).sum::<usize>(), 28, "round {round}");
+        }
+        assert!(gc::stats().partial_cycles > 0, "{:?}", gc::stats());
+    });
 }
