@@ -4,7 +4,7 @@
 //! 8 KiB of heap, and not in the span table, whose entries are a cache line each.
 
 use crate::sync::{AtomicU64, Handle, MapError, Ordering, Table};
-use barrier_lint::nowritebarrierrec;
+use barrier_lint::{certify, nowritebarrierrec};
 use core::ops::Range;
 
 pub(crate) struct PageMap {
@@ -26,6 +26,10 @@ pub(crate) struct Page {
     pub class: u32,
     /// There is nothing to scan in its objects.
     pub data: bool,
+}
+
+certify! {
+    operators Page: "derived";
 }
 
 impl PageMap {

@@ -3,11 +3,11 @@
 //! Most of what a cycle marks has been marked by the one before. Where that is so the marks *stay* when it ends:
 //!
 //! ```text
-//!                ┌──────────────────────── marks do not stay ◄──────────────────────┐
-//!                ▼                                                                  │
-//!  full cycle: maps clear, barrier on ──► end ── marks stay ──► partial cycle ──► end
-//!                                          barrier on ▲                │
-//!                                                     └── marks stay ──┘
+//!            ┌───────────── yes, and the barrier stays on ─────────────┐
+//!            │                                                         ▼
+//!  full cycle ends: do its marks stay?  ◄── asked again when it ends ── partial cycle
+//!    ▲       │
+//!    └── no ─┘  (the sweeper clears the map)
 //! ```
 //! - The sweeper copies the fresh marks to the map of the next cycle instead of clearing it. What is made from then on is
 //!   white: objects are made in slots without a mark.
@@ -30,7 +30,7 @@
 //! would be taken for what was overwritten.
 //!
 //! Source: Demers, Weiser, Hayes, Boehm, Bobrow and Shenker, "Combining generational and conservative garbage collection",
-//! POPL 1990. Go has tried the same, with a barrier that is always on, and left it.
+//! POPL 1990. Go tried the same with a barrier that is always on (Hudson, ISMM keynote, 2018), and left it.
 
 use super::work::{GcWork, Grey, Shade};
 use crate::faults::{self, Fault};
