@@ -417,26 +417,29 @@ impl Heap {
 
     /// Runs a full cycle, sweep included, that starts after the call. A safepoint; needs a P.
     pub fn collect(&self) {
-        let want = self.cycle().wrapping_add(1);
-        self.run_cycles(|| {
-            let before = |cycle: u32| (cycle.wrapping_sub(want) as i32) < 0;
+        let full = self.cycle().wrapping_add(1);
+        let mut next = full;
+        loop {
             // A partial one that is under way or to come is the last, and none comes behind a cycle that runs already.
-            if self.marks_stay() || self.marking() && before(self.cycle()) {
+            if self.marks_stay() || self.marking() {
                 self.cycle.partial.want_full();
             }
-            !before(self.cycle.partial.last_full())
-        });
+            self.run_cycles(next);
+            if self.cycle.partial.last_full().wrapping_sub(full) as i32 >= 0 {
+                return;
+            }
+            next = self.cycle.completed().wrapping_add(1);
+        }
     }
 
     /// Runs a cycle, partial if the next one is, and sweeps. As [`collect`](Heap::collect).
     pub fn collect_some(&self) {
-        let want = self.cycle().wrapping_add(1);
-        self.run_cycles(|| self.cycle.completed().wrapping_sub(want) as i32 >= 0);
+        self.run_cycles(self.cycle().wrapping_add(1));
     }
 
-    /// Runs cycles until `enough` says so, and sweeps.
-    fn run_cycles(&self, enough: impl Fn() -> bool) {
-        while !enough() {
+    /// Runs cycles until number `want` has ended, and sweeps.
+    fn run_cycles(&self, want: u32) {
+        while (self.cycle.completed().wrapping_sub(want) as i32) < 0 {
             let mut did = false;
             self.world.at_safepoint(&mut || {
                 let p = GcP::current();
