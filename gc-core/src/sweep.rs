@@ -2,9 +2,10 @@
 //!
 //! A span is swept once per cycle, by its owner (whoever popped it from the unswept list of its class, or the P that
 //! has it cached): clear its part of the old map, which will take the next cycle's marks (or copy the fresh marks to it, if
-//! they are to stay: `mark::partial`), and reset the publication index, so that from now on the fresh marks alone say what is allocated. Dead objects that somebody waits for are
-//! noted first (`afterlife`): a span with objects that are to be dropped goes into custody, and not to its class. No
-//! marking starts before the last span is swept, and no object is allocated in an unswept one.
+//! they are to stay: `mark::partial`), and reset the publication index, so that from now on the fresh marks alone say what
+//! is allocated. Dead objects that somebody waits for are noted first (`afterlife`): a span with objects that are to be
+//! dropped goes into custody, and not to its class. No marking starts before the last span is swept, and no object is
+//! allocated in an unswept one.
 
 use crate::alloc::List;
 use crate::events::Event;

@@ -121,15 +121,9 @@ impl Heap {
     /// Shades what a pointer field holds: null, a pointer to something that is not in the heap, or an object's base.
     #[inline]
     pub(crate) fn shade(&self, gcw: &mut GcWork, pointer: usize) {
-        if self.contains(pointer) && !self.marked_before(pointer) {
+        if self.contains(pointer) {
             self.greyobject(gcw, pointer);
         }
-    }
-
-    /// Between cycles: whether the last one has marked this object. (The sweeper may not have copied its mark yet.)
-    #[inline]
-    pub(super) fn marked_before(&self, base: usize) -> bool {
-        !self.marking() && self.alloc_map().looks_marked(self.granule_of(base))
     }
 
     /// Shades what pointer fields hold or held.

@@ -180,7 +180,7 @@ impl Heap {
             if !self.contains(slot) || self.page_of(slot) == young || self.stored.looks_marked(self.granule_of(slot)) {
                 continue;
             }
-            if self.contains(new) && !self.marked_before(new) {
+            if self.contains(new) && !self.is_old(new) {
                 if self.all_young(self.page_of(slot)) {
                     young = self.page_of(slot);
                 } else {
@@ -188,6 +188,12 @@ impl Heap {
                 }
             }
         }
+    }
+
+    /// Between cycles: whether the last one has marked this object. (The sweeper may not have copied its mark yet.)
+    #[inline]
+    fn is_old(&self, base: usize) -> bool {
+        self.alloc_map().looks_marked(self.granule_of(base))
     }
 
     /// Whether no old object lies in this page, as far as the page alone says.
@@ -203,7 +209,7 @@ impl Heap {
     #[inline(never)]
     fn remember(&self, gcw: &mut GcWork, slot: usize) {
         if let Some(object) = self.find_object(slot)
-            && self.marked_before(object)
+            && self.is_old(object)
             && self.stored.try_mark(self.granule_of(slot))
         {
             gcw.put(self, Grey::stored(slot & !(GRANULE - 1)));
@@ -235,7 +241,7 @@ impl Heap {
         // Acquire: pairs with the fence in `publish_span`.
         fence(Ordering::Acquire);
         let same = self.page_map.get(number, Ordering::Relaxed) == page;
-        let young = matches!(swept, 0 | 3) && slot < published && !self.marked_before(slot);
+        let young = matches!(swept, 0 | 3) && slot < published && !self.is_old(slot);
         (same && young || faults::active(Fault::DeadShaded)).then_some(slot)
     }
 

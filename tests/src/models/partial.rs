@@ -47,9 +47,10 @@ fn node() -> Gc<Node> {
     Gc::new(Node { next: GcCell::new(None) })
 }
 
-fn stored() {
+/// A young object is put into an old one by `put`, and taken off the stack.
+fn survives<T: Trace>(old: fn() -> Gc<T>, put: fn(Gc<T>, Gc<Node>)) {
     let world = TwoPs::start_partial();
-    let b = Root::new(node());
+    let b = Root::new(old());
     let holder = b.get();
     world.cycle();
     let mutator = thread::spawn(move || {
@@ -57,7 +58,7 @@ fn stored() {
             let x = node();
             world.push(x);
             world.safepoint();
-            holder.next.set(Some(x));
+            put(holder, x);
             world.pop();
             world.safepoint();
             Gc::as_ptr(x).addr()
@@ -69,24 +70,10 @@ fn stored() {
     drop(b);
 }
 
+fn stored() {
+    survives(node, |holder, x| holder.next.set(Some(x)));
+}
+
 fn entered() {
-    let world = TwoPs::start_partial();
-    let b = Root::new(Gc::new(Holder { inner: GcMut::new(None) }));
-    let holder = b.get();
-    world.cycle();
-    let mutator = thread::spawn(move || {
-        world.enter(|| {
-            let x = node();
-            world.push(x);
-            world.safepoint();
-            holder.inner.with(|inner| *inner = Some(x));
-            world.pop();
-            world.safepoint();
-            Gc::as_ptr(x).addr()
-        })
-    });
-    world.cycle();
-    let x = mutator.join().expect("the mutator");
-    assert!(world.alive(x), "X is reachable through B, which is old, and was freed");
-    drop(b);
+    survives(|| Gc::new(Holder { inner: GcMut::new(None) }), |holder, x| holder.inner.with(|inner| *inner = Some(x)));
 }
