@@ -124,6 +124,9 @@ pub struct SuspendStats {
     pub on_other_stack: u64,
     /// Refused, because the thread was in another signal handler, or its signal mask was changed.
     pub in_handler: u64,
+    /// Refused, because the program has switched the thread's signal stack off or replaced it (`std::process::exit` switches
+    /// off that of the thread that calls it): where it is it stays until it comes to a safepoint.
+    pub no_signal_stack: u64,
     /// When the signal came there was nothing to do any more.
     pub late: u64,
     /// Goroutines that were descheduled in the middle of their code, at the end of a time slice.
@@ -157,6 +160,7 @@ pub fn suspensions() -> SuspendStats {
         in_runtime: get(&c.refused[0]),
         on_other_stack: get(&c.refused[1]),
         in_handler: get(&c.refused[2]),
+        no_signal_stack: get(&c.refused[3]),
         late: get(&c.late),
         descheduled: get(&c.descheduled),
         not_descheduled: c.denied.iter().map(get).sum(),

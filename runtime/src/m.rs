@@ -76,7 +76,7 @@ pub(crate) struct M {
     /// Sleeps here while the world is stopped.
     pub(crate) stop: Note,
     pub(crate) tid: AtomicU32,
-    /// Lowest address of the alternate signal stack; 0: none.
+    /// Lowest address of the signal stack; 0: none.
     pub(crate) altstack: AtomicUsize,
     /// Highest address of its own stack that is in use.
     pub(crate) g0_hi: AtomicUsize,

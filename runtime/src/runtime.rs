@@ -13,6 +13,7 @@ use crate::proc::newm::start_first;
 use crate::proc::spawn::{make_g, new_task, newproc};
 use crate::proc::template::{Start, make_thread, template_thread};
 use crate::sched::Sched;
+use crate::signal::{ALTSTACK, install_altstack};
 use crate::sysmon::sysmon_thread;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
@@ -250,7 +251,14 @@ impl Builder {
             refused.end();
         }
         assert!(!LIVE.swap(true, Ordering::SeqCst), "a runtime is already running in this process: one at a time");
-        let out = enter(settings, f);
+        let out = match install_altstack() {
+            Some(altstack) => {
+                let out = enter(settings, f);
+                altstack.remove();
+                out
+            }
+            None => Err(format!("no memory for the signal stack of the thread that enters it ({ALTSTACK} bytes)")),
+        };
         LIVE.store(false, Ordering::SeqCst);
         match out {
             Ok(Ok(value)) => value,

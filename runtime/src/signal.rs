@@ -11,7 +11,9 @@
 //! interrupts them goes on at once, but for SIGQUIT.
 //!
 //! All handlers of the program get SA_ONSTACK when a runtime starts (as in Go): a handler without it would run on a
-//! goroutine's stack, which may have no room for it.
+//! goroutine's stack, which may have no room for it. And the thread that enters a runtime gets a signal stack of ours
+//! while it waits: the one that std gives the main thread is unmapped by whichever thread calls `std::process::exit`, and
+//! from then on a signal to the main thread would kill the process.
 //!
 //! What would break if errno were not put back: a goroutine that is suspended between a failed system call and its look
 //! at errno would see another error.
@@ -33,7 +35,7 @@ certify! {
     trait Fault { si_addr } for libc::siginfo_t: "reads a field";
 }
 
-/// Bytes of an M's alternate stack; AVX-512 and AMX state alone takes 12 KiB.
+/// Bytes of a signal stack; AVX-512 and AMX state alone takes 12 KiB.
 pub(crate) const ALTSTACK: usize = 64 << 10;
 
 /// The runtime that handlers serve. A signal handler has no argument to pass it by.
@@ -215,35 +217,41 @@ fn overflow(sched: &Sched, addr: usize, context: &libc::ucontext_t) -> bool {
     unsafe { _exit(2) }
 }
 
-/// An alternate signal stack for this thread, that of the M with number `id`.
+/// A signal stack of ours that a thread has, instead of what it had before.
+pub(crate) struct SignalStack {
+    /// Its lowest address.
+    pub(crate) lo: *mut libc::c_void,
+    before: libc::stack_t,
+}
+
+/// Gives this thread a [`SignalStack`]. None: no memory.
 #[nowritebarrierrec]
-pub(crate) fn install_altstack(id: u32) -> *mut libc::c_void {
-    // SAFETY: a fresh mapping, used by this thread only until `remove_altstack`.
+pub(crate) fn install_altstack() -> Option<SignalStack> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh mapping, used by this thread only until `remove`.
     unsafe {
-        let p = mmap(
-            core::ptr::null_mut(),
-            ALTSTACK,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        );
-        let stack = libc::stack_t { ss_sp: p, ss_flags: 0, ss_size: ALTSTACK };
-        if p == libc::MAP_FAILED || sigaltstack(&raw const stack, core::ptr::null_mut()) != 0 {
-            // Without one the handler, which may wait at the door, would run on a goroutine's stack.
-            gc_core::throw!("no memory for the signal stack of thread number {id} ({ALTSTACK} bytes)");
+        let lo = mmap(core::ptr::null_mut(), ALTSTACK, access, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+        if lo == libc::MAP_FAILED {
+            return None;
         }
-        p
+        let ours = libc::stack_t { ss_sp: lo, ss_flags: 0, ss_size: ALTSTACK };
+        let mut before = ours;
+        if sigaltstack(&raw const ours, &raw mut before) == 0 {
+            return Some(SignalStack { lo, before });
+        }
+        munmap(lo, ALTSTACK);
+        None
     }
 }
 
-/// Ends the use of an alternate stack of [`install_altstack`].
-#[nowritebarrierrec]
-pub(crate) fn remove_altstack(p: *mut libc::c_void) {
-    // SAFETY: this thread's own alternate stack, and it is not running on it.
-    unsafe {
-        let off = libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
-        sigaltstack(&raw const off, core::ptr::null_mut());
-        munmap(p, ALTSTACK);
+impl SignalStack {
+    /// Gives this thread back what it had before.
+    #[nowritebarrierrec]
+    pub(crate) fn remove(self) {
+        // SAFETY: this thread's own signal stack, on which it is not running.
+        unsafe {
+            sigaltstack(&raw const self.before, core::ptr::null_mut());
+            munmap(self.lo, ALTSTACK);
+        }
     }
 }

@@ -19,13 +19,17 @@
 //! **In user code** means: the in-runtime count (`gc_core::sync::current`) is zero, the interrupted sp lies on the
 //! goroutine's stack, and the interrupted signal mask is the thread's own. The count is raised by everything whose
 //! steps belong to one phase or that others wait for: runtime locks, allocation from the look at the cache to
-//! publication, barriers with their store, values on their way through the runtime, everything on g0.
+//! publication, barriers with their store, values on their way through the runtime, everything on g0. And the handler
+//! must be on the M's signal stack, which the program can take away: `std::process::exit` switches off that of its thread
+//! before the process is gone.
 //!
 //! What would break:
 //! - without the count: a lock of the runtime is held by a thread that its stopper waits for; an object is claimed in one
 //!   phase and published in the next;
 //! - without the comparison of masks: the thread is in a handler of somebody else, which may have interrupted it
 //!   anywhere;
+//! - without the look at the signal stack: the handler's frame lies on the goroutine's stack, where the scan does not
+//!   look for it and what descheduling pushes overwrites it;
 //! - if the stopper, or anyone it waits for, took malloc's lock or std's: the suspended thread may hold it. Hence no
 //!   malloc while the world is stopped (I8).
 
@@ -58,8 +62,9 @@ pub(crate) struct Counters {
     pub(crate) suspended: AtomicU64,
     /// Of those: inside a barriered store.
     pub(crate) restarted: AtomicU64,
-    /// Refused: inside the runtime (or in no goroutine), on another stack, in another signal handler.
-    pub(crate) refused: [AtomicU64; 3],
+    /// Refused: inside the runtime (or in no goroutine), on another stack, in another signal handler, without the signal
+    /// stack.
+    pub(crate) refused: [AtomicU64; 4],
     /// Goroutines that were descheduled, and why others were not, by [`Denied`](crate::preempt::Denied).
     pub(crate) descheduled: AtomicU64,
     pub(crate) denied: [AtomicU64; crate::preempt::Denied::COUNT],
@@ -74,7 +79,7 @@ impl Counters {
             sent: zero(),
             suspended: zero(),
             restarted: zero(),
-            refused: [zero(), zero(), zero()],
+            refused: core::array::from_fn(|_| zero()),
             late: zero(),
             descheduled: zero(),
             denied: core::array::from_fn(|_| zero()),
@@ -222,6 +227,11 @@ unsafe fn interrupted(sched: &'static Sched, m: &'static M, context: &mut libc::
         trace::declined(sched, m, trace::OTHER_HANDLER);
         return count(&counters.refused[2]);
     }
+    let frame = core::ptr::from_mut(context).expose_provenance();
+    if !on_signal_stack(m, frame) {
+        trace::declined(sched, m, trace::NO_SIGNAL_STACK);
+        return count(&counters.refused[3]);
+    }
     let heap = sched.heap();
     let scan = heap.marking() && gp.stamp.load(Ordering::SeqCst) != heap.cycle();
     let slice_over = p.slice_over.load(Ordering::SeqCst);
@@ -239,12 +249,18 @@ unsafe fn interrupted(sched: &'static Sched, m: &'static M, context: &mut libc::
     if wanted {
         count(&counters.suspended);
         let _region = Region::enter();
-        let frame = core::ptr::from_mut(context).expose_provenance();
         suspend(sched, m, p, gp, sp, frame);
     }
     if slice_over {
         crate::preempt::inject(sched, m, gp, stack, context);
     }
+}
+
+/// Whether the kernel has put `frame` where the handler of `m` belongs. A model's threads take no signals.
+#[nowritebarrierrec]
+fn on_signal_stack(m: &M, frame: usize) -> bool {
+    let altstack = m.altstack.load(Ordering::Relaxed);
+    cfg!(modelled) || (altstack..altstack + crate::signal::ALTSTACK).contains(&frame)
 }
 
 /// Comes by the door, with the goroutine at rest where it is. On the signal stack of `m`, above which its registers

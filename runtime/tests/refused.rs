@@ -1,5 +1,5 @@
-//! Where signals do not stop a goroutine: in handlers of others, and, for the end of a time slice, near the end of its
-//! stack, while a panic unwinds, and where libc is among those who called.
+//! Where signals do not stop a goroutine: in handlers of others, without a signal stack, and, for the end of a time slice,
+//! near the end of its stack, while a panic unwinds, and where libc is among those who called.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod common;
@@ -91,6 +91,49 @@ fn a_thread_in_a_handler_on_the_signal_stack_is_not_stopped() {
     needs!(Procs(2..=256));
     let stats = stop_waits_for_a_handler(libc::SA_ONSTACK);
     assert!(stats.on_other_stack > 0, "{stats:?}");
+}
+
+/// Switches this thread's signal stack on or off, as `std::process::exit` does; gives what it was.
+fn signal_stack(to: Option<&libc::stack_t>) -> libc::stack_t {
+    // SAFETY: the stack that was there, or none; who calls is on neither.
+    unsafe {
+        let off = libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        let mut before = off;
+        assert_eq!(libc::sigaltstack(to.unwrap_or(&off), &raw mut before), 0);
+        before
+    }
+}
+
+/// The handler then runs on the goroutine's own stack, where its frame is neither found by a scan nor safe from what
+/// descheduling pushes.
+#[test]
+fn a_thread_without_its_signal_stack_is_not_stopped() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
+    let (had_left, stats) = run(with_procs(2), || {
+        let (off, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (is_off, is_over) = (off.clone(), over.clone());
+        let exiting = spawn(move || {
+            let stack = signal_stack(None);
+            is_off.store(true, Ordering::SeqCst);
+            // No safepoint: it stays on this thread.
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_millis(200) {
+                spin_loop();
+            }
+            is_over.store(true, Ordering::SeqCst);
+            signal_stack(Some(&stack));
+        });
+        while !off.load(Ordering::SeqCst) {
+            spin_loop();
+        }
+        gc::collect();
+        let had_left = over.load(Ordering::SeqCst);
+        exiting.join().expect("no panic");
+        (had_left, gc::suspensions())
+    });
+    assert!(had_left, "a thread without a signal stack was stopped: {stats:?}");
+    assert!(stats.no_signal_stack > 0, "{stats:?}");
 }
 
 /// Computes until a time slice should have ended here, and asserts that it has not.

@@ -401,6 +401,35 @@ fn handlers_of_the_program_are_called_on_signal_stacks() {
     }
 }
 
+/// `std::process::exit` switches off the signal stack of the thread that calls it; then the process goes on for as long as
+/// what `atexit` was told.
+#[test]
+fn a_process_that_exits_is_not_killed_by_a_stop() {
+    needs!(Signals);
+    needs!(Procs(2..=256));
+    extern "C" fn lasting() {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(100) {
+            std::hint::spin_loop();
+        }
+    }
+    if is_child("a_process_that_exits_is_not_killed_by_a_stop") {
+        // SAFETY: a function that returns.
+        assert_eq!(unsafe { libc::atexit(lasting) }, 0);
+        here(2, || {
+            spawn(|| {
+                loop {
+                    gc::collect();
+                }
+            });
+            yield_now();
+            std::process::exit(5);
+        });
+    }
+    let (code, err) = child("a_process_that_exits_is_not_killed_by_a_stop", &[]);
+    assert_eq!(code, Some(5), "{err}");
+}
+
 #[test]
 fn schedtrace_prints_the_schedulers_state() {
     needs!(Procs(3..=3));

@@ -29,6 +29,7 @@ use super::template::newm;
 use crate::m::{Door, M, getm, set_m_no_write_barrier};
 use crate::p::{self, P, set_p_no_write_barrier};
 use crate::sched::{MAX_MS, Sched, unlock};
+use crate::signal::{ALTSTACK, install_altstack};
 use crate::trace::{self, Kind};
 use barrier_lint::{nowritebarrierrec, yeswritebarrierrec};
 use core::sync::atomic::compiler_fence;
@@ -153,8 +154,12 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     crate::time::tick();
     // The C library's frames, and its own data, lie above.
     m.g0_hi.store((&raw const m).expose_provenance() + 256, Ordering::SeqCst);
-    let altstack = crate::signal::install_altstack(m.id.load(Ordering::Relaxed));
-    m.altstack.store(altstack.expose_provenance(), Ordering::SeqCst);
+    let Some(altstack) = install_altstack() else {
+        // Without one the handler, which may wait at the door, would run on a goroutine's stack.
+        let id = m.id.load(Ordering::Relaxed);
+        gc_core::throw!("no memory for the signal stack of thread number {id} ({ALTSTACK} bytes)");
+    };
+    m.altstack.store(altstack.lo.expose_provenance(), Ordering::SeqCst);
     trace::event(sched, m, Kind::MStart, 0);
     if acquire_nextp(sched, m) {
         mstart1(sched, m);
@@ -162,7 +167,7 @@ pub(crate) extern "C" fn mstart(arg: *mut libc::c_void) -> *mut libc::c_void {
     crate::suspend::end_thread();
     crate::storm::end_thread(m);
     current::set_m(core::ptr::null_mut());
-    crate::signal::remove_altstack(altstack);
+    altstack.remove();
     // What is left to run is no part of the runtime: destructors of thread-locals that goroutines have used.
     current::set_locks(0);
     core::ptr::null_mut()

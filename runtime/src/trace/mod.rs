@@ -200,7 +200,9 @@ impl fmt::Display for Event {
 pub(crate) const OTHER_STACK: u32 = Denied::COUNT as u32;
 /// In another signal handler.
 pub(crate) const OTHER_HANDLER: u32 = OTHER_STACK + 1;
-const DECLINED: [&str; Denied::COUNT + 2] = [
+/// Not on the M's signal stack.
+pub(crate) const NO_SIGNAL_STACK: u32 = OTHER_HANDLER + 1;
+const DECLINED: [&str; Denied::COUNT + 3] = [
     "descheduling is off",
     "little stack is left",
     "a panic unwinds",
@@ -208,6 +210,7 @@ const DECLINED: [&str; Denied::COUNT + 2] = [
     "too many are descheduled",
     "on another stack",
     "in another signal handler",
+    "without its signal stack",
 ];
 
 /// The last events of this runtime, the oldest first: of each of its threads up to the last 256, in the order of the
