@@ -67,10 +67,16 @@ fn run() {
 }
 
 /// Readies the goroutine if it is parked and something is due; whether it did. On g0, with a P.
+#[inline]
 pub(crate) fn wake(sched: &'static Sched) -> bool {
+    sched.heap().afterlife_due() && wake_parked(sched)
+}
+
+#[cold]
+fn wake_parked(sched: &'static Sched) -> bool {
     let this = &sched.afterlife;
     // Relaxed: a hint; the lock orders it.
-    if !sched.heap().afterlife_due() || this.parked.load(Ordering::Relaxed).is_null() || !this.lock.try_lock() {
+    if this.parked.load(Ordering::Relaxed).is_null() || !this.lock.try_lock() {
         return false;
     }
     let gp = this.parked.swap(core::ptr::null_mut(), Ordering::Relaxed);

@@ -228,8 +228,8 @@ impl Heap {
         crate::sync::step("marking begins", 0);
     }
 
-    /// Marks for at most a millisecond. The caller holds `p`, on a stack that is no root and with no goroutine. May
-    /// stop the world, to end marking. `false`: found nothing to do.
+    /// Marks for at most a millisecond; between cycles a dedicated worker starts one that is overdue. The caller holds `p`, on
+    /// a stack that is no root and with no goroutine. May stop the world, to end marking. `false`: found nothing to do.
     pub fn mark_slice(&self, p: &'static GcP, kind: WorkKind) -> bool {
         self.mark_some(p, kind, usize::MAX)
     }
@@ -237,7 +237,7 @@ impl Heap {
     /// As [`mark_slice`](Heap::mark_slice), until about `bytes` bytes are scanned.
     pub(crate) fn mark_some(&self, p: &'static GcP, kind: WorkKind, bytes: usize) -> bool {
         if !self.marking() {
-            return false;
+            return kind == WorkKind::Dedicated && self.overdue() && self.start_cycle();
         }
         let (begin, cpu) = (nanos(), cpu_nanos());
         let worker = kind != WorkKind::Assist;
@@ -288,10 +288,11 @@ impl Heap {
         if !did { self.terminate(p) } else { true }
     }
 
-    /// Whether `p` owes the collector a slice: a quarter of its time since marking began.
+    /// Whether `p` owes the collector a slice: a quarter of its time since marking began; between cycles, the start of one
+    /// that is overdue.
     #[inline]
     pub fn worker_due(&self, p: &GcP) -> bool {
-        self.marking() && self.owes(p)
+        if self.marking() { self.owes(p) } else { self.overdue() }
     }
 
     fn owes(&self, p: &GcP) -> bool {

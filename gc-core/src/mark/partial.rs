@@ -108,18 +108,11 @@ impl Heap {
         self.cycle.partial.stay.load(Ordering::Relaxed)
     }
 
-    /// Whether a cycle is due because so many stores were remembered since the last one. The host asks now and then on each
-    /// P, without a goroutine, and then calls [`start_overdue`](Heap::start_overdue).
+    /// Whether a cycle is due because so many stores were remembered since the last one.
     #[inline]
-    pub fn overdue(&self) -> bool {
+    pub(super) fn overdue(&self) -> bool {
         // Relaxed: a hint.
         self.cycle.partial.overdue.load(Ordering::Relaxed)
-    }
-
-    /// Starts that cycle. The caller holds a P, on a stack that is no root. Stops the world.
-    #[cold]
-    pub fn start_overdue(&self) {
-        self.start_cycle();
     }
 
     /// Cycle `number` has ended: whether its marks stay. `remembered`: stores between the last one and this. The world is

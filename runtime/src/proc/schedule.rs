@@ -250,13 +250,6 @@ fn find_runnable(sched: &'static Sched, m: &'static M) -> Option<(&'static G, bo
         if p.asked() {
             clear_request(sched, m, p);
         }
-        if heap.overdue() {
-            m.at(Door::Mark);
-            heap.start_overdue();
-            if !crate::stw::door(sched, m, false) {
-                return None;
-            }
-        }
         if heap.worker_due(p.gcp()) {
             m.at(Door::Mark);
             // It may have found nothing, or be told to come to a safepoint: in both cases run goroutines.

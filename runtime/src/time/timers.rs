@@ -208,6 +208,8 @@ pub(crate) fn run_due(sched: &'static Sched, of: &P) -> bool {
     of.timers.next() != NEVER && run_those_due(sched, of)
 }
 
+// Apart, as its frame would otherwise be made on every way through the scheduler's loop.
+#[inline(never)]
 fn run_those_due(sched: &'static Sched, of: &P) -> bool {
     let timers = &of.timers;
     modelled("timers::run_due");
