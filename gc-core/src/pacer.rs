@@ -5,7 +5,8 @@
 //! headroom. The reservation is a limit too. A goal never lies below what is live.
 //!
 //! **Partial cycles** (`mark::partial`) do not move the goal, which is that of the last full one: they go on until half of
-//! what that one had left free is taken by what stays marked.
+//! what that one had left free is taken by what stays marked. One that finds most of the young alive shows that the heap
+//! has grown, and the goal grows with it: the full cycle that is next has all of it to mark.
 //!
 //! **Trigger.** Marking should end at the goal without assists. From the last cycles it is known how many bytes mutators
 //! allocate while one byte is marked, each for the same processor time (`cons/mark`), and what share `u` of the
@@ -45,7 +46,8 @@ pub(crate) struct Pacer {
     live: AtomicUsize,
     trigger: AtomicUsize,
     goal: AtomicUsize,
-    /// Bytes that the last full cycle found alive, which the goal is computed from.
+    /// Bytes that the last full cycle found alive, which the goal is computed from; and what a partial one marked that found
+    /// most of the young alive.
     base: AtomicUsize,
     /// Bytes of pages beside those of objects when the last cycle ended.
     fragments: AtomicUsize,
@@ -217,8 +219,13 @@ impl Pacer {
         let in_use = heap.pages.usage().in_use();
         self.live.store(marked, O);
         self.fragments.store((in_use * PAGE_SIZE).saturating_sub(at_end), O);
+        let kept = self.kept.load(O);
+        let few_alive = marked.saturating_sub(kept) <= at_end.saturating_sub(kept) / 2;
         if !partial {
             self.base.store(marked, O);
+        } else if !few_alive {
+            // The heap grows. A full cycle is next, and has that much more to mark.
+            self.base.fetch_add(marked.saturating_sub(kept), O);
         }
         let (base, goal) = (self.base.load(O), self.goal_now(heap));
         self.goal.store(goal, O);
@@ -229,8 +236,6 @@ impl Pacer {
         heap.pretouch.try_again();
         let on_request = goal == usize::MAX;
         let enough = base >= heap.config.min_heap && goal - marked.min(goal) >= goal.saturating_sub(base) / 2;
-        let kept = self.kept.load(O);
-        let few_alive = marked.saturating_sub(kept) <= at_end.saturating_sub(kept) / 2;
         Yield {
             marked,
             spared: if few_alive { kept.saturating_sub(self.done.load(O)) } else { 0 },

@@ -88,6 +88,30 @@ fn cycles_end_near_their_goal() {
 }
 
 #[test]
+fn a_partial_cycle_that_finds_the_heap_grown_moves_the_goal() {
+    let (world, heap) = ThreadWorld::start(Config::default());
+    let log = Log::leaked();
+    heap.listen(Log::listener, log.data()).expect("room");
+    world.enter(|| {
+        std::hint::black_box(nodes(400_000));
+    });
+    let ends: Vec<_> = log
+        .events()
+        .into_iter()
+        .filter_map(|e| {
+            if let Event::CycleEnd { partial, marked, goal, .. } = e { Some((partial, marked, goal)) } else { None }
+        })
+        .collect();
+    // Everything is alive, so a partial cycle comes after a full one, and a full one after it.
+    let grown: Vec<_> = ends.windows(2).filter(|w| w[0].0).map(|w| (w[1].0, w[1].2 as f64 / w[0].1 as f64)).collect();
+    assert!(!grown.is_empty(), "no partial cycle: {ends:?}");
+    for (partial, growth) in &grown {
+        assert!(!partial, "all was alive, and another partial cycle came: {ends:?}");
+        assert!((1.9..2.1).contains(growth), "a goal {growth} times what was alive: {ends:?}");
+    }
+}
+
+#[test]
 fn the_starter_of_a_cycle_has_little_left_to_sweep() {
     if !child::is_child() {
         return child::passes_and_notices(
