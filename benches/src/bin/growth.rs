@@ -44,7 +44,7 @@ struct Row {
     measure: fn(u64) -> f64,
 }
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 11] = [
     Row {
         name: "allocate",
         what: "allocating objects that all stay alive, no cycle",
@@ -61,6 +61,22 @@ const ROWS: [Row; 9] = [
         unit: "objects of 64 B",
         expected: 1.0,
         measure: sweep,
+    },
+    Row {
+        name: "mark-partial",
+        what: "marking of a partial cycle, by live heap, of which nothing is young",
+        size: 1 << 17,
+        unit: "objects of 64 B",
+        expected: 0.0,
+        measure: mark_partial,
+    },
+    Row {
+        name: "stop-partial",
+        what: "longest stop of a partial cycle, likewise",
+        size: 1 << 17,
+        unit: "objects of 64 B",
+        expected: 0.0,
+        measure: stop_partial,
     },
     Row {
         name: "stop-heap",
@@ -141,7 +157,11 @@ fn cpu_nanos() -> f64 {
 
 /// Cycles on request only.
 fn on_a_goroutine(procs: usize, f: impl FnOnce() -> f64 + Send + 'static) -> f64 {
-    let builder = tricolor::Runtime::builder().procs(procs).gc_percent(None);
+    with_percent(None, procs, f)
+}
+
+fn with_percent(percent: Option<u32>, procs: usize, f: impl FnOnce() -> f64 + Send + 'static) -> f64 {
+    let builder = tricolor::Runtime::builder().procs(procs).gc_percent(percent);
     // SAFETY: no `Gc` leaves goroutine stacks and heap objects; nothing thread-local or locked crosses a safepoint.
     unsafe { builder.run(f) }
 }
@@ -195,6 +215,48 @@ fn sweep(n: u64) -> f64 {
         assert!(keep.iter().all(|cell| cell.get().is_some_and(|node| node.data == [1; 6])));
         took
     })
+}
+
+/// Nanoseconds of marking and of the longest stop, of the cycle under way and of the last partial ones.
+static CYCLE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+static PARTIAL: [[AtomicU64; 2]; 16] = [const { [const { AtomicU64::new(0) }; 2] }; 16];
+static PARTIALS: AtomicUsize = AtomicUsize::new(0);
+
+/// The medians of what partial cycles take while garbage is made beside a tree of `n` nodes: processor time of marking,
+/// and the longer one of the stops.
+fn partial_cycles(n: u64) -> [f64; 2] {
+    let listener = |event: &Event, _| match event {
+        Event::Mark { cpu_ns, .. } => _ = CYCLE[0].fetch_add(*cpu_ns, Relaxed),
+        Event::Stop { to_stop_ns, stopped_ns, .. } => _ = CYCLE[1].fetch_max(to_stop_ns + stopped_ns, Relaxed),
+        // What is told behind this is counted for the next one: a stop, at most, and the slice that ended it.
+        Event::CycleEnd { partial, .. } => {
+            let took = CYCLE.each_ref().map(|figure| figure.swap(0, Relaxed));
+            if *partial {
+                let slot = &PARTIAL[PARTIALS.fetch_add(1, Relaxed) % PARTIAL.len()];
+                (0..2).for_each(|i| slot[i].store(took[i], Relaxed));
+            }
+        }
+        _ => {}
+    };
+    let keep = tree(n);
+    tricolor::gc::collect();
+    tricolor::gc::listen(listener, 0).expect("a listener");
+    let mut garbage = 0;
+    while PARTIALS.load(Relaxed) < PARTIAL.len() {
+        assert!(garbage < 100 * n, "{} partial cycles", PARTIALS.load(Relaxed));
+        garbage += 1;
+        std::hint::black_box(node());
+    }
+    assert_eq!(keep.data, [1; 6]);
+    [0, 1].map(|i| Figure::of(PARTIAL.iter().map(|slot| slot[i].load(Relaxed) as f64).collect()).median())
+}
+
+fn mark_partial(n: u64) -> f64 {
+    with_percent(Some(100), 1, move || partial_cycles(n)[0])
+}
+
+fn stop_partial(n: u64) -> f64 {
+    with_percent(Some(100), 1, move || partial_cycles(n)[1])
 }
 
 /// Nanoseconds of the collector's stops so far.
