@@ -200,6 +200,12 @@ impl Pacer {
         self.live.load(O) >= self.trigger.load(O)
     }
 
+    /// Bytes that will be allocated before the next cycle starts.
+    #[inline]
+    pub fn until_trigger(&self) -> usize {
+        self.trigger.load(O).saturating_sub(self.live.load(O))
+    }
+
     /// Marking starts. The world is stopped.
     pub fn begin(&self, heap: &Heap) {
         self.kept.store(if heap.marks_stay() { heap.counters.live_after_mark() } else { 0 }, O);

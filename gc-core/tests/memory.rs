@@ -3,7 +3,7 @@
 mod child;
 mod threads;
 
-use gc_core::{AllocErrorReason, Config, Gc, GcCell, GcP, Heap, InitError, Trace};
+use gc_core::{AllocErrorReason, Config, Gc, GcCell, GcP, Heap, InitError, Root, Trace};
 use std::time::Instant;
 use threads::ThreadWorld;
 
@@ -157,19 +157,25 @@ fn pages_touched_ahead_spare_the_mutator_their_faults() {
 }
 
 #[test]
-fn pages_are_touched_ahead_within_the_limit() {
-    let limit = 32 * MB;
-    let (world, heap) = ThreadWorld::start(Config { percent: None, memory_limit: Some(limit), ..Config::default() });
+fn no_more_is_touched_ahead_than_is_allocated_before_the_next_cycle() {
+    // Which starts at 32 MiB.
+    let (world, heap) = ThreadWorld::start(Config { min_heap: 64 * MB, ..Config::default() });
     world.enter(|| {
-        let keep = list(12 * MB);
-        // Past the trigger in one step, so that no cycle comes in between.
-        let large = Gc::<[u64]>::from_slice(&vec![1; 16 * MB / 8]);
-        let room = limit - heap.stats().footprint;
+        let keep = list(20 * MB);
+        while heap.pretouch_slice() {}
+        let early = heap.stats();
+        assert!(early.pretouched_bytes as usize > 2 * MB, "an eighth of it: {early:#?}");
+        // What is warm is used up, and more.
+        let mut more = Vec::new();
+        while heap.stats().heap_live < 31 * MB {
+            more.push(Root::new(list(MB / 4).expect("a list")));
+        }
         while heap.pretouch_slice() {}
         let stats = heap.stats();
-        assert!(room > 0 && room < 3 * MB && stats.cycles == 0, "{room} {stats:#?}");
-        assert!(stats.pretouched_bytes > 0 && stats.footprint <= limit, "{stats:#?}");
-        assert_eq!((large.len(), check(keep)), (16 * MB / 8, 12 * MB / size_of::<Node>()));
+        let late = (stats.pretouched_bytes - early.pretouched_bytes) as usize;
+        assert!(late > 0 && late <= MB && stats.cycles == 0, "{late} {stats:#?}");
+        assert_eq!(check(keep), 20 * MB / size_of::<Node>());
+        assert!(more.iter().all(|list| check(Some(list.get())) == MB / 4 / size_of::<Node>()));
     });
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Who first uses a page waits for a page fault, a microsecond or more, which is half as long as it takes to fill it with
 //! small objects. If an idle P has touched it before, he does not. So a heap of a mebibyte and more keeps some warm free
-//! pages: an eighth of what is in use, 4 MiB at most. Whoever takes one of the last quarter wakes a P for more.
+//! pages: an eighth of what is in use, 4 MiB at most, and no more than will be allocated before the next cycle: a P that is
+//! idle then has marking to do, and the peak comes at its end. Whoever takes one of the last quarter wakes a P for more.
 //!
 //! They are free pages as any other: they count for the memory limit, and the scavenger gives back what turns out to be
 //! too much. It is not asked for more than either would leave. Where there was nothing to be had (the reservation is used
@@ -49,7 +50,8 @@ impl Heap {
         }
         let (resident, warm) = (self.pages.resident(), self.pages.warm());
         let share = resident.saturating_sub(warm) / 8;
-        let wanted = if share < PIECE { 0 } else { share.min(MOST) };
+        let soon = self.pacer.until_trigger() / PAGE_SIZE;
+        let wanted = if share < PIECE { 0 } else { share.min(MOST).min(soon) };
         (wanted, wanted.saturating_sub(warm))
     }
 
@@ -100,10 +102,29 @@ impl Heap {
 #[cfg(all(test, not(any(modelled, miri))))]
 mod tests {
     use super::*;
+    use crate::heap::Config;
+    use crate::testing;
+
+    #[test]
+    fn a_memory_limit_is_kept() {
+        let limit = 32 << 20;
+        let heap = testing::heap_with(2 * limit / PAGE_SIZE, Config { memory_limit: Some(limit), ..Config::default() });
+        let p = heap.new_p();
+        heap.acquire_p(p);
+        heap.alloc_pages((limit >> 20) * 7 / 8 * ((1 << 20) / PAGE_SIZE)).expect("room");
+        let (wanted, missing) = heap.pretouch_wanted();
+        let room = heap.pretouch_room();
+        assert!(room > 0 && room < missing && wanted == missing, "{room} {missing} of {wanted}");
+        while heap.pretouch_slice() {}
+        // The tables have grown meanwhile.
+        assert!(heap.pretouch_room() == 0 && (room / 10 * 9..=room).contains(&heap.pages.warm()), "{room}");
+        assert!(heap.stats().footprint <= limit);
+        heap.release_p(p);
+    }
 
     #[test]
     fn where_nothing_is_to_be_had_nobody_asks_again_until_a_cycle_has_ended() {
-        let heap = crate::testing::heap(200);
+        let heap = testing::heap(200);
         let p = heap.new_p();
         heap.acquire_p(p);
         let pages = heap.pages.capacity() - 10;
