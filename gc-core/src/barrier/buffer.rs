@@ -9,41 +9,43 @@ use crate::mark::GcWork;
 use crate::stress::{Stress, Window};
 use barrier_lint::nowritebarrierrec;
 
-/// Entries; a store needs two.
-const CAPACITY: usize = if cfg!(modelled) { 2 } else { 512 };
+/// Stores; a power of two.
+const CAPACITY: usize = if cfg!(modelled) { 1 } else { 256 };
 
 pub(crate) struct WbBuf {
+    /// Stores that are recorded.
     len: usize,
+    /// Below that recording is all that a store has to do: `capacity`; 0 where stress wants more.
+    quick: usize,
+    /// As many are recorded at most: `CAPACITY`, or fewer under stress.
+    capacity: usize,
     /// Stores between cycles, since somebody asked.
     remembered: usize,
-    /// Up to so many entries recording is all that a store has to do: `capacity`; 0 where stress wants more.
-    quick: usize,
-    /// Entries in use: `CAPACITY`, or fewer under stress.
-    capacity: usize,
     /// Shade at once (stress).
     eager: bool,
-    pointers: [usize; CAPACITY],
+    /// Two pointers for each.
+    stores: [[usize; 2]; CAPACITY],
 }
 
 #[nowritebarrierrec]
 impl WbBuf {
     pub fn new(stress: &Stress) -> WbBuf {
-        let capacity = if stress.small_buffers { 2 } else { CAPACITY };
+        let capacity = if stress.small_buffers { 1 } else { CAPACITY };
         let slow = stress.eager_barrier || stress.delays(Window::FlagCheckToStore);
         WbBuf {
             len: 0,
-            remembered: 0,
             quick: if slow { 0 } else { capacity },
             capacity,
+            remembered: 0,
             eager: stress.eager_barrier,
-            pointers: [0; CAPACITY],
+            stores: [[0; 2]; CAPACITY],
         }
     }
 
     /// As [`record`](WbBuf::record), if there is room and nothing else to do; else `false`.
     #[inline(always)]
     pub fn record_quick(&mut self, first: usize, new: usize) -> bool {
-        let room = self.len + 2 <= self.quick;
+        let room = self.len < self.quick;
         if room {
             self.push(first, new);
         }
@@ -54,17 +56,18 @@ impl WbBuf {
     #[inline(always)]
     fn push(&mut self, first: usize, new: usize) {
         // Pointers outside the heap (null) are dropped at the flush.
-        let pair = &mut self.pointers[self.len..self.len + 2];
-        pair[0] = if faults::active(Fault::NoDeletionBarrier) { 0 } else { first };
-        pair[1] = if faults::active(Fault::NoInsertionBarrier) { 0 } else { new };
-        self.len += 2;
+        let first = if faults::active(Fault::NoDeletionBarrier) { 0 } else { first };
+        let new = if faults::active(Fault::NoInsertionBarrier) { 0 } else { new };
+        // `len` is below `CAPACITY`; said in this way the compiler needs no branch for it.
+        self.stores[self.len % CAPACITY] = [first, new];
+        self.len += 1;
     }
 
     /// Records what a store overwrites, or between cycles where it stores, and what it stores. The caller stores next, with
     /// no safepoint in between.
     #[inline]
     pub fn record(&mut self, heap: &Heap, gcw: &mut GcWork, first: usize, new: usize) {
-        if self.len + 2 > self.capacity {
+        if self.len == self.capacity {
             self.flush(heap, gcw);
         }
         self.push(first, new);
@@ -87,10 +90,10 @@ impl WbBuf {
             return;
         }
         if !heap.marking() && heap.marks_stay() {
-            self.count(heap, len / 2);
-            heap.remember_all(gcw, &self.pointers[..len]);
+            self.count(heap, len);
+            heap.remember_all(gcw, &self.stores[..len]);
         } else {
-            heap.shade_all(gcw, &self.pointers[..len]);
+            heap.shade_all(gcw, &self.stores[..len]);
         }
     }
 

@@ -82,15 +82,15 @@ pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
         current::BARRIER => Some(slot),
         _ => None,
     };
-    // SAFETY: a thread whose word says that the barrier is on, and nothing else, holds a P; the borrow ends here.
-    let recorded = first.is_some_and(|first| unsafe { GcP::current().wb() }.record_quick(first, new));
+    // SAFETY: a thread whose word says that the barrier is on, and nothing else, holds a P, whose `wb` nobody else touches; the
+    // borrow ends here.
+    let recorded = first.is_some_and(|first| unsafe { (*current::p().cast::<GcP>()).wb() }.record_quick(first, new));
     if recorded {
         // Release: as in `store`.
         return overwrite(slot_word, new, Ordering::Release);
     }
-    drop(region);
     // SAFETY: the caller's contract.
-    unsafe { store_slowly(slot, new) }
+    unsafe { store_slowly(region, slot, new) }
 }
 
 /// The barrier of a store where there is more to do than to record it, or it is forbidden.
@@ -100,10 +100,9 @@ pub(super) unsafe fn gc_write_barrier(slot: usize, new: usize) {
 #[writebarrier]
 #[cold]
 #[inline(never)]
-unsafe fn store_slowly(slot: usize, new: usize) {
+unsafe fn store_slowly(_one: Region, slot: usize, new: usize) {
     // SAFETY: the caller's contract.
     let slot_word = unsafe { word::at(slot) };
-    let _region = Region::enter();
     before_store(slot, || slot_word.load(Ordering::Relaxed), new);
     // Release: as in `store`.
     overwrite(slot_word, new, Ordering::Release);

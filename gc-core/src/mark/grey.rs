@@ -126,16 +126,20 @@ impl Heap {
         }
     }
 
-    /// Shades what pointer fields hold or held.
-    pub(crate) fn shade_all(&self, gcw: &mut GcWork, pointers: &[usize]) {
+    /// Shades what stores have overwritten and stored.
+    pub(crate) fn shade_all(&self, gcw: &mut GcWork, stores: &[[usize; 2]]) {
         // Once: the compiler cannot know that they stay.
         let (map, bounds) = (self.mark_map(), self.bounds);
         let mut i = 0;
-        while i < pointers.len() {
-            if bounds.contain(pointers[i]) && !map.looks_marked(bounds.granule_of(pointers[i])) {
-                self.grey_white(gcw, pointers[i]);
-            }
+        while i < stores.len() {
+            let [old, new] = stores[i];
             i += 1;
+            if bounds.contain(old) && !map.looks_marked(bounds.granule_of(old)) {
+                self.grey_white(gcw, old);
+            }
+            if bounds.contain(new) && !map.looks_marked(bounds.granule_of(new)) {
+                self.grey_white(gcw, new);
+            }
         }
     }
 

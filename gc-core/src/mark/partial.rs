@@ -161,21 +161,28 @@ impl Heap {
     }
 
     /// Between cycles whose marks stay: remembers stores, each where and what. The caller holds the P of `gcw`.
-    pub(crate) fn remember_all(&self, gcw: &mut GcWork, stores: &[usize]) {
+    pub(crate) fn remember_all(&self, gcw: &mut GcWork, stores: &[[usize; 2]]) {
         crate::sync::modelled("Heap::remember_all");
+        // Once: the compiler cannot know that they stay.
+        let (stored, old, bounds) = (&self.stored, self.alloc_map(), self.bounds);
         // Mostly the last few objects are stored into, which lie side by side.
         let mut young = usize::MAX;
         let mut i = 0;
-        while i + 1 < stores.len() {
-            let (slot, new) = (stores[i], stores[i + 1]);
-            i += 2;
+        while i < stores.len() {
+            let [slot, new] = stores[i];
+            i += 1;
             // A root outside the heap is scanned by every cycle.
-            if !self.contains(slot) || self.page_of(slot) == young || self.stored.looks_marked(self.granule_of(slot)) {
+            if !bounds.contain(slot) {
                 continue;
             }
-            if self.contains(new) && !self.is_old(new) {
-                if self.all_young(self.page_of(slot)) {
-                    young = self.page_of(slot);
+            let granule = bounds.granule_of(slot);
+            let page = granule / (PAGE_SIZE / GRANULE);
+            if page == young || stored.looks_marked(granule) {
+                continue;
+            }
+            if bounds.contain(new) && !old.looks_marked(bounds.granule_of(new)) {
+                if self.all_young(page) {
+                    young = page;
                 } else {
                     self.remember(gcw, slot);
                 }

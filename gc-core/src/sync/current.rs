@@ -234,9 +234,28 @@ mod imp {
         use libc::gettid: "a system call";
     }
 
+    /// Mostly the count was zero. A branch on that, which is foreseen, and a constant make a region independent of the one
+    /// before: an `inc` would wait for what that one's `dec` has stored, and be waited for in turn.
     #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
     #[inline(always)]
     pub fn lock() {
+        // SAFETY: only this thread uses the word. Where a signal comes between the two instructions and the goroutine goes on on
+        // another thread, that one's count is zero as well: goroutine code outside the runtime runs with no other.
+        unsafe {
+            asm!(
+                "cmp dword ptr fs:[tricolor_current@TPOFF + {count}], 0",
+                "jne {nested}",
+                "mov dword ptr fs:[tricolor_current@TPOFF + {count}], 1",
+                count = const super::IN_RUNTIME_OFFSET,
+                nested = label { one_more() },
+                options(nostack),
+            );
+        }
+    }
+
+    #[nowritebarrierrec(asm = "reads or writes one thread-local word")]
+    #[inline(always)]
+    fn one_more() {
         // SAFETY: only this thread uses the word; one instruction, so no signal handler of this thread sees it half done.
         unsafe {
             asm!("inc dword ptr fs:[tricolor_current@TPOFF + {at}]", at = const super::IN_RUNTIME_OFFSET, options(nostack));
@@ -504,7 +523,9 @@ mod imp {
 
     #[nowritebarrierrec]
     pub fn lock() {
-        set_locks(locks().wrapping_add(1));
+        let outside = locks() == 0;
+        between();
+        set_locks(if outside { 1 } else { locks() + 1 });
         between();
     }
 
