@@ -6,7 +6,9 @@
 //!
 //! **Partial cycles** (`mark::partial`) do not move the goal, which is that of the last full one: they go on until half of
 //! what that one had left free is taken by what stays marked. One that finds most of the young alive shows that the heap
-//! has grown, and the goal grows with it: the full cycle that is next has all of it to mark.
+//! has grown, and the goal grows with it: the full cycle that is next has all of it to mark. That one starts early, as it frees
+//! what has collected since the last one: at a quarter of the way, but not before an eighth of what is live has been allocated,
+//! within which the spans are swept.
 //!
 //! **Trigger.** Marking should end at the goal without assists. From the last cycles it is known how many bytes mutators
 //! allocate while one byte is marked, each for the same processor time (`cons/mark`), and what share `u` of the
@@ -260,7 +262,12 @@ impl Pacer {
         };
         self.expected.store(expected, O);
         let most = self.runways.lock().iter().fold(0.0_f64, |a, b| a.max(*b));
-        self.trigger.store(trigger_of(live, goal, (most * expected as f64) as usize), O);
+        let by_runway = trigger_of(live, goal, (most * expected as f64) as usize);
+        // A full cycle after partial ones frees what has collected among the marked. It is rare, and the heap is as large as it
+        // ever gets when it ends: so it starts as soon as there has been time to sweep.
+        let soon = (goal.saturating_sub(live) / 4).max(live / 8);
+        let early = if !partial && self.kept.load(O) > 0 { live + soon } else { usize::MAX };
+        self.trigger.store(by_runway.min(early), O);
     }
 
     /// Learns how many bytes mutators allocate while others mark one. See the module's text.
@@ -392,6 +399,26 @@ mod tests {
         assert_eq!(trigger_of(100, 1100, usize::MAX), 600);
         assert_eq!(trigger_of(100, 100, 5), 100);
         assert_eq!(trigger_of(100, usize::MAX, 0), usize::MAX);
+    }
+
+    #[test]
+    fn a_full_cycle_after_partial_ones_starts_early() {
+        let p = Pacer::new();
+        p.goal.store(100 * MB, O);
+        p.live.store(60 * MB, O);
+        p.base.store(40 * MB, O);
+        let trigger = |kept: usize, partial: bool| {
+            p.kept.store(kept, O);
+            p.plan(partial);
+            p.trigger.load(O)
+        };
+        assert_eq!(trigger(0, false), 98 * MB, "nothing is known of how long it takes");
+        assert_eq!(trigger(50 * MB, true), 98 * MB);
+        assert_eq!(trigger(50 * MB, false), 70 * MB);
+        p.goal.store(70 * MB, O);
+        assert_eq!(trigger(50 * MB, false), 67 * MB + MB / 2, "there is as much to sweep");
+        p.goal.store(64 * MB, O);
+        assert_eq!(trigger(50 * MB, false), trigger(0, false), "no later than otherwise");
     }
 
     #[test]
