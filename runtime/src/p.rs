@@ -97,8 +97,10 @@ pub(crate) struct P {
     pub(crate) seen_sched_at: AtomicU64,
     pub(crate) seen_syscall: AtomicU32,
     pub(crate) seen_syscall_at: AtomicU64,
-    /// The number of the M that slept.
+    /// The number of the M that slept, how long its thread had been awake until then, ns, and when that was.
     pub(crate) seen_m: AtomicU32,
+    pub(crate) seen_awake: AtomicU64,
+    pub(crate) seen_awake_at: AtomicU64,
 }
 
 // SAFETY: a P keeps no object alive: numbers, registers that are scanned with the goroutine they belong to, and
@@ -136,11 +138,14 @@ impl P {
             timers: Timers::new(),
             retired: AtomicBool::new(false),
             lent: AtomicBool::new(false),
-            seen_sched: AtomicU32::new(0),
+            // No tick yet, so that the first look notes the time.
+            seen_sched: AtomicU32::new(u32::MAX),
             seen_sched_at: AtomicU64::new(0),
             seen_syscall: AtomicU32::new(0),
             seen_syscall_at: AtomicU64::new(0),
             seen_m: AtomicU32::new(0),
+            seen_awake: AtomicU64::new(0),
+            seen_awake_at: AtomicU64::new(0),
         }
     }
 

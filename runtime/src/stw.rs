@@ -32,7 +32,7 @@ mod turn;
 
 pub(crate) use longest::Longest;
 pub use longest::{LongStop, StoppedP};
-pub(crate) use report::thread_state;
+pub(crate) use report::{thread_state, time_awake};
 pub use times::StopRow;
 pub(crate) use times::StopTimes;
 pub(crate) use turn::Turn;

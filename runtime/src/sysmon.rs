@@ -46,8 +46,11 @@ const STARVED: u64 = 1_000_000_000;
 const KEPT_LIMIT: u32 = crate::sched::MAX_MS as u32 / 4 * 3;
 /// A P whose goroutine has not changed for so long may be stuck.
 const STUCK: u64 = 20_000_000;
-/// Two looks at sleeping threads so far apart are taken for one long sleep.
+/// Two looks at sleeping threads so far apart are taken for one long sleep, if each was awake for a small part of the
+/// time between looks.
 const LONG_SLEEP: u64 = 5_000_000;
+/// One in so many is a small part. Not none: signals wake a sleeping thread, too.
+const AWAKE_PART: u64 = 4;
 /// A P whose queue is empty is left to its blocked M this long.
 const SYSCALL_IDLE: u64 = 10_000_000;
 
@@ -194,7 +197,8 @@ fn schedtrace(sched: &Sched, since: u64) {
 /// go to goroutines that have their threads.
 ///
 /// A thread may sleep for a moment without being stuck: it waits for a lock of the runtime, or for a page. So one look is not
-/// enough.
+/// enough, and two may fall into two such moments: the kernel's clock of the thread tells. To wait for a processor, which
+/// it also counts, is not to sleep, however long the host lets it wait.
 #[nowritebarrierrec]
 fn lend_if_stuck(sched: &'static Sched, now: u64) {
     // In any queue: what is in that of a stuck P waits, too.
@@ -232,7 +236,12 @@ fn lend_if_stuck(sched: &'static Sched, now: u64) {
             return;
         }
         let id = m.id.load(Ordering::Relaxed);
-        same &= p.seen_m.swap(id, Ordering::Relaxed) == id && since <= stuck_since;
+        // The time of the clock is between the two: where sysmon has to wait there itself, the thread passes for awake.
+        let before = nanotime();
+        let awake = crate::stw::time_awake(m.tid.load(Ordering::SeqCst));
+        let between = before.saturating_sub(p.seen_awake_at.swap(nanotime(), Ordering::Relaxed));
+        let was_awake = awake.wrapping_sub(p.seen_awake.swap(awake, Ordering::Relaxed));
+        same &= p.seen_m.swap(id, Ordering::Relaxed) == id && since <= stuck_since && was_awake <= between / AWAKE_PART;
         culprit = culprit.or(m.curg());
     }
     if !same || now - stuck_since < LONG_SLEEP {

@@ -35,35 +35,69 @@ pub(super) fn late(sched: &Sched, why: &str, waited: u64) {
 
 barrier_lint::certify! {
     pub(crate) fn thread_state: "reads a file of the kernel";
+    pub(crate) fn time_awake: "reads a file of the kernel";
 }
 
 /// The state letter of a thread of this process (R running, S sleeping, D in the kernel), without allocating.
 pub(crate) fn thread_state(tid: u32) -> char {
-    use core::fmt::Write;
-    struct Path([u8; 64], usize);
-    impl Write for Path {
-        fn write_str(&mut self, s: &str) -> core::fmt::Result {
-            let to = self.0.get_mut(self.1..self.1 + s.len()).ok_or(core::fmt::Error)?;
-            to.copy_from_slice(s.as_bytes());
-            self.1 += s.len();
-            Ok(())
-        }
+    let mut text = [0; 256];
+    // "tid (name) S ...": the name may hold anything, so from its last parenthesis.
+    let text = read_of_thread(tid, "stat", &mut text);
+    let end = text.iter().rposition(|&b| b == b')');
+    end.and_then(|i| text.get(i + 2)).map_or('?', |&b| b as char)
+}
+
+/// How long a thread of this process has run or waited for a processor so far, ns, without allocating; 0 where the kernel
+/// does not say. What it waits for now does not count yet.
+pub(crate) fn time_awake(tid: u32) -> u64 {
+    let mut text = [0; 64];
+    // "ran waited times": nanoseconds the first two.
+    let text = read_of_thread(tid, "schedstat", &mut text);
+    let numbers = text.split(|&b| b == b' ').take(2);
+    numbers.filter_map(|n| core::str::from_utf8(n).ok()?.parse::<u64>().ok()).sum()
+}
+
+/// The beginning of the file `name` of a thread of this process; nothing where it cannot be read.
+fn read_of_thread<'a>(tid: u32, name: &str, text: &'a mut [u8]) -> &'a [u8] {
+    use std::io::Write;
+    let mut path = [0u8; 64];
+    if write!(&mut path[..63], "/proc/self/task/{tid}/{name}").is_err() {
+        return &[];
     }
-    let mut path = Path([0; 64], 0);
-    let _ = write!(path, "/proc/self/task/{tid}/stat\0");
-    let mut text = [0u8; 256];
     // SAFETY: a path that ends in 0, and a buffer of that size.
     let n = unsafe {
-        let fd = libc::open(path.0.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let fd = libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
         if fd < 0 {
-            return '?';
+            return &[];
         }
         let n = libc::read(fd, text.as_mut_ptr().cast(), text.len());
         libc::close(fd);
         n
     };
-    // "tid (name) S ...": the name may hold anything, so from its last parenthesis.
-    let text = &text[..n.max(0) as usize];
-    let end = text.iter().rposition(|&b| b == b')');
-    end.and_then(|i| text.get(i + 2)).map_or('?', |&b| b as char)
+    &text[..n.max(0) as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn time_awake_grows_with_work_and_not_with_sleep() {
+        // SAFETY: the number of this thread.
+        let tid = unsafe { libc::gettid() } as u32;
+        assert_eq!(thread_state(tid), 'R');
+        let before = time_awake(tid);
+        if before == 0 {
+            return eprintln!("SKIPPED: time_awake_grows_with_work_and_not_with_sleep: the kernel does not say");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        let slept = time_awake(tid) - before;
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(50) {}
+        let worked = time_awake(tid) - before - slept;
+        assert!(worked >= 40_000_000, "{worked}");
+        assert!(slept < worked, "{slept} {worked}");
+        assert_eq!((thread_state(u32::MAX), time_awake(u32::MAX)), ('?', 0));
+    }
 }
