@@ -46,6 +46,8 @@ faults! {
     ForgetFound = "forget-found",
     /// Under a memory limit the collector takes all the processor time that it can use.
     NoCpuLimit = "no-cpu-limit",
+    /// Mutators that find nothing to mark go on allocating, however long others take.
+    NoWaitBeyondGoal = "no-wait-beyond-goal",
     /// Free memory is kept for ever.
     NoScavenger = "no-scavenger",
     /// The scavenger gives a page more back than it took: one that may be in use.

@@ -18,11 +18,13 @@
 //!
 //! **Assists.** Where that does not suffice, each allocated byte owes as many bytes of marking as are left to mark per
 //! byte left to the goal. What workers have marked is credit, which pays first. Nobody pays more than a slice at once;
-//! what it did not get done in that time is still owed, unless there was nothing to do.
+//! what it did not get done in that time is still owed, unless there was nothing to do. A tenth beyond the goal credit is
+//! worth nothing, and whoever finds nothing to do waits until there is, or the cycle has ended.
 //!
 //! **Sweeping** is paid for in the same way: each allocated byte owes as many pages as are unswept per byte left to
 //! 9/10 of the trigger, so that whoever starts the next cycle has hardly anything left to sweep.
 
+use crate::faults::{self, Fault};
 use crate::heap::{Heap, PAGE_SIZE};
 use crate::mark::{WorkKind, Yield};
 use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, Rank};
@@ -104,6 +106,11 @@ fn trigger_of(live: usize, goal: usize, runway: usize) -> usize {
     }
     let way = goal.saturating_sub(live);
     live + way.saturating_sub(runway).clamp(way / 2, way / 20 * 19)
+}
+
+/// How far the heap may grow beyond a goal that cannot be met.
+fn beyond(goal: usize) -> usize {
+    goal.saturating_add(goal / 10)
 }
 
 /// What a cycle took: processor time in nanoseconds, and bytes.
@@ -313,19 +320,28 @@ impl Pacer {
         let expected = if done < self.expected.load(O) { self.expected.load(O) } else { most };
         let left = expected.saturating_sub(done).max(ASSIST_UNIT);
         // Past the goal there is a tenth of it left, and then nothing.
-        let end = if live < goal { goal } else { goal.saturating_add(goal / 10) };
+        let end = if live < goal { goal } else { beyond(goal) };
         let room = end.saturating_sub(live).max(ASSIST_UNIT);
         (left as u128 * ONE as u128 / room as u128).min(64 * ONE as u128) as usize
+    }
+
+    /// Whether the heap is as far beyond its goal as it may get.
+    pub fn far_beyond_goal(&self) -> bool {
+        self.live.load(O) >= beyond(self.goal.load(O)) && !faults::active(Fault::NoWaitBeyondGoal)
     }
 
     /// What a mutator has to mark before it allocates about `bytes`; mostly 0.
     pub fn debt(&self, bytes: usize) -> usize {
         let bytes = bytes.max(PAGE_SIZE);
         let owed = self.owed.fetch_add(bytes.saturating_mul(self.ratio()) / ONE, O);
-        if owed < ASSIST_UNIT {
+        let far = self.far_beyond_goal();
+        if owed < ASSIST_UNIT && !far {
             return 0;
         }
         let owed = self.owed.swap(0, O);
+        if far {
+            return owed.clamp(ASSIST_UNIT, ASSIST_MOST);
+        }
         let mut paid = 0;
         // Take what the workers have earned.
         let _ = self.credit.fetch_update(O, O, |credit| {
@@ -464,6 +480,15 @@ mod tests {
         assert_eq!(pay(64 << 10), 0, "the worker has paid");
         p.credit.store(0, O);
         assert_eq!(pay(50 * MB), ASSIST_MOST);
+        // A tenth beyond the goal nobody lives on credit.
+        p.credit.store(50 * MB, O);
+        p.live.store(109 * MB, O);
+        assert_eq!(pay(8), 0);
+        p.live.store(110 * MB, O);
+        assert_eq!(pay(8), 64 * PAGE_SIZE);
+        p.live.store(90 * MB, O);
+        p.owed.store(0, O);
+        p.credit.store(0, O);
         // More alive than expected: in the end everything that was there.
         p.marked(40 * MB, false);
         assert_eq!(p.ratio(), 4 * ONE);

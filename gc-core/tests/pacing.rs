@@ -4,9 +4,10 @@ mod child;
 mod threads;
 
 use gc_core::events::{Event, MAX_LISTENERS, TooManyListeners};
-use gc_core::{Config, Gc, GcCell, Trace};
+use gc_core::{Config, Gc, GcCell, Heap, Stress, Trace, Window};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use threads::ThreadWorld;
 
 #[derive(Trace)]
@@ -109,6 +110,54 @@ fn a_partial_cycle_that_finds_the_heap_grown_moves_the_goal() {
         assert!(!partial, "all was alive, and another partial cycle came: {ends:?}");
         assert!((1.9..2.1).contains(growth), "a goal {growth} times what was alive: {ends:?}");
     }
+}
+
+/// How far beyond its goal a heap gets at most, as a part of it, while one thread allocates and another one `stalls`, again and
+/// again, at some place in the collector.
+fn overshoot(stress: Stress, stalls: impl Fn(&Heap) + Sync) -> f64 {
+    let (world, heap) = ThreadWorld::start(Config { stress, ..Config::default() });
+    let done = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            world.enter(|| {
+                while !done.load(Ordering::Relaxed) {
+                    stalls(heap);
+                    world.away(|| std::thread::sleep(Duration::from_millis(1)));
+                }
+            });
+        });
+        let most = world.enter(|| {
+            let keep = nodes(100_000);
+            let mut most = 0.0_f64;
+            for _ in 0..2000 {
+                assert!(nodes(1000).is_some());
+                let stats = heap.stats();
+                most = most.max(stats.heap_live as f64 / stats.heap_goal as f64);
+            }
+            std::hint::black_box(keep);
+            most
+        });
+        done.store(true, Ordering::Relaxed);
+        most
+    })
+}
+
+#[test]
+fn nobody_outruns_a_thread_that_stalls_in_the_collector() {
+    if !child::is_child() {
+        return child::passes_and_notices(
+            "nobody_outruns_a_thread_that_stalls_in_the_collector",
+            &["no-wait-beyond-goal"],
+        );
+    }
+    child::choose_fault();
+    // About to end a cycle, with the P of the other one away from it already; and about to start one.
+    let ending = overshoot(Stress::default().delay(Window::RaggedBarrierToStop, 200_000), Heap::collect);
+    let starting = overshoot(Stress::default(), |heap| {
+        heap.between_cycles(&mut || std::thread::sleep(Duration::from_millis(100)))
+    });
+    eprintln!("at most {ending:.2} and {starting:.2} of the goal");
+    assert!(ending < 1.2 && starting < 1.2, "{ending} and {starting} of the goal");
 }
 
 #[test]

@@ -231,14 +231,14 @@ impl Heap {
     /// Marks for at most a millisecond; between cycles a dedicated worker starts one that is overdue. The caller holds `p`, on
     /// a stack that is no root and with no goroutine. May stop the world, to end marking. `false`: found nothing to do.
     pub fn mark_slice(&self, p: &'static GcP, kind: WorkKind) -> bool {
-        self.mark_some(p, kind, usize::MAX)
-    }
-
-    /// As [`mark_slice`](Heap::mark_slice), until about `bytes` bytes are scanned.
-    pub(crate) fn mark_some(&self, p: &'static GcP, kind: WorkKind, bytes: usize) -> bool {
         if !self.marking() {
             return kind == WorkKind::Dedicated && self.overdue() && self.start_cycle();
         }
+        self.mark_some(p, kind, usize::MAX).0
+    }
+
+    /// As [`mark_slice`](Heap::mark_slice) while marking, until about `bytes` bytes are scanned. Says how many were, too.
+    fn mark_some(&self, p: &'static GcP, kind: WorkKind, bytes: usize) -> (bool, usize) {
         let (begin, cpu) = (nanos(), cpu_nanos());
         let worker = kind != WorkKind::Assist;
         let (mut scanned, mut did) = (0, false);
@@ -281,11 +281,8 @@ impl Heap {
             WorkKind::Dedicated | WorkKind::Assist => self.limiter.took(spent),
         }
         self.limiter.update(self);
-        if did && !worker && bytes != usize::MAX {
-            self.pacer.owe(bytes.saturating_sub(scanned));
-        }
         self.emit(&Event::Mark { kind, ns: spent, cpu_ns, bytes: scanned });
-        if !did { self.terminate(p) } else { true }
+        (did || self.terminate(p), scanned)
     }
 
     /// Whether `p` owes the collector a slice: a quarter of its time since marking began; between cycles, the start of one
@@ -472,14 +469,39 @@ impl Heap {
         let owed = if marking && !limited { self.pacer.debt(bytes) } else { 0 };
         // Relaxed: a hint; what it leads to synchronises.
         if start || owed > 0 || p.preempt.load(Ordering::Relaxed) {
+            self.help(start, owed);
+        }
+    }
+
+    /// A mutator comes to a safepoint and does its share: starts a cycle, or marks the bytes that it owes.
+    ///
+    /// There may be nothing for it to do: somebody else starts the cycle, or ends it, or marks the last objects. What it owes is
+    /// forgiven then, unless the heap is far beyond its goal: there it pays, or waits for the others, whatever keeps them (the
+    /// host may have taken their processor away), until the cycle has ended; the heap would grow for as long. It waits as
+    /// `run_cycles` does, so nobody waits for a mutator that waits here.
+    fn help(&self, mut start: bool, mut owed: usize) {
+        let last = self.cycle.completed();
+        loop {
+            let mut helped = true;
             self.world.at_safepoint(&mut || {
-                let p = GcP::current();
-                if start {
-                    self.start_cycle();
-                } else if owed > 0 {
-                    self.mark_some(p, WorkKind::Assist, owed);
+                if owed > 0 && self.marking() {
+                    let (did, marked) = self.mark_some(GcP::current(), WorkKind::Assist, owed);
+                    (helped, owed) = (did, owed.saturating_sub(marked));
+                } else if start {
+                    helped = self.start_cycle() || self.marking();
+                    start = !helped;
                 }
             });
+            let over = self.cycle.completed() != last || self.limiter.limited();
+            if (owed == 0 && !start) || over || !self.pacer.far_beyond_goal() {
+                if helped {
+                    self.pacer.owe(owed);
+                }
+                return;
+            }
+            if !helped {
+                self.world.pause();
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 /// Faults that no run of this tool can show, with who catches them instead, and why.
 pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("no-cpu-limit", "gc-core's tests", "slower, not wrong"),
+    ("no-wait-beyond-goal", "gc-core's tests", "takes memory, is not wrong"),
     ("no-scavenger", "gc-core's tests", "keeps memory, is not wrong"),
     ("no-proportional-sweep", "gc-core's tests", "longer pauses, not wrong"),
     ("no-guard-marks", "runtime/tests/stack.rs", "nothing here overflows a stack"),
