@@ -48,6 +48,8 @@ faults! {
     NoCpuLimit = "no-cpu-limit",
     /// Mutators that find nothing to mark go on allocating, however long others take.
     NoWaitBeyondGoal = "no-wait-beyond-goal",
+    /// A mutator waits for the end of a cycle where it holds up stops.
+    WaitInPlace = "wait-in-place",
     /// Free memory is kept for ever.
     NoScavenger = "no-scavenger",
     /// The scavenger gives a page more back than it took: one that may be in use.

@@ -500,6 +500,10 @@ impl Heap {
                 return;
             }
             if !helped {
+                crate::sync::modelled("Heap::help");
+                while faults::active(Fault::WaitInPlace) && self.cycle.completed() == last {
+                    crate::sync::yield_now();
+                }
                 self.world.pause();
             }
         }

@@ -10,6 +10,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("forget-found", "gc-core/tests/pieces.rs"),
     ("no-cpu-limit", "gc-core/tests/memory.rs"),
     ("no-wait-beyond-goal", "gc-core/tests/pacing.rs"),
+    ("wait-in-place", "tests/src/cycles/collector.rs"),
     ("no-scavenger", "gc-core/tests/memory.rs"),
     ("scavenge-in-use", "gc-core/tests/memory.rs"),
     ("no-proportional-sweep", "gc-core/tests/pacing.rs"),

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("no-cpu-limit", "gc-core's tests", "slower, not wrong"),
     ("no-wait-beyond-goal", "gc-core's tests", "takes memory, is not wrong"),
+    ("wait-in-place", "`cargo cycles`", "the goal is hardly ever missed by a tenth"),
     ("no-scavenger", "gc-core's tests", "keeps memory, is not wrong"),
     ("no-proportional-sweep", "gc-core's tests", "longer pauses, not wrong"),
     ("no-guard-marks", "runtime/tests/stack.rs", "nothing here overflows a stack"),
