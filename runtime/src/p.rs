@@ -36,6 +36,10 @@ pub(crate) const RUNQ: usize = 512;
 #[cfg(modelled)]
 pub(crate) const RUNQ: usize = 4;
 
+/// How full the run queue may get by goroutines that were to run next and gave way to others. Whoever spawns many that
+/// spawn many has fewer of them alive at a time if they take turns after one another, not all at once.
+pub(crate) const RUNQ_NEXT: u32 = RUNQ as u32 / if cfg!(modelled) { 2 } else { 4 };
+
 /// A processor.
 #[repr(align(64))]
 pub(crate) struct P {

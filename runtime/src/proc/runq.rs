@@ -8,7 +8,7 @@
 //! without Acquire: a G would run twice or never.
 
 use crate::g::{G, cas_g_no_write_barrier, set_g_no_write_barrier, swap_g_no_write_barrier};
-use crate::p::{P, RUNQ};
+use crate::p::{P, RUNQ, RUNQ_NEXT};
 use crate::sched::{Global, Sched};
 use barrier_lint::nowritebarrierrec;
 use gc_core::faults::{self, Fault};
@@ -34,11 +34,13 @@ pub(crate) fn runqlen(p: &P) -> u32 {
     ring.min(LEN) + u32::from(!p.runnext.get().is_null())
 }
 
-/// Puts a runnable G on `p`, which this M holds; `next`: it runs next. A full ring gives half to the global queue.
+/// Puts a runnable G on `p`, which this M holds; `next`: it runs next, and who was to goes into the ring. A ring without room
+/// gives half to the global queue.
 #[nowritebarrierrec]
 pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
     modelled("runqput");
     let mut gp = core::ptr::from_ref(gp).cast_mut();
+    let room = if next { RUNQ_NEXT } else { LEN };
     if next {
         gp = swap_g_no_write_barrier(&p.runnext, gp);
         if gp.is_null() {
@@ -50,7 +52,7 @@ pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
         let h = p.runqhead.load(Acquire);
         // Relaxed: only the owner writes the tail.
         let t = p.runqtail.load(Relaxed);
-        if t.wrapping_sub(h) < LEN {
+        if t.wrapping_sub(h) < room {
             if faults::active(Fault::RunqTailEarly) {
                 p.runqtail.store(t.wrapping_add(1), Release);
                 faults::linger(64);
@@ -66,7 +68,7 @@ pub(crate) fn runqput(sched: &Sched, p: &P, gp: &G, next: bool) {
     }
 }
 
-/// Moves half of a full ring, and `gp`, to the global queue. False: thieves were faster, the ring has room.
+/// Moves half of the ring, and `gp`, to the global queue. False: thieves were faster, the ring has room.
 #[cold]
 #[nowritebarrierrec]
 fn runqputslow(sched: &Sched, p: &P, gp: *mut G, h: u32, t: u32) -> bool {
