@@ -151,7 +151,7 @@ fn nobody_outruns_a_thread_that_stalls_in_the_collector() {
         );
     }
     child::choose_fault();
-    // About to end a cycle, with the P of the other one away from it already; and about to start one.
+    // About to end a cycle, all work handed out; and in the way of whoever wants to start one.
     let ending = overshoot(Stress::default().delay(Window::RaggedBarrierToStop, 200_000), Heap::collect);
     let starting = overshoot(Stress::default(), |heap| {
         heap.between_cycles(&mut || std::thread::sleep(Duration::from_millis(100)))
