@@ -59,14 +59,22 @@ pub(crate) fn time_awake(tid: u32) -> u64 {
 
 /// The beginning of the file `name` of a thread of this process; nothing where it cannot be read.
 fn read_of_thread<'a>(tid: u32, name: &str, text: &'a mut [u8]) -> &'a [u8] {
-    use std::io::Write;
-    let mut path = [0u8; 64];
-    if write!(&mut path[..63], "/proc/self/task/{tid}/{name}").is_err() {
-        return &[];
+    use core::fmt::Write;
+    struct Path([u8; 64], usize);
+    // Not `io::Write` of a slice: its errors are dropped by a call through a pointer.
+    impl Write for Path {
+        fn write_str(&mut self, s: &str) -> core::fmt::Result {
+            let to = self.0.get_mut(self.1..self.1 + s.len()).ok_or(core::fmt::Error)?;
+            to.copy_from_slice(s.as_bytes());
+            self.1 += s.len();
+            Ok(())
+        }
     }
+    let mut path = Path([0; 64], 0);
+    let _ = write!(path, "/proc/self/task/{tid}/{name}\0");
     // SAFETY: a path that ends in 0, and a buffer of that size.
     let n = unsafe {
-        let fd = libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let fd = libc::open(path.0.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
         if fd < 0 {
             return &[];
         }

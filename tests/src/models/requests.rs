@@ -40,7 +40,7 @@ pub const SLICE: Model = Model {
     source: "golang/go proc.go: execute, retake, preemptone",
     threads: 2,
     bound: Some(2),
-    least: 2200,
+    least: 5600,
     run: slice,
     drives: &["retake", "suspend::signal", "suspend::interrupted", "goexit0", "prepare", "clear_preempt"],
     twins: &["slice-inherited"],
@@ -115,8 +115,9 @@ fn slice() {
             });
         })
     };
-    // The first look sees what runs, the second one finds it still there, and the third one sends the signal.
-    (0..3).for_each(|i| world.end_slices(i * 1_000_000_000));
+    // A look sees what runs, the next one finds it still there, and the next one sends the signal. At the first of the four
+    // nothing may run yet.
+    (0..4).for_each(|i| world.end_slices(i * 1_000_000_000));
     looked.fetch_add(1, SeqCst);
     m.join().expect("the M");
 }
