@@ -304,13 +304,16 @@ fn who_sleeps_for_a_moment_is_not_stuck() {
     for (rounds, works, sleeps) in [(20, 40, 3), (100, 6, 3)] {
         // The host may make a long sleep of a short one, and then the P is rightly lent.
         if !(0..5).any(|_| computes_and_sleeps(rounds, works, sleeps)) {
-            eprintln!("SKIPPED: who_sleeps_for_a_moment_is_not_stuck: this host draws out every {sleeps} ms of sleep");
+            // Not `eprintln`: libtest would hide it.
+            let why =
+                format!("SKIPPED: who_sleeps_for_a_moment_is_not_stuck: this host draws out {sleeps} ms of sleep\n");
+            std::io::stderr().write_all(why.as_bytes()).expect("stderr can be written");
         }
     }
 }
 
-/// A goroutine that works (a little longer each time) and sleeps in turn, so many ms each, while one waits for its only P. Whether no sleep was a long
-/// one; then none was lent.
+/// A goroutine that works (a little longer each time) and sleeps in turn, so many ms each, while one waits for its only P.
+/// Whether no sleep was a long one; then none was lent.
 fn computes_and_sleeps(rounds: u64, works: u64, sleeps: u64) -> bool {
     let (works, sleeps) = (Duration::from_millis(works), Duration::from_millis(sleeps));
     run(with_procs(1).async_preempt(false), move || {
