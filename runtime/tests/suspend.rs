@@ -276,8 +276,8 @@ fn who_is_hardly_ever_outside_the_runtime_stops_on_its_way_out() {
         worker.join().expect("no panic");
         gc::suspensions()
     });
-    // Each stop waits for one region, and asks again every 100 us; or finds that the worker has just lost its slice.
-    assert!(stats.suspended + stats.descheduled >= stops && stats.sent < 100 * stops, "{stats:?}");
+    // Each stop waits for one region, and asks again every 100 us.
+    assert!(stats.suspended >= stops && stats.sent < 100 * stops, "{stats:?}");
 }
 
 #[test]
