@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{child, is_child, needs, run, turn, with_procs};
+use common::{child, is_child, needs, run, skipped, turn, with_procs};
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -304,10 +304,7 @@ fn who_sleeps_for_a_moment_is_not_stuck() {
     for (rounds, works, sleeps) in [(20, 40, 3), (100, 6, 3)] {
         // The host may make a long sleep of a short one, and then the P is rightly lent.
         if !(0..5).any(|_| computes_and_sleeps(rounds, works, sleeps)) {
-            // Not `eprintln`: libtest would hide it.
-            let why =
-                format!("SKIPPED: who_sleeps_for_a_moment_is_not_stuck: this host draws out {sleeps} ms of sleep\n");
-            std::io::stderr().write_all(why.as_bytes()).expect("stderr can be written");
+            skipped(&format!("this host draws out {sleeps} ms of sleep"));
         }
     }
 }

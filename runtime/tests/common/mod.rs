@@ -74,6 +74,13 @@ pub fn is_child(name: &str) -> bool {
     std::env::var("TRICOLOR_CHILD").is_ok_and(|v| v == name)
 }
 
+/// Says why this test did not show what it is for, where libtest does not hide it: `cargo verify` counts that.
+pub fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let line = format!("SKIPPED: {}: {why}\n", thread.name().unwrap_or("a test"));
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr can be written");
+}
+
 /// What a test cannot do without. The environment may take it away, since it wins over the builder.
 pub enum Needs {
     /// So many Ps, where `TRICOLOR_PROCS` is set.
@@ -96,12 +103,10 @@ impl Needs {
         }
     }
 
-    /// Whether the environment gives it. Else says so where libtest does not hide it: `cargo verify` counts that.
+    /// Whether the environment gives it. Else says so.
     pub fn are_met(&self) -> bool {
         let Some(why) = self.lacks() else { return true };
-        let thread = std::thread::current();
-        let line = format!("SKIPPED: {}: {why}\n", thread.name().unwrap_or("a test"));
-        std::io::stderr().write_all(line.as_bytes()).expect("stderr can be written");
+        skipped(&why);
         false
     }
 }
