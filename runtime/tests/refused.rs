@@ -189,7 +189,7 @@ fn while_a_panic_unwinds() {
             not_descheduled_here();
         }
     }
-    std::panic::set_hook(Box::new(|_| {}));
+    common::quiet::<u64>();
     let caught = run(with_procs(1), || {
         std::panic::catch_unwind(|| {
             let _slow = Slow;

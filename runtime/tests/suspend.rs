@@ -276,8 +276,9 @@ fn who_is_hardly_ever_outside_the_runtime_stops_on_its_way_out() {
         worker.join().expect("no panic");
         gc::suspensions()
     });
-    // Each stop waits for one region, and asks again every 100 us.
-    assert!(stats.suspended >= stops && stats.sent < 100 * stops, "{stats:?}");
+    // Each stop waits for one region, and asks again every 100 us. In between, the end of a slice may hit the worker outside,
+    // too: then the stop finds it descheduled.
+    assert!(stats.suspended + stats.descheduled >= stops && stats.sent < 100 * stops, "{stats:?}");
 }
 
 #[test]
@@ -352,7 +353,7 @@ fn panics_unwind_while_signals_come() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
-    std::panic::set_hook(Box::new(|_| {}));
+    common::quiet::<u64>();
     let dropped = Arc::new(AtomicU64::new(0));
     let counter = dropped.clone();
     under_collections(watched(2), 20, move || {

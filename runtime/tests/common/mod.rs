@@ -81,6 +81,17 @@ pub fn skipped(why: &str) {
     std::io::stderr().write_all(line.as_bytes()).expect("stderr can be written");
 }
 
+/// No message for panics whose payload is a `T`: they come on purpose. All others are heard, those of the tests beside this one
+/// among them.
+pub fn quiet<T: 'static>() {
+    let heard = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !info.payload().is::<T>() {
+            heard(info);
+        }
+    }));
+}
+
 /// What a test cannot do without. The environment may take it away, since it wins over the builder.
 pub enum Needs {
     /// So many Ps, where `TRICOLOR_PROCS` is set.
