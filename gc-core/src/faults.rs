@@ -228,6 +228,8 @@ faults! {
     SysmonAsleepLate = "sysmon-asleep-late",
     /// sysmon clears its note when others can see that it sleeps.
     SysmonClearedLate = "sysmon-cleared-late",
+    /// Who is about to sleep for a lock that is given back by a plain store does not have the other threads fenced.
+    SleeperUnfenced = "sleeper-unfenced",
 }
 
 #[cfg(any(feature = "faults", modelled))]

@@ -1,17 +1,17 @@
-//! The runtime's own lock: one word and a futex.
+//! The runtime's own lock: a word and a futex ([`FutexLock`]).
 //!
 //! Code inside the runtime may not take a std or malloc lock (their holder may be suspended), and a lock that is
-//! taken without a P may not allocate, use thread-locals or call function pointers. States: 0 free, 1 held, 2 held
-//! and somebody may sleep. Who holds one is not suspended where it is (`current::locks`). `unlock` swaps 0 in with Release, which pairs with the Acquire of the next `lock`.
+//! taken without a P may not allocate, use thread-locals or call function pointers. Who holds one is not suspended where it
+//! is (`current::locks`).
 //!
 //! Which may be taken while which are held says their [`Rank`].
 
 use super::current;
 #[cfg(modelled)]
 use super::explorer;
-use super::rank::{Rank, Ranked};
 #[cfg(not(modelled))]
-use super::{AtomicU32, Ordering};
+use super::futex_lock::FutexLock;
+use super::rank::{Rank, Ranked};
 use barrier_lint::nowritebarrierrec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -19,7 +19,7 @@ use core::ops::{Deref, DerefMut};
 /// A lock without data, for code that must not run drop glue.
 #[cfg(not(modelled))]
 pub struct RawLock {
-    state: AtomicU32,
+    futex: FutexLock,
     rank: Ranked,
 }
 
@@ -65,24 +65,21 @@ impl ModelLock {
     }
 }
 
-#[cfg(not(modelled))]
-const FREE: u32 = 0;
-#[cfg(not(modelled))]
-const HELD: u32 = 1;
-#[cfg(not(modelled))]
-const CONTENDED: u32 = 2;
-
-/// How often a waiter looks before it sleeps, each time after twice as long; a critical section here is some tens of
-/// instructions.
-#[cfg(not(modelled))]
-const ROUNDS: u32 = 7;
-
 #[nowritebarrierrec]
 impl RawLock {
     /// A free lock of this rank.
     #[cfg(not(modelled))]
     pub const fn new(rank: Rank) -> RawLock {
-        RawLock { state: AtomicU32::new(FREE), rank: Ranked::new(rank) }
+        RawLock { futex: FutexLock::new(), rank: Ranked::new(rank) }
+    }
+
+    /// A free lock of this rank that [`unlock_kept`](RawLock::unlock_kept) gives back without an exchange, where the kernel
+    /// helps.
+    pub fn kept(rank: Rank) -> RawLock {
+        #[cfg(not(modelled))]
+        return RawLock { futex: FutexLock::kept(), rank: Ranked::new(rank) };
+        #[cfg(modelled)]
+        RawLock::new(rank)
     }
 
     /// A free lock of this rank.
@@ -119,7 +116,7 @@ impl RawLock {
     #[cfg(not(modelled))]
     #[inline]
     fn acquire(&self) -> bool {
-        self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.futex.try_take()
     }
 
     /// Takes the lock; may run without a P.
@@ -149,29 +146,8 @@ impl RawLock {
     #[cfg(not(modelled))]
     #[inline]
     fn wait(&self) {
-        if !self.acquire() {
-            self.lock_slow();
-        }
+        self.futex.take();
         self.rank.taken();
-    }
-
-    #[cfg(not(modelled))]
-    #[cold]
-    #[inline(never)]
-    fn lock_slow(&self) {
-        for round in 0..ROUNDS {
-            for _ in 0..1 << round {
-                core::hint::spin_loop();
-            }
-            // A look first: an exchange takes the word away from its holder even where it fails.
-            if self.state.load(Ordering::Relaxed) == FREE && self.acquire() {
-                return;
-            }
-        }
-        // From here on this thread may sleep, so it holds the lock as CONTENDED: the next unlock wakes.
-        while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
-            super::note::futex_wait(&self.state, CONTENDED, None);
-        }
     }
 
     /// Gives the lock back.
@@ -183,13 +159,20 @@ impl RawLock {
         #[cfg(modelled)]
         self.model.unlock();
         #[cfg(not(modelled))]
-        {
-            let old = self.state.swap(FREE, Ordering::Release);
-            debug_assert_ne!(old, FREE, "unlock of a lock that nobody holds");
-            if old == CONTENDED {
-                super::note::futex_wake(&self.state, 1);
-            }
-        }
+        self.futex.give_back();
+        current::unlock();
+    }
+
+    /// Gives the lock back, and looks at it once more.
+    ///
+    /// The caller holds it, and keeps it alive until this returns.
+    #[inline]
+    pub fn unlock_kept(&self) {
+        self.rank.given_back();
+        #[cfg(modelled)]
+        self.model.unlock();
+        #[cfg(not(modelled))]
+        self.futex.give_back_kept();
         current::unlock();
     }
 }

@@ -18,6 +18,8 @@ mod canary;
 mod clock;
 pub mod current;
 mod drive;
+#[cfg_attr(shuttle, allow(dead_code))]
+mod futex_lock;
 mod lock;
 mod note;
 #[cfg(not(any(modelled, miri)))]
@@ -52,6 +54,8 @@ pub use drive::AsPtr;
 #[cfg(modelled)]
 pub use drive::{entered, listen};
 pub use drive::{modelled, step};
+#[cfg(loom)]
+pub use futex_lock::FutexLock;
 pub use lock::{Guard, Lock, RawLock};
 pub use note::Note;
 #[cfg(modelled)]

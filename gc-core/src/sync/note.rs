@@ -183,3 +183,39 @@ pub(super) fn futex_wake(word: &AtomicU32, count: i32) {
         syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count);
     }
 }
+
+/// Whether the kernel can fence all threads of this process ([`fence_all`]); asks it the first time.
+#[nowritebarrierrec]
+pub(super) fn can_fence_all() -> bool {
+    #[cfg(any(modelled, miri))]
+    return cfg!(modelled);
+    #[cfg(not(any(modelled, miri)))]
+    {
+        use core::sync::atomic::AtomicU8;
+        const YES: u8 = 1;
+        const NO: u8 = 2;
+        static ANSWER: AtomicU8 = AtomicU8::new(0);
+        // Relaxed: it says the same to whoever asks.
+        match ANSWER.load(Ordering::Relaxed) {
+            0 => {
+                // SAFETY: touches no memory.
+                let answer = unsafe { syscall(libc::SYS_membarrier, REGISTER, 0, 0) } == 0;
+                ANSWER.store(if answer { YES } else { NO }, Ordering::Relaxed);
+                answer
+            }
+            answer => answer == YES,
+        }
+    }
+}
+
+#[cfg(not(any(modelled, miri)))]
+const REGISTER: libc::c_int = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+
+/// A full fence on every thread of this process that runs now; false: the kernel refuses (a sandbox that has been entered
+/// meanwhile). Some microseconds.
+#[cfg(not(modelled))]
+#[nowritebarrierrec]
+pub(super) fn fence_all() -> bool {
+    // SAFETY: touches no memory.
+    unsafe { syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 }
+}

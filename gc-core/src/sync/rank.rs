@@ -241,7 +241,7 @@ mod unchecked {
 
     // It costs nothing where it is not checked.
     #[cfg(not(any(modelled, miri)))]
-    const _: () = assert!(size_of::<super::super::RawLock>() == 4);
+    const _: () = assert!(size_of::<super::super::RawLock>() == size_of::<super::super::futex_lock::FutexLock>());
 }
 
 #[cfg(all(test, not(modelled)))]

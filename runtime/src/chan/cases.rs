@@ -118,7 +118,7 @@ impl<T: Send + 'static> Operation for Receiving<'_, T> {
         let result = match self.from.recv_now() {
             Ok(value) => Some(Ok(value)),
             Err(why) => {
-                self.from.lock.unlock();
+                self.from.lock.unlock_kept();
                 matches!(why, Refused::Closed).then_some(Err(RecvError))
             }
         };
@@ -148,7 +148,7 @@ impl<T: Send + 'static> Operation for Receiving<'_, T> {
         };
         self.from.lock.lock();
         self.from.recvq.remove(s);
-        self.from.lock.unlock();
+        self.from.lock.unlock_kept();
         let mine = core::ptr::eq(core::ptr::from_ref(s).cast(), chosen);
         if mine {
             // SAFETY: a sender has put a value there and said so.
@@ -220,7 +220,7 @@ impl<T: Send + 'static> Operation for Sending<'_, T> {
         match self.to.send_now(value) {
             Ok(()) => self.sent(),
             Err(why) => {
-                self.to.lock.unlock();
+                self.to.lock.unlock_kept();
                 if matches!(why, Refused::WouldWait) {
                     return false;
                 }
@@ -255,7 +255,7 @@ impl<T: Send + 'static> Operation for Sending<'_, T> {
         let Some(s) = (unsafe { self.waiter.as_ref() }) else { return false };
         self.to.lock.lock();
         self.to.sendq.remove(s);
-        self.to.lock.unlock();
+        self.to.lock.unlock_kept();
         let mine = core::ptr::eq(core::ptr::from_ref(s).cast(), chosen);
         if !mine {
             self.value = self.take_back();

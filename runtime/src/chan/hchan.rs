@@ -1,6 +1,7 @@
 //! The channel itself, as Go's `hchan`.
 //!
-//! Everything is under `lock`. Invariants: waiting receivers and buffered values, or waiting senders and free places,
+//! Everything is under `lock`, which is given back without an exchange (`unlock_kept`) by everybody who has a reference to the
+//! channel, which its end of it keeps alive; not by `park`, whose goroutine may be gone by then. Invariants: waiting receivers and buffered values, or waiting senders and free places,
 //! never exist together; so a send looks first for a waiting receiver, and a receive that finds the buffer full takes
 //! the oldest value and moves the first waiting sender's value into the place it leaves.
 //!
@@ -138,7 +139,7 @@ impl<T: Send + 'static> Hchan<T> {
     pub(super) fn new(sched: &'static crate::sched::Sched, cap: usize) -> Gc<Conservative<Hchan<T>>> {
         let ring = ring(cap);
         Gc::new(Conservative(Hchan {
-            lock: RawLock::new(Rank::Waited),
+            lock: RawLock::kept(Rank::Waited),
             cap,
             len: AtomicUsize::new(0),
             _ring: GcCell::new(ring),
@@ -191,13 +192,13 @@ impl<T: Send + 'static> Hchan<T> {
             // SAFETY: a waiting receiver's slot is empty and, off the queue, ours.
             unsafe { put(self.heap(), w.elem.get(), value) };
             w.success.set(true);
-            self.lock.unlock();
+            self.lock.unlock_kept();
             wake.ready();
             return Ok(());
         }
         if self.len() < self.cap {
             self.put_last(value);
-            self.lock.unlock();
+            self.lock.unlock_kept();
             return Ok(());
         }
         Err(Refused::WouldWait)
@@ -207,7 +208,7 @@ impl<T: Send + 'static> Hchan<T> {
         let value = ManuallyDrop::new(value);
         self.lock.lock();
         self.send_now(&value).map_err(|why| {
-            self.lock.unlock();
+            self.lock.unlock_kept();
             (ManuallyDrop::into_inner(value), why)
         })
     }
@@ -229,7 +230,7 @@ impl<T: Send + 'static> Hchan<T> {
         if free {
             self.put_last(value);
         }
-        self.lock.unlock();
+        self.lock.unlock_kept();
         free
     }
 
@@ -277,7 +278,7 @@ impl<T: Send + 'static> Hchan<T> {
                 s.success.get()
             }
             Err(_) => {
-                self.lock.unlock();
+                self.lock.unlock_kept();
                 false
             }
         };
@@ -305,11 +306,11 @@ impl<T: Send + 'static> Hchan<T> {
                     w.elem.get().write_bytes(0, 1);
                 }
                 w.success.set(true);
-                self.lock.unlock();
+                self.lock.unlock_kept();
                 wake.ready();
             } else {
                 self.set_len(self.len() - 1);
-                self.lock.unlock();
+                self.lock.unlock_kept();
             }
             return Ok(value);
         }
@@ -317,7 +318,7 @@ impl<T: Send + 'static> Hchan<T> {
             // SAFETY: as above.
             let value = unsafe { take(self.heap(), w.elem.get()) };
             w.success.set(true);
-            self.lock.unlock();
+            self.lock.unlock_kept();
             wake.ready();
             return Ok(value);
         }
@@ -326,7 +327,7 @@ impl<T: Send + 'static> Hchan<T> {
 
     pub(super) fn try_recv(&self) -> Result<T, Refused> {
         self.lock.lock();
-        self.recv_now().inspect_err(|_| self.lock.unlock())
+        self.recv_now().inspect_err(|_| self.lock.unlock_kept())
     }
 
     /// Takes a value out of the buffer, if there is one and nobody waits for its place.
@@ -340,7 +341,7 @@ impl<T: Send + 'static> Hchan<T> {
         } else {
             None
         };
-        self.lock.unlock();
+        self.lock.unlock_kept();
         value
     }
 
@@ -381,7 +382,7 @@ impl<T: Send + 'static> Hchan<T> {
                 s.success.get().then(|| unsafe { get(self.heap(), s.elem.get()) })
             }
             Err(_) => {
-                self.lock.unlock();
+                self.lock.unlock_kept();
                 None
             }
         };
@@ -395,7 +396,7 @@ impl<T: Send + 'static> Hchan<T> {
             self.lock.lock();
             // With no sender left nobody waits in `sendq`, and the same for receivers.
             let w = self.recvq.pop().or_else(|| self.sendq.pop());
-            self.lock.unlock();
+            self.lock.unlock_kept();
             match w {
                 Some((_, wake)) => wake.ready(),
                 None => return,

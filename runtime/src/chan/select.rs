@@ -290,5 +290,5 @@ fn lock_all(cases: &[&mut dyn Case]) {
 
 /// All but one.
 fn unlock_all(cases: &[&mut dyn Case], but: Option<&RawLock>) {
-    locks(cases).filter(|lock| but.is_none_or(|but| !core::ptr::eq(*lock, but))).for_each(RawLock::unlock);
+    locks(cases).filter(|lock| but.is_none_or(|but| !core::ptr::eq(*lock, but))).for_each(RawLock::unlock_kept);
 }

@@ -11,6 +11,7 @@ mod greyobject;
 mod holders;
 mod hybrid;
 mod idle;
+mod lock;
 mod markers;
 mod mutable;
 mod mutators;
@@ -102,6 +103,8 @@ const MODELS: &[Model] = &[
     select::LATE,
     select::BOTH,
     mutex::MODEL,
+    lock::TWO,
+    lock::THREE,
     runq::STEAL,
     runq::PUBLISH,
     runq::NEXT,

@@ -40,6 +40,7 @@ pub const PROPERTIES: &[Property<'static>] = &[
     (28, "the store's word", &["store-word"]),
     (29, "a goroutine that waits for several channels", &["select-wakers", "select-late", "select-both"]),
     (30, "the mutex for goroutines", &["mutex"]),
+    (31, "a lock given back by a plain store", &["lock-kept", "lock-kept-three"]),
 ];
 
 /// # Errors
