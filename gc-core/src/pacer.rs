@@ -6,7 +6,7 @@
 //!
 //! **Partial cycles** (`mark::partial`) do not move the goal, which is that of the last full one: they go on until half of
 //! what that one had left free is taken by what stays marked. One that finds most of the young alive shows that the heap
-//! has grown, and the goal grows with it: the full cycle that is next has all of it to mark. Each full cycle after partial ones
+//! has grown, and the goal grows with half of that: the full cycle that is next has all of it to mark. Each full cycle after partial ones
 //! starts early, as it frees what has collected since the last full one: at a quarter of the way, but not before an eighth of
 //! what is live has been allocated, within which the spans are swept; and never later than by its runway.
 //!
@@ -50,8 +50,8 @@ pub(crate) struct Pacer {
     live: AtomicUsize,
     trigger: AtomicUsize,
     goal: AtomicUsize,
-    /// Bytes that the last full cycle found alive, which the goal is computed from; and what a partial one marked that found
-    /// most of the young alive.
+    /// Bytes that the last full cycle found alive, which the goal is computed from; and half of what a partial one marked that
+    /// found most of the young alive.
     base: AtomicUsize,
     /// Bytes of pages beside those of objects when the last cycle ended.
     fragments: AtomicUsize,
@@ -239,8 +239,9 @@ impl Pacer {
         if !partial {
             self.base.store(marked, O);
         } else if !few_alive {
-            // The heap grows. A full cycle is next, and has that much more to mark.
-            self.base.fetch_add(marked.saturating_sub(kept), O);
+            // The heap grows. A full cycle is next, and has that much more to mark; but some of it will have died by then, or had
+            // already with what was marked before: half of it counts.
+            self.base.fetch_add(marked.saturating_sub(kept) / 2, O);
         }
         let (base, goal) = (self.base.load(O), self.goal_now(heap));
         self.goal.store(goal, O);

@@ -108,7 +108,8 @@ fn a_partial_cycle_that_finds_the_heap_grown_moves_the_goal() {
     assert!(!grown.is_empty(), "no partial cycle: {ends:?}");
     for (partial, growth) in &grown {
         assert!(!partial, "all was alive, and another partial cycle came: {ends:?}");
-        assert!((1.9..2.1).contains(growth), "a goal {growth} times what was alive: {ends:?}");
+        // Twice what the full cycle found and half of what has come since, which is as much again.
+        assert!((1.4..1.6).contains(growth), "a goal {growth} times what was alive: {ends:?}");
     }
 }
 
