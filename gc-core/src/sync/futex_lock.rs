@@ -222,29 +222,66 @@ impl FutexLock {
 mod tests {
     use super::*;
 
-    /// Both ways of giving back, mixed; with so little done in between that waiters fall asleep all the time.
+    /// Four threads take turns, and give back in both ways, with so little done in between that waiters fall asleep all the
+    /// time.
+    fn contend(lock: &FutexLock) {
+        let (mut n, rounds) = (0_u64, 20_000);
+        let at = (&raw mut n).expose_provenance();
+        let turns = |thread: u64| {
+            for i in 0..rounds {
+                lock.take();
+                // SAFETY: under the lock, and `n` lives.
+                unsafe { *core::ptr::with_exposed_provenance_mut::<u64>(at) += 1 };
+                if i % 64 == 0 {
+                    std::thread::yield_now();
+                }
+                if (i + thread).is_multiple_of(3) { lock.give_back() } else { lock.give_back_kept() }
+            }
+        };
+        std::thread::scope(|s| {
+            let threads = [0, 1, 2, 3].map(|thread| s.spawn(move || turns(thread)));
+            threads.into_iter().for_each(|t| t.join().expect("no panic"));
+        });
+        assert_eq!(n, 4 * rounds);
+        assert_eq!(lock.sleepers.load(Ordering::SeqCst) & !KEPT, 0);
+    }
+
     #[test]
     fn one_at_a_time_and_nobody_sleeps_for_ever() {
-        for lock in &[FutexLock::new(), FutexLock::kept()] {
-            let (mut n, rounds) = (0_u64, 20_000);
-            let at = (&raw mut n).expose_provenance();
-            let turns = |thread: u64| {
-                for i in 0..rounds {
-                    lock.take();
-                    // SAFETY: under the lock, and `n` lives.
-                    unsafe { *core::ptr::with_exposed_provenance_mut::<u64>(at) += 1 };
-                    if i % 64 == 0 {
-                        std::thread::yield_now();
-                    }
-                    if (i + thread).is_multiple_of(3) { lock.give_back() } else { lock.give_back_kept() }
-                }
-            };
-            std::thread::scope(|s| {
-                let threads = [0, 1, 2, 3].map(|thread| s.spawn(move || turns(thread)));
-                threads.into_iter().for_each(|t| t.join().expect("no panic"));
-            });
-            assert_eq!(n, 4 * rounds);
-            assert_eq!(lock.sleepers.load(Ordering::SeqCst) & !KEPT, 0);
+        contend(&FutexLock::new());
+        contend(&FutexLock::kept());
+    }
+
+    /// As in a sandbox that a program enters when it has started.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    #[test]
+    fn where_the_kernel_begins_to_refuse_sleepers_nap() {
+        // A filter stays with its thread.
+        std::thread::spawn(without_membarrier).join().expect("no panic");
+    }
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn without_membarrier() {
+        let lock = FutexLock::kept();
+        let instruction = |code: u32, k: u32, jf| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+        let mut filter = [
+            // The number of the system call: the first word.
+            instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_membarrier as u32, 1),
+            instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0),
+            instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: a filter for this thread, and for those that it starts; nobody else sees it.
+        let entered = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+        };
+        if !entered {
+            let why = b"SKIPPED: where_the_kernel_begins_to_refuse_sleepers_nap: the kernel has no filters\n";
+            return std::io::Write::write_all(&mut std::io::stderr(), why).expect("stderr can be written");
         }
+        assert!(!lock.fence_all());
+        contend(&lock);
     }
 }
