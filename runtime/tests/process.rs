@@ -5,6 +5,7 @@ mod checked;
 mod common;
 
 use common::{child, is_child, needs, with_procs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tricolor::{chan, gc, gc_core, spawn, sync, yield_now};
 
@@ -20,11 +21,17 @@ fn all_goroutines_asleep() {
         here(2, || {
             let m = sync::Mutex::new(0);
             let m2 = m.clone();
+            static HELD: AtomicBool = AtomicBool::new(false);
             spawn(move || {
                 let (_tx, rx) = chan::bounded::<u8>(0);
-                m2.with(|_| rx.recv())
+                m2.with(|_| {
+                    HELD.store(true, Ordering::Relaxed);
+                    rx.recv()
+                })
             });
-            (0..10).for_each(|_| yield_now());
+            while !HELD.load(Ordering::Relaxed) {
+                yield_now();
+            }
             spawn({
                 let m = m.clone();
                 move || m.with(|n| *n += 1)
