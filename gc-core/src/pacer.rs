@@ -6,9 +6,10 @@
 //!
 //! **Partial cycles** (`mark::partial`) do not move the goal, which is that of the last full one: they go on until half of
 //! what that one had left free is taken by what stays marked. One that finds most of the young alive shows that the heap
-//! has grown, and the goal grows with half of that: the full cycle that is next has all of it to mark. Each full cycle after partial ones
-//! starts early, as it frees what has collected since the last full one: at a quarter of the way, but not before an eighth of
-//! what is live has been allocated, within which the spans are swept; and never later than by its runway.
+//! has grown, and the goal grows with half of that: the full cycle that is next has all of it to mark. Each full cycle
+//! after partial ones starts early, as it frees what has collected since the last full one: at a quarter of the way, but
+//! not before an eighth of what is live has been allocated, within which the spans are swept; and never later than by its
+//! runway.
 //!
 //! **Trigger.** Marking should end at the goal without assists. From the last cycles it is known how many bytes mutators
 //! allocate while one byte is marked, each for the same processor time (`cons/mark`), and what share `u` of the

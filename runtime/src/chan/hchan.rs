@@ -1,9 +1,10 @@
 //! The channel itself, as Go's `hchan`.
 //!
-//! Everything is under `lock`, which is given back without an exchange (`unlock_kept`) by everybody who has a reference to the
-//! channel, which its end of it keeps alive; not by `park`, whose goroutine may be gone by then. Invariants: waiting receivers and buffered values, or waiting senders and free places,
-//! never exist together; so a send looks first for a waiting receiver, and a receive that finds the buffer full takes
-//! the oldest value and moves the first waiting sender's value into the place it leaves.
+//! Everything is under `lock`, which is given back without an exchange (`unlock_kept`) by everybody who has a reference to
+//! the channel, which its end of it keeps alive; not by `park`, whose goroutine may be gone by then. Invariants: waiting
+//! receivers and buffered values, or waiting senders and free places, never exist together; so a send looks first for a
+//! waiting receiver, and a receive that finds the buffer full takes the oldest value and moves the first waiting sender's
+//! value into the place it leaves.
 //!
 //! What would break if a value were written to a waiter's stack instead of its Sudog: the stack may have been scanned
 //! already, and the value would be lost in this cycle (I4).
