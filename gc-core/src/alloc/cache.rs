@@ -6,7 +6,7 @@
 use super::class::{List, Scan};
 use crate::faults::{self, Fault};
 use crate::heap::{Heap, NoPages, PAGE_SIZE, Span};
-use crate::layout::{self, GRANULE, TypeDesc};
+use crate::layout::{self, TypeDesc};
 use crate::profile::Sampler;
 use crate::sync::{AtomicUsize, Ordering};
 use core::ptr;
@@ -300,7 +300,7 @@ impl Heap {
         if self.marking() && !faults::active(Fault::AllocWhite) {
             let data = self.classes.get(s.class).scan() == Scan::Data;
             s.run = if data { Run::BlackLeaves } else { Run::Black };
-            self.mark_map().set_slots(self.granule_of(s.next), self.granule_of(s.end), s.slot / GRANULE);
+            self.mark_map().set_slots(s.next - self.bounds.base, s.end - self.bounds.base, s.slot);
             let free = s.end - s.next;
             self.cycle.count_marked(free, free / s.slot);
         }
@@ -310,7 +310,7 @@ impl Heap {
     /// white.
     fn whiten_rest(&self, s: &mut Slots) {
         if core::mem::replace(&mut s.run, Run::White) != Run::White {
-            self.mark_map().clear_slots(self.granule_of(s.next), self.granule_of(s.end), s.slot / GRANULE);
+            self.mark_map().clear_slots(s.next - self.bounds.base, s.end - self.bounds.base, s.slot);
             let free = s.end - s.next;
             self.cycle.count_marked(free.wrapping_neg(), (free / s.slot).wrapping_neg());
         }
@@ -345,14 +345,14 @@ impl Slots {
 impl Heap {
     /// The next run of free slots of a swept span at or behind `from`.
     fn next_run(&self, span: &Span, from: usize) -> Option<(usize, usize)> {
-        let (end, step) = (self.granule_of(span.end()), span.slot.load(Ordering::Relaxed) / GRANULE);
-        let first = self.alloc_map().find(self.granule_of(from), end, step, false);
+        let base = self.bounds.base;
+        let (end, slot) = (span.end() - base, span.slot.load(Ordering::Relaxed));
+        let first = self.alloc_map().find_clear(from - base, end, slot);
         if first >= end {
             return None;
         }
-        let behind = self.alloc_map().find(first, end, step, true);
-        let address = |granule| self.bounds.base + granule * GRANULE;
-        Some((address(first), address(behind)))
+        let behind = self.alloc_map().find_marked(first, end, slot);
+        Some((base + first, base + behind))
     }
 
     /// A swept span of `class` with at least one free slot, owned by the caller: swept before, swept now, or new.

@@ -196,7 +196,7 @@ impl Classes {
 
     /// The class of a type's objects.
     pub fn typed(&self, desc: &'static TypeDesc) -> u32 {
-        let slot = desc.size.max(1).next_multiple_of(desc.align.max(layout::GRANULE));
+        let slot = desc.size.max(layout::GRANULE).next_multiple_of(desc.align.max(layout::SLOT_ALIGN));
         let scan = if desc.has_pointers() { Scan::Typed } else { Scan::Data };
         self.find(scan, Some(desc), slot)
     }
@@ -291,8 +291,8 @@ mod tests {
             let classes = Classes::new().unwrap();
             let index = classes.typed(desc);
             let slot = classes.get(index).slot();
-            prop_assert!(slot >= size.max(1) && slot.is_multiple_of(align) && slot.is_multiple_of(layout::GRANULE));
-            prop_assert!(slot - size < align.max(layout::GRANULE) || size == 0, "{} for {}", slot, size);
+            prop_assert!(slot >= size.max(layout::GRANULE) && slot.is_multiple_of(align) && slot.is_multiple_of(layout::SLOT_ALIGN));
+            prop_assert!(slot - size < align.max(layout::SLOT_ALIGN) || size < layout::GRANULE, "{} for {}", slot, size);
             let bytes = layout::span_pages(slot) * PAGE_SIZE;
             prop_assert!(bytes % slot <= bytes / 8);
             prop_assert_eq!(classes.typed(desc), index, "a type has one class");

@@ -189,13 +189,13 @@ mod tests {
         /// The look-up finds for any word what a list of all slots says.
         #[test]
         fn words_point_into_objects_or_to_nothing(
-            spans in prop::collection::vec((1..=5000_usize, 0..=100_usize, any::<u64>(), 0..8_u8), 1..12),
+            spans in prop::collection::vec((2..=10_000_usize, 0..=100_usize, any::<u64>(), 0..8_u8), 1..12),
             words in prop::collection::vec((any::<prop::sample::Index>(), -3..4_isize), 1..400),
         ) {
             let heap = testing::heap(PAGES);
             let (mut slots, mut used) = (Slots::new(), 0);
-            for (granules, published, alive, fate) in spans {
-                let size = granules * layout::GRANULE;
+            for (words, published, alive, fate) in spans {
+                let size = words * layout::SLOT_ALIGN;
                 let large = size > layout::SMALL_MAX;
                 let slot = if large { size.next_multiple_of(PAGE_SIZE) } else { size };
                 let npages = layout::span_pages(slot);

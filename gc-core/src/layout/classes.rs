@@ -1,13 +1,17 @@
 //! Size classes and span sizes.
 //!
-//! Multiples of 16 up to 128 bytes; above that eight classes for each doubling, so that at most 12.5 % of a slot is
-//! waste; up to 32 KiB. A span has as few pages as keep its tail waste at or below 12.5 %.
+//! What has no type of its own shares classes by size: multiples of 16 up to 128 bytes; above that eight classes for each
+//! doubling, so that at most 12.5 % of a slot is waste; up to 32 KiB. A type's slots are as long as its objects, in whole words,
+//! but two words at least. A span has as few pages as keep its tail waste at or below 12.5 %.
 
 use crate::heap::PAGE_SIZE;
 use barrier_lint::nowritebarrierrec;
 
-/// Every slot is a multiple of this, and so is every object's address; one mark bit stands for this many bytes.
+/// One mark bit stands for this many bytes. The smallest slot has as many, so at most one begins in them.
 pub const GRANULE: usize = 16;
+
+/// Every slot is a multiple of this, and so is every object's address.
+pub const SLOT_ALIGN: usize = 8;
 
 /// Largest object that shares a span with others, in bytes. Larger ones have a span of their own.
 #[cfg(not(modelled))]
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn spans_waste_an_eighth_at_most_and_divide_right() {
-        for slot in (GRANULE..=SMALL_MAX).step_by(if cfg!(miri) { 97 * GRANULE } else { GRANULE }) {
+        for slot in (GRANULE..=SMALL_MAX).step_by(if cfg!(miri) { 97 * SLOT_ALIGN } else { SLOT_ALIGN }) {
             let bytes = span_pages(slot) * PAGE_SIZE;
             assert!(bytes % slot <= bytes / 8, "{slot}");
             assert!(bytes <= 16 * PAGE_SIZE, "{slot} needs {bytes}");

@@ -5,7 +5,7 @@ mod desc;
 mod no_gc;
 mod trace;
 
-pub use classes::{GRANULE, SMALL_MAX, class_count, class_of, class_size, div_magic, index_of, span_pages};
+pub use classes::{GRANULE, SLOT_ALIGN, SMALL_MAX, class_count, class_of, class_size, div_magic, index_of, span_pages};
 pub use desc::{DropFn, Field, Kind, Mask, TypeDesc};
 pub use no_gc::NoGc;
 #[doc(hidden)]

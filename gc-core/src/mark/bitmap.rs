@@ -89,16 +89,16 @@ impl MarkMap {
         self.words[granule / BITS].fetch_or(1 << (granule % BITS), Ordering::Relaxed);
     }
 
-    /// Sets the bits of the slots of `step` granules each in `[first, end)`.
-    pub fn set_slots(&self, first: usize, end: usize, step: usize) {
+    /// Sets the bits of the slots of `slot` bytes each that begin in `[first, end)`, which are offsets in bytes.
+    pub fn set_slots(&self, first: usize, end: usize, slot: usize) {
         // Relaxed: see `is_marked`.
-        for_slots(first, end, step, |i, bits| _ = self.words[i].fetch_or(bits, Ordering::Relaxed));
+        for_slots(first, end, slot, |i, bits| _ = self.words[i].fetch_or(bits, Ordering::Relaxed));
     }
 
     /// Clears them again.
-    pub fn clear_slots(&self, first: usize, end: usize, step: usize) {
+    pub fn clear_slots(&self, first: usize, end: usize, slot: usize) {
         // Relaxed: see `is_marked`.
-        for_slots(first, end, step, |i, bits| _ = self.words[i].fetch_and(!bits, Ordering::Relaxed));
+        for_slots(first, end, slot, |i, bits| _ = self.words[i].fetch_and(!bits, Ordering::Relaxed));
     }
 
     /// Clears the bit.
@@ -107,23 +107,57 @@ impl MarkMap {
         self.words[granule / BITS].fetch_and(!(1 << (granule % BITS)), Ordering::Relaxed);
     }
 
-    /// The first of the bits `first`, `first + step`, ... below `end` that is set, or clear; `end` if there is none.
-    pub fn find(&self, first: usize, end: usize, step: usize, set: bool) -> usize {
-        // A bit that is looked for reads as 1.
-        let word = |i: usize| self.words[i].load(Ordering::Relaxed) ^ if set { 0 } else { usize::MAX };
-        if !step.is_power_of_two() || step > BITS {
-            return (first..end).step_by(step).find(|at| word(at / BITS) >> (at % BITS) & 1 != 0).unwrap_or(end);
+    /// The first of the slots at `first`, `first + slot`, ... below `end` whose bit is set; `end` if there is none. In bytes, as
+    /// for `set_slots`. Nothing but these slots has bits there.
+    pub fn find_marked(&self, first: usize, end: usize, slot: usize) -> usize {
+        let from = first / GRANULE;
+        let mut asked = usize::MAX << (from % BITS);
+        for i in from / BITS..end.div_ceil(BITS * GRANULE) {
+            // Relaxed, here and below: who owns the span has ordered it.
+            let found = self.words[i].load(Ordering::Relaxed) & asked;
+            if found != 0 {
+                let at = (i * BITS + found.trailing_zeros() as usize) * GRANULE;
+                // A slot of an odd number of words begins with its granule or in the middle of it.
+                let odd = !slot.is_multiple_of(GRANULE);
+                return if odd { first + at.saturating_sub(first).div_ceil(slot) * slot } else { at }.min(end);
+            }
+            asked = usize::MAX;
         }
+        end
+    }
+
+    /// As [`find_marked`](MarkMap::find_marked), whose bit is clear.
+    pub fn find_clear(&self, first: usize, end: usize, slot: usize) -> usize {
+        if !slot.is_power_of_two() || slot > BITS * GRANULE {
+            return self.find_clear_by_count(first, end, slot);
+        }
+        let (from, step) = (first / GRANULE, slot / GRANULE);
         // As a word has room for a whole number of steps, the same bits of each word are asked for.
         const ALL: usize = usize::MAX >> (usize::BITS as usize - BITS);
-        let every = if step == BITS { 1 } else { ALL / ((1 << step) - 1) } << (first % step);
-        let mut from = every & usize::MAX << (first % BITS);
-        for i in first / BITS..end.div_ceil(BITS) {
-            let found = word(i) & from;
+        let every = if step == BITS { 1 } else { ALL / ((1 << step) - 1) } << (from % step);
+        let mut asked = every & usize::MAX << (from % BITS);
+        for i in from / BITS..end.div_ceil(BITS * GRANULE) {
+            let found = !self.words[i].load(Ordering::Relaxed) & asked;
             if found != 0 {
-                return (i * BITS + found.trailing_zeros() as usize).min(end);
+                return ((i * BITS + found.trailing_zeros() as usize) * GRANULE).min(end);
             }
-            from = every;
+            asked = every;
+        }
+        end
+    }
+
+    /// A word that has as many bits as slots begin in it has no clear one.
+    fn find_clear_by_count(&self, first: usize, end: usize, slot: usize) -> usize {
+        let mut at = first;
+        while at < end {
+            let (word, bit) = (at / GRANULE / BITS, at / GRANULE % BITS);
+            let marks = self.words[word].load(Ordering::Relaxed);
+            let behind = ((word + 1) * BITS * GRANULE).min(end);
+            let slots = (behind - at).div_ceil(slot);
+            if ((marks >> bit).count_ones() as usize) < slots {
+                return (at..behind).step_by(slot).find(|at| marks >> (at / GRANULE % BITS) & 1 == 0).unwrap_or(end);
+            }
+            at += slots * slot;
         }
         end
     }
@@ -205,14 +239,14 @@ fn for_words(first: usize, n: usize, mut f: impl FnMut(usize, usize)) {
     }
 }
 
-/// Calls `f(word index, bits)` for the words that hold bits `first`, `first + step`, ... below `end`.
-fn for_slots(first: usize, end: usize, step: usize, mut f: impl FnMut(usize, usize)) {
+/// Calls `f(word index, bits)` for the words that hold the bits of the slots at `first`, `first + slot`, ... below `end`.
+fn for_slots(first: usize, end: usize, slot: usize, mut f: impl FnMut(usize, usize)) {
     let mut at = first;
     while at < end {
-        let (word, mut bits) = (at / BITS, 0);
-        while at < end && at / BITS == word {
-            bits |= 1 << (at % BITS);
-            at += step;
+        let (word, mut bits) = (at / GRANULE / BITS, 0);
+        while at < end && at / GRANULE / BITS == word {
+            bits |= 1 << (at / GRANULE % BITS);
+            at += slot;
         }
         f(word, bits);
     }
@@ -245,6 +279,7 @@ impl MarkWord {
 #[cfg(all(test, not(modelled)))]
 mod tests {
     use super::*;
+    use crate::layout::SLOT_ALIGN;
     use proptest::prelude::{Strategy, prop, prop_assert_eq, prop_oneof, proptest};
     use std::collections::BTreeSet;
 
@@ -257,6 +292,7 @@ mod tests {
         Unset(usize),
         /// The bits of one word.
         Mark(usize, usize),
+        /// See `slots`.
         SetSlots(usize, usize, usize),
         ClearSlots(usize, usize, usize),
         Clear(usize, usize),
@@ -268,10 +304,20 @@ mod tests {
             (0..GRANULES).prop_map(Step::Set),
             (0..GRANULES).prop_map(Step::Unset),
             (0..GRANULES / BITS, proptest::num::usize::ANY).prop_map(|(word, bits)| Step::Mark(word, bits)),
-            (0..GRANULES, 0..GRANULES, 1..70_usize).prop_map(|(a, b, step)| Step::SetSlots(a, b, step)),
-            (0..GRANULES, 0..GRANULES, 1..70_usize).prop_map(|(a, b, step)| Step::ClearSlots(a, b, step)),
+            slots().prop_map(|(first, end, slot)| Step::SetSlots(first, end, slot)),
+            slots().prop_map(|(first, end, slot)| Step::ClearSlots(first, end, slot)),
             (0..GRANULES, 0..GRANULES).prop_map(|(first, n)| Step::Clear(first, n.min(GRANULES - first))),
         ]
+    }
+
+    /// Where slots begin, where they end, and how long one is, in bytes.
+    fn slots() -> impl Strategy<Value = (usize, usize, usize)> {
+        let words = prop_oneof![2..140_usize, prop::sample::select(vec![2, 3, 4, 5, 8, 128])];
+        (0..GRANULES, 0..=GRANULES, words, 0..2_usize).prop_map(|(first, end, words, half)| {
+            // Those of a power of two begin at a multiple of it.
+            let half = if words.is_power_of_two() { 0 } else { half };
+            (first * GRANULE + half * SLOT_ALIGN, end * GRANULE, words * SLOT_ALIGN)
+        })
     }
 
     proptest! {
@@ -279,7 +325,7 @@ mod tests {
         #[test]
         fn agrees_with_a_set_of_numbers(
             steps in prop::collection::vec(step(), 1..60),
-            (first, n, step) in (0..GRANULES, 0..GRANULES, prop_oneof![1..70_usize, prop::sample::select(vec![1, 2, 4, 64])]),
+            (first, n) in (0..GRANULES, 0..GRANULES),
         ) {
             let map = MarkMap::new(GRANULES).unwrap();
             let mut model = BTreeSet::new();
@@ -299,13 +345,13 @@ mod tests {
                         let fresh = fresh.fold(0, |sum, b| sum | 1 << b);
                         prop_assert_eq!(map.mark(word, bits), fresh);
                     }
-                    Step::SetSlots(first, end, step) => {
-                        map.set_slots(first, end, step);
-                        model.extend((first..end).step_by(step));
+                    Step::SetSlots(first, end, slot) => {
+                        map.set_slots(first, end, slot);
+                        model.extend((first..end).step_by(slot).map(|at| at / GRANULE));
                     }
-                    Step::ClearSlots(first, end, step) => {
-                        map.clear_slots(first, end, step);
-                        (first..end).step_by(step).for_each(|g| _ = model.remove(&g));
+                    Step::ClearSlots(first, end, slot) => {
+                        map.clear_slots(first, end, slot);
+                        (first..end).step_by(slot).for_each(|at| _ = model.remove(&(at / GRANULE)));
                     }
                     Step::Clear(first, n) => {
                         map.clear(first, n);
@@ -314,13 +360,35 @@ mod tests {
                 }
             }
             prop_assert_eq!((0..GRANULES).filter(|g| map.is_marked(*g)).collect::<BTreeSet<_>>(), model.clone());
-            let end = (first + n).min(GRANULES);
-            for set in [true, false] {
-                let found = (first..end).step_by(step).find(|g| model.contains(g) == set).unwrap_or(end);
-                prop_assert_eq!(map.find(first, end, step, set), found, "{} from {} to {} by {}", set, first, end, step);
-            }
             let n = n.min(GRANULES - first);
             prop_assert_eq!(map.count(first, n), model.range(first..first + n).count());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::cases(256))]
+        /// Free runs of a span: its slots begin at its base, and nothing else has bits in it.
+        #[test]
+        fn marked_and_clear_slots_are_found(
+            page in 0..2_usize,
+            words in prop_oneof![2..140_usize, prop::sample::select(vec![2, 3, 4, 5, 8, 128])],
+            // Each run is as long as its number says; every second one is of marked slots.
+            runs in prop::collection::vec(0..80_usize, 1..20),
+            from in prop::sample::select(vec![0, 1, 2, 7, 100, 300]),
+        ) {
+            let (base, slot) = (page * PAGE_SIZE, words * SLOT_ALIGN);
+            let n = PAGE_SIZE / slot;
+            let mut marked: Vec<bool> = runs.iter().enumerate().flat_map(|(i, len)| vec![i % 2 == 0; *len]).collect();
+            marked.resize(n, false);
+            let map = MarkMap::new(3 * PAGE_SIZE / GRANULE).unwrap();
+            let at = |i: usize| base + i * slot;
+            (0..n).filter(|i| marked[*i]).for_each(|i| map.set(at(i) / GRANULE));
+            // Other spans do not count.
+            map.set((base + PAGE_SIZE) / GRANULE);
+            let (from, end) = (from.min(n), at(n));
+            let first = |set| (from..n).find(|i| marked[*i] == set).map_or(end, at);
+            prop_assert_eq!(map.find_marked(at(from), end, slot), first(true));
+            prop_assert_eq!(map.find_clear(at(from), end, slot), first(false));
         }
     }
 

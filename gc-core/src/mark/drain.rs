@@ -94,8 +94,7 @@ impl<'a> Found<'a> {
         let [first, next] = [self.tested, self.tested + 1].map(|i| self.places[i % FOUND]);
         // The heap begins with a page, and so with a word.
         if (first ^ next) < BITS * GRANULE {
-            let [i, j] = [first, next].map(|pointer| tables.bounds.granule_of(pointer));
-            tables.grey_all(work, i / BITS, 1 << (i % BITS) | 1 << (j % BITS));
+            tables.grey_two(work, first, next);
         } else {
             tables.grey(work, first);
             tables.grey(work, next);
@@ -245,9 +244,9 @@ mod tests {
         }
     }
 
-    /// So small that a word of the mark map stands for many, and so large that the marker looks up now and then though the
-    /// heap is small.
-    static SIZES: [Size; 2] = [Size::new(64), Size::new(2 << 10)];
+    /// So small that a word of the mark map stands for many, also where every second slot begins in the middle of a granule;
+    /// and so large that the marker looks up now and then though the heap is small.
+    static SIZES: [Size; 3] = [Size::new(64), Size::new(72), Size::new(2 << 10)];
 
     /// `OBJECTS` nodes and as many leaves; what a node points to, by number.
     struct Graph {
@@ -325,6 +324,33 @@ mod tests {
             let mut enqueued: Vec<usize> = std::iter::from_fn(|| gcw.get(graph.heap)).map(Grey::address).collect();
             enqueued.sort_unstable();
             // Leaves have nothing to scan.
+            let expected: Vec<usize> = found.into_iter().filter(|i| *i < OBJECTS).map(|i| graph.address(i)).collect();
+            prop_assert_eq!(enqueued, expected);
+        }
+
+        /// The same for a run of pointers, as an array has it.
+        #[test]
+        fn what_an_array_holds_is_shaded_once(
+            mut found in prop::collection::vec(0..2 * OBJECTS, 1..150),
+            sorted in any::<bool>(),
+            size in 0..SIZES.len(),
+        ) {
+            let graph = Graph::new(&SIZES[size], vec![[None; FIELDS]; OBJECTS]);
+            if sorted {
+                found.sort_unstable();
+            }
+            let mut gcw = GcWork::new(&graph.heap.config.stress);
+            let tables = Tables::of(graph.heap);
+            let mut places = Found::PLACES;
+            let mut queue = Found::new(&mut places);
+            let run: Vec<usize> = found.iter().map(|i| graph.address(*i)).collect();
+            let at = run.as_ptr().expose_provenance();
+            Marker { tables, gcw: &mut gcw, found: &mut queue }.scan_pointers(at..at + size_of_val(&*run));
+            queue.settle(&tables, &mut gcw);
+            let found: BTreeSet<usize> = found.into_iter().collect();
+            prop_assert_eq!(graph.marked(), found.clone());
+            let mut enqueued: Vec<usize> = std::iter::from_fn(|| gcw.get(graph.heap)).map(Grey::address).collect();
+            enqueued.sort_unstable();
             let expected: Vec<usize> = found.into_iter().filter(|i| *i < OBJECTS).map(|i| graph.address(i)).collect();
             prop_assert_eq!(enqueued, expected);
         }

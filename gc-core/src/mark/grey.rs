@@ -18,7 +18,7 @@ use super::bitmap::{BITS, MarkMap};
 use super::work::{GcWork, Grey, Shade};
 use crate::alloc::Class;
 use crate::heap::{Bounds, Heap, Page, PageMap};
-use crate::layout::GRANULE;
+use crate::layout::{GRANULE, SLOT_ALIGN};
 use crate::stress::Window;
 use crate::sync::Table;
 use barrier_lint::nowritebarrierrec;
@@ -79,16 +79,52 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// As [`grey`](Tables::grey), for all the objects for which `bits` of one word of the mark map stand. They are of one
-    /// span.
+    /// As [`grey`](Tables::grey), for two objects for which the same word of the mark map stands. They may be one.
+    #[inline(always)]
+    pub fn grey_two(&self, work: &mut impl Shade, first: usize, next: usize) {
+        let (i, j) = (self.bounds.granule_of(first), self.bounds.granule_of(next));
+        let (bit, other) = (1 << (i % BITS), 1 << (j % BITS));
+        let white = self.mark_all(work, i / BITS, bit | other);
+        if white & bit != 0 {
+            work.put(self.heap, Grey::object(first));
+            crate::sync::step("enqueued", first);
+        }
+        if white & other & !bit != 0 {
+            work.put(self.heap, Grey::object(next));
+            crate::sync::step("enqueued", next);
+        }
+    }
+
+    /// As [`grey`](Tables::grey), for all the objects for which `bits` of one word of the mark map stand.
     #[inline(always)]
     pub fn grey_all(&self, work: &mut impl Shade, word: usize, bits: usize) {
+        let mut white = self.mark_all(work, word, bits);
+        if white == 0 {
+            return;
+        }
+        let first = self.bounds.base + word * BITS * GRANULE;
+        let span = self.heap.span_of_object(first);
+        while white != 0 {
+            // The slot begins with this granule or in the middle of it.
+            let within = first + white.trailing_zeros() as usize * GRANULE + SLOT_ALIGN;
+            if let Some(base) = span.slot_of(within) {
+                work.put(self.heap, Grey::object(base));
+                crate::sync::step("enqueued", base);
+            }
+            white &= white - 1;
+        }
+    }
+
+    /// Marks all the objects for which `bits` of one word of the mark map stand, which are of one span. Returns those that are
+    /// to be enqueued: that were white, and are no leaves.
+    #[inline(always)]
+    fn mark_all(&self, work: &mut impl Shade, word: usize, bits: usize) -> usize {
         crate::sync::modelled("Heap::greyobject");
         let first = self.bounds.base + word * BITS * GRANULE;
-        let mut white = self.marks.mark(word, bits);
+        let white = self.marks.mark(word, bits);
         if white == 0 {
             crate::sync::step("already marked", first);
-            return;
+            return 0;
         }
         crate::sync::step("marked", first);
         // Here the objects that were white are marked and on no list: the gap.
@@ -99,14 +135,9 @@ impl<'a> Tables<'a> {
         if page.data {
             let class = &self.classes[page.class as usize];
             work.marked(self.heap.size_of_object(class, first), white.count_ones() as usize);
-            return;
+            return 0;
         }
-        while white != 0 {
-            let base = first + white.trailing_zeros() as usize * GRANULE;
-            work.put(self.heap, Grey::object(base));
-            crate::sync::step("enqueued", base);
-            white &= white - 1;
-        }
+        white
     }
 }
 

@@ -142,7 +142,7 @@ impl Marker<'_, '_> {
 
     /// A run of pointers. Objects that were allocated one after the other often stand so in an array, too: neighbours
     /// are shaded together, by one locked instruction for up to 64 of them.
-    fn scan_pointers(&mut self, range: Range<usize>) {
+    pub(super) fn scan_pointers(&mut self, range: Range<usize>) {
         let bounds = self.tables.bounds;
         let (mut first, mut word, mut bits) = (0, usize::MAX, 0);
         for pointer in range.step_by(WORD).map(load).filter(|p| bounds.contain(*p)) {

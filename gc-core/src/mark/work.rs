@@ -21,7 +21,7 @@ pub(crate) struct Grey(usize);
 #[nowritebarrierrec]
 impl Grey {
     pub const NONE: Grey = Grey(0);
-    /// Addresses of objects and pieces are multiples of 16.
+    /// Addresses of objects and pieces are multiples of 8.
     const PIECE: usize = 1;
     const STORED: usize = 2;
 

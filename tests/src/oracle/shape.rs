@@ -84,7 +84,7 @@ pub enum Shape {
     One = 1,
     /// 16 bytes, none.
     Leaf,
-    /// 32 bytes, two edges.
+    /// 24 bytes, two edges.
     Two,
     /// 64 bytes, four edges.
     Four,
@@ -203,7 +203,7 @@ pub fn make(id: Id, shape: Shape, len: usize, first: [Option<Gc<Any>>; 2]) -> Gc
         }
         Shape::One => fixed::<0, 1>(id, shape, first),
         Shape::Leaf => fixed::<1, 0>(id, shape, first),
-        Shape::Two => fixed::<1, 2>(id, shape, first),
+        Shape::Two => fixed::<0, 2>(id, shape, first),
         Shape::Four => fixed::<3, 4>(id, shape, first),
         Shape::Nine => fixed::<20, 9>(id, shape, first),
         Shape::Block => fixed::<122, 5>(id, shape, first),
@@ -267,7 +267,7 @@ pub fn edges(object: &Gc<Any>, shape: Shape) -> &[Edge] {
     unsafe {
         match shape {
             Shape::One => &typed::<Fixed<0, 1>>(object).edges,
-            Shape::Two => &typed::<Fixed<1, 2>>(object).edges,
+            Shape::Two => &typed::<Fixed<0, 2>>(object).edges,
             Shape::Four => &typed::<Fixed<3, 4>>(object).edges,
             Shape::Nine => &typed::<Fixed<20, 9>>(object).edges,
             Shape::Block => &typed::<Fixed<122, 5>>(object).edges,
@@ -308,7 +308,7 @@ pub fn verify_content(object: &Gc<Any>, id: Id, shape: Shape, len: usize) {
             Shape::One => true,
             Shape::Mortal => typed::<Mourned>(object).mortal.is(id),
             Shape::Leaf => words(&typed::<Fixed<1, 0>>(object).fill, id),
-            Shape::Two => words(&typed::<Fixed<1, 2>>(object).fill, id),
+            Shape::Two => words(&typed::<Fixed<0, 2>>(object).fill, id),
             Shape::Four => words(&typed::<Fixed<3, 4>>(object).fill, id),
             Shape::Nine => words(&typed::<Fixed<20, 9>>(object).fill, id),
             Shape::Block => words(&typed::<Fixed<122, 5>>(object).fill, id),
