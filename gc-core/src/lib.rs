@@ -50,6 +50,7 @@ mod offheap;
 mod p;
 mod pacer;
 mod poison;
+mod prefetch;
 mod profile;
 mod reach;
 mod root;

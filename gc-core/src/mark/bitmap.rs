@@ -8,6 +8,7 @@
 use crate::faults::{self, Fault};
 use crate::heap::PAGE_SIZE;
 use crate::layout::GRANULE;
+use crate::prefetch;
 use crate::sync::{AtomicUsize, Handle, MapError, Ordering, Table, observe};
 use barrier_lint::nowritebarrierrec;
 use core::ops::Range;
@@ -44,7 +45,7 @@ impl MarkMap {
     /// Starts to load a word (which stands for the granules from `word * BITS` on).
     #[inline(always)]
     pub fn prefetch(&self, word: usize) {
-        super::prefetch(core::ptr::from_ref(&self.words[word]).addr());
+        prefetch::to_read(core::ptr::from_ref(&self.words[word]).addr());
     }
 
     /// Sets the bit; true for exactly one of all that try.

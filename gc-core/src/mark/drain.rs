@@ -16,13 +16,13 @@
 
 use super::bitmap::BITS;
 use super::grey::Tables;
-use super::prefetch;
 use super::scan::{ONE_WORD, each_pointer};
 use super::work::{AtHand, GcWork, Grey, Shade};
 use crate::faults::{self, Fault};
 use crate::heap::Heap;
 use crate::layout::GRANULE;
 use crate::p::GcP;
+use crate::prefetch::{self, LINE};
 use crate::sync::{Handle, Ordering};
 use core::mem::replace;
 
@@ -37,8 +37,6 @@ const FOUND: usize = 128;
 const _: () = assert!(1 <= FEW && FEW <= MANY && MANY + ONE_WORD <= FOUND);
 /// Bytes that are marked between two looks at the clock and at `preempt`.
 const LOOK: usize = if cfg!(modelled) { 64 } else { 16 << 10 };
-/// Of a cache line.
-const LINE: usize = 64;
 
 /// Pointers that were found and not yet tested.
 pub(super) struct Found<'a> {
@@ -158,9 +156,9 @@ impl Heap {
         loop {
             while work.marked_bytes() < look {
                 let next = work.get(self);
-                prefetch(next.address());
+                prefetch::to_read(next.address());
                 // Its neighbour as well: mostly it holds what was made just before or after, and is wanted next.
-                prefetch(next.address() ^ LINE);
+                prefetch::to_read(next.address() ^ LINE);
                 let mut due = replace(&mut ring[at], next);
                 at = if at + 1 < RING { at + 1 } else { 0 };
                 if due == Grey::NONE {

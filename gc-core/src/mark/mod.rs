@@ -24,16 +24,3 @@ pub use roots::Scanner;
 #[cfg(modelled)]
 pub use work::BufferList;
 pub(crate) use work::{GcWork, Shade, Work};
-
-/// Starts to load the cache line of `addr`, which need not be a valid address.
-#[inline(always)]
-fn prefetch(addr: usize) {
-    #[cfg(all(target_arch = "x86_64", not(any(modelled, miri))))]
-    // SAFETY: a prefetch has no effect but on time.
-    unsafe {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(core::ptr::without_provenance(addr));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(any(modelled, miri)))))]
-    let _ = addr;
-}
