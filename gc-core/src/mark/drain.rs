@@ -353,6 +353,29 @@ mod tests {
             prop_assert_eq!(enqueued, expected);
         }
 
+        /// Of a granule that was stored into, what is a part of an old object is read, and nothing else.
+        #[test]
+        fn a_granule_has_words_of_two_slots(old in any::<[bool; 2]>(), published in 0..2_usize) {
+            // A node's last word, and the next one's first, share a granule.
+            let size = &SIZES[1];
+            let mut edges = vec![[None; FIELDS]; OBJECTS];
+            (edges[0][FIELDS - 1], edges[1][0]) = (Some(OBJECTS), Some(OBJECTS + 1));
+            let graph = Graph::new(size, edges);
+            let alloc_map = graph.heap.alloc_map();
+            let nodes = graph.heap.span_of_object(graph.nodes);
+            (0..2).filter(|i| old[*i]).for_each(|i| alloc_map.set(graph.heap.granule_of(graph.address(i))));
+            nodes.published.store(graph.address(2 * published), Ordering::Relaxed);
+            (0..2).for_each(|i| alloc_map.set(graph.heap.granule_of(graph.address(OBJECTS + i))));
+            let p = graph.heap.new_p();
+            // The last field of the first node is the word before its last.
+            let granules = [FIELDS - 1, FIELDS].map(|i| (graph.nodes + i * 8) & !(GRANULE - 1));
+            // SAFETY: nobody else uses this P.
+            granules.into_iter().for_each(|at| unsafe { p.gcw() }.put(graph.heap, Grey::stored(at)));
+            graph.heap.drain(p, &mut |_| false);
+            let found: BTreeSet<usize> = (0..2).filter(|i| old[*i]).map(|i| OBJECTS + i).collect();
+            prop_assert_eq!(graph.marked(), found);
+        }
+
         /// A marker that is called away again and again marks what can be reached, and counts each object once.
         #[test]
         fn interruptions_lose_nothing(

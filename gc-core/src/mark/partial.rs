@@ -190,10 +190,16 @@ impl Heap {
         }
     }
 
-    /// Between cycles: whether the last one has marked this object. (The sweeper may not have copied its mark yet.)
+    /// Whether the last cycle has marked this object. (The sweeper may not have copied its mark yet.)
     #[inline]
     fn is_old(&self, base: usize) -> bool {
         self.alloc_map().looks_marked(self.granule_of(base))
+    }
+
+    /// Whether this word is a part of an old object: between cycles, or while marking (of the last cycle then).
+    #[inline]
+    pub(super) fn in_old(&self, word: usize) -> bool {
+        self.find_object(word).is_some_and(|object| self.is_old(object))
     }
 
     /// Whether no old object lies in this page, as far as the page alone says.
@@ -208,10 +214,7 @@ impl Heap {
     /// Puts the granule in which `slot` lies on the list, if that is a part of an old object.
     #[inline(never)]
     fn remember(&self, gcw: &mut GcWork, slot: usize) {
-        if let Some(object) = self.find_object(slot)
-            && self.is_old(object)
-            && self.stored.try_mark(self.granule_of(slot))
-        {
+        if self.in_old(slot) && self.stored.try_mark(self.granule_of(slot)) {
             gcw.put(self, Grey::stored(slot & !(GRANULE - 1)));
         }
     }

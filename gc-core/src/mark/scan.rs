@@ -85,11 +85,12 @@ impl Marker<'_, '_> {
         }
     }
 
-    /// Scans a granule that somebody has stored into.
+    /// Scans a granule that somebody has stored into. A word of it may be another object's, which is only just made, or none's.
     #[cold]
     fn scan_stored(&mut self, at: usize) {
-        self.tables.heap.forget_stored(at);
-        (at..at + GRANULE).step_by(WORD).for_each(|at| self.found_word(load(at)));
+        let heap = self.tables.heap;
+        heap.forget_stored(at);
+        (at..at + GRANULE).step_by(WORD).filter(|at| heap.in_old(*at)).for_each(|at| self.found_word(load(at)));
     }
 
     /// Scans a large object's first piece and enqueues the others; or scans one of those.
