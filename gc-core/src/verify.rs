@@ -4,7 +4,9 @@
 //! its own stack, and demands that *every object which it reaches is marked already*. Words of a stack are candidates
 //! only: one that lies in a slot which a frame has not written yet may be stale and point to what has died, which is
 //! no error; so an unmarked object found through such a word is counted and not followed, while everything below
-//! typed roots and marked objects must be marked.
+//! typed roots and marked objects must be marked. A partial cycle does not look into old objects: what is stored into them is
+//! remembered or shaded. Where an old one has no type, or its type does not say what a word is, that word may be padding which
+//! looks like a pointer to what has been made since; it too is a candidate only.
 //!
 //! No malloc: a thread that is suspended now may hold its lock.
 
@@ -75,6 +77,11 @@ impl Walk<'_> {
         self.todo.push(base);
     }
 
+    /// Whether a partial cycle does not look into this object.
+    fn is_old(&self, base: usize) -> bool {
+        self.heap.marks_stay() && self.heap.alloc_map().is_marked(self.heap.granule_of(base))
+    }
+
     fn words(&mut self, base: usize, at: usize, desc: &TypeDesc) {
         desc.each_word(at, &mut |offset, ambiguous| {
             // SAFETY: a word of a live object; the world is stopped.
@@ -89,7 +96,7 @@ impl Walk<'_> {
         } else if let Some(base) = self.heap.find_object(value) {
             let at = from.0 + from.1;
             let lent = self.lent.as_slice().iter().any(|(lo, hi)| (*lo..*hi).contains(&at));
-            self.reach(from, base, !lent);
+            self.reach(from, base, !lent && !self.is_old(from.0));
         }
     }
 

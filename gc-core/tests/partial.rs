@@ -4,7 +4,7 @@ mod child;
 mod threads;
 
 use gc_core::sync::current::Region;
-use gc_core::{Config, Gc, GcCell, Stats, Trace};
+use gc_core::{Config, Conservative, Gc, GcCell, Stats, Trace};
 use std::hint::black_box;
 use threads::ThreadWorld;
 
@@ -151,5 +151,46 @@ fn words_that_name_dead_objects_shade_nothing() {
             assert!(now <= alive + 10, "{alive} objects were alive, and {now} are, of {} that died", dead.len());
         }
         black_box(keep);
+    });
+}
+
+/// Where a node has been, which nothing points to any more. (Not the address itself, which would keep alive what is made there.)
+#[inline(never)]
+fn where_one_was() -> usize {
+    !Gc::as_ptr(node(None, 0)).addr()
+}
+
+#[inline(never)]
+fn with_number(hidden: usize) -> Gc<Conservative<[usize; 2]>> {
+    Gc::new(Conservative([!hidden, 0]))
+}
+
+/// Makes nodes until one is there.
+#[inline(never)]
+fn make_one_there(hidden: usize) -> bool {
+    (0..1000).any(|i| !Gc::as_ptr(node(None, i)).addr() == hidden)
+}
+
+/// A number in an object without a type, or what it has in its padding, may look like a pointer to what is made later. Partial
+/// cycles do not look into old objects again, and the verifier does not ask for what such a word means.
+#[test]
+fn what_looks_like_a_pointer_in_an_old_object_keeps_nothing_young() {
+    let mut config = Config { verify: true, ..Config::default() };
+    config.stress.partial = true;
+    let (world, heap) = ThreadWorld::start(config);
+    world.enter(|| {
+        let mut met = 0;
+        for _ in 0..20 {
+            let hidden = where_one_was();
+            black_box(nodes(1000));
+            heap.collect();
+            let number = with_number(hidden);
+            heap.collect_some();
+            met += usize::from(make_one_there(hidden));
+            heap.collect_some();
+            black_box(number);
+        }
+        assert!(met > 0, "no node has been made where one was");
+        assert!(heap.stats().partial_cycles > 0);
     });
 }

@@ -19,7 +19,7 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use gc_core::sync::current::Region;
-use gc_core::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering, Rank, RawLock};
+use gc_core::sync::{AtomicPtr, AtomicU32, Ordering, Rank, RawLock};
 use gc_core::{Conservative, Gc, GcCell, Root};
 use std::any::Any;
 
@@ -34,12 +34,13 @@ type Payload = Box<dyn Any + Send>;
 pub(crate) struct Join<R> {
     lock: RawLock,
     state: AtomicU32,
-    detached: AtomicBool,
+    /// 0 or 1. As long as `state`: what is in padding may look like a pointer to the collector.
+    detached: AtomicU32,
     /// Who waits in `join`. Kept alive by `allgs`.
     waiter: AtomicPtr<G>,
     goid: u64,
     result: UnsafeCell<MaybeUninit<R>>,
-    payload: UnsafeCell<ManuallyDrop<Option<Payload>>>,
+    payload: UnsafeCell<MaybeUninit<Payload>>,
     /// Copies of the payload's words.
     payload_words: GcCell<Option<Gc<Conservative<Snapshot>>>>,
 }
@@ -55,12 +56,12 @@ impl<R: Send + 'static> Join<R> {
         Join {
             lock: RawLock::new(Rank::Waited),
             state: AtomicU32::new(RUNNING),
-            detached: AtomicBool::new(false),
+            detached: AtomicU32::new(0),
             waiter: AtomicPtr::new(core::ptr::null_mut()),
             goid,
             // Zeroed: what this memory held before must not look like pointers to the collector.
             result: UnsafeCell::new(MaybeUninit::zeroed()),
-            payload: UnsafeCell::new(ManuallyDrop::new(None)),
+            payload: UnsafeCell::new(MaybeUninit::zeroed()),
             payload_words: GcCell::new(None),
         }
     }
@@ -71,7 +72,7 @@ impl<R: Send + 'static> Join<R> {
         let mut unwanted = None;
         self.lock.lock();
         // Relaxed, here and in the handle's drop: under the lock.
-        let detached = self.detached.load(Ordering::Relaxed);
+        let detached = self.detached.load(Ordering::Relaxed) != 0;
         match out {
             Ok(value) if detached => {
                 // Relaxed: nobody looks any more.
@@ -94,7 +95,7 @@ impl<R: Send + 'static> Join<R> {
                     nobody_can_join(self.goid);
                 }
                 // SAFETY: as above.
-                unsafe { **self.payload.get() = Some(payload) };
+                unsafe { (*self.payload.get()).write(payload) };
                 self.payload_words.set(gp.panics.get());
                 gp.panics.set(None);
                 self.state.store(PANICKED, Ordering::Release);
@@ -136,16 +137,18 @@ impl<R: Send + 'static> Join<R> {
             }
             PANICKED => {
                 // SAFETY: written before the state became PANICKED; taken once.
-                let payload = unsafe { (*self.payload.get()).take() };
+                let payload = unsafe {
+                    let payload = (*self.payload.get()).assume_init_read();
+                    (*self.payload.get()).as_mut_ptr().write_bytes(0, 1);
+                    payload
+                };
                 // The copy of its words goes along to the goroutine that takes it, which forgets it at its next
                 // safepoint of its own: a signal may suspend it anywhere before.
                 if let Some(words) = self.payload_words.swap(None) {
                     crate::panic::hand_on(gp, words);
                 }
-                if let Some(payload) = &payload {
-                    shade_payload(gp, &**payload);
-                }
-                payload.map(Err)
+                shade_payload(gp, &*payload);
+                Some(Err(payload))
             }
             _ => None,
         };
@@ -236,7 +239,7 @@ impl<R: Send + 'static> Drop for JoinHandle<R> {
         let join = unsafe { &*self.join };
         if !join.ended() {
             join.lock.lock();
-            join.detached.store(true, Ordering::Relaxed);
+            join.detached.store(1, Ordering::Relaxed);
             join.lock.unlock();
         }
         // Without a P the value stays where it is and is lost with the object.
