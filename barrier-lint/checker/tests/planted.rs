@@ -201,15 +201,20 @@ impl Copy {
 
     /// Whether the copy builds, and what the compiler says.
     fn check(&self, twins: bool) -> (bool, String) {
-        let folder = self.target.join("twin").display().to_string();
-        let flag = "build.rustflags=[\"--cfg=barrier_lint_twin\"]";
-        let plain = ["check", "--package", "tricolor", "--config", flag, "--target-dir", &folder];
-        let (built, _, says) = self.run(env!("CARGO"), if twins { &plain } else { &plain[..3] });
+        let mut cargo = self.command(env!("CARGO"), &["check", "--package", "tricolor"]);
+        if twins {
+            cargo.env("RUSTC_WORKSPACE_WRAPPER", original("barrier-lint/tests/with_twins.sh"));
+        }
+        let (built, _, says) = outcome(cargo);
         (built, says)
     }
 
-    /// Status, output and error output of a command in the copy.
     fn run(&self, program: &str, arguments: &[&str]) -> (bool, String, String) {
+        outcome(self.command(program, arguments))
+    }
+
+    /// A command in the copy.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         command.env("CARGO_TERM_COLOR", "never");
@@ -217,10 +222,15 @@ impl Copy {
         for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME"] {
             command.env_remove(name);
         }
-        let output = command.output().expect("it starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.success(), text(&output.stdout), text(&output.stderr))
+        command
     }
+}
+
+/// Status, output and error output of a command.
+fn outcome(mut command: Command) -> (bool, String, String) {
+    let output = command.output().expect("it starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
 }
 
 fn original(part: &str) -> PathBuf {

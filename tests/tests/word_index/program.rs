@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// Long enough for a slow machine, short enough to notice a hang.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// The optimised build of the example: as people run it, or, before a commit, the one that the stage `lint` has walked,
-/// which differs by its records only.
+/// The optimised build of the example: as people run it, or, before a commit, the one that the stage `lint` walks, which
+/// differs by its records, and by how crates of others were built.
 pub fn word_index() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| if long_tier() { build(&["--package", "tricolor", "--release"]) } else { linted() })

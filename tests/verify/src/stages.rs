@@ -50,8 +50,9 @@ const LOOM: &str = "build.rustflags=[\"--cfg=modelled\",\"--cfg=loom\"]";
 /// Sets the flags that `cargo cycles` sets; likewise.
 const SHUTTLE: &str = "build.rustflags=[\"--cfg=modelled\",\"--cfg=shuttle\"]";
 
-/// Sets the flag that makes the attributes emit twins; programs are never built with it.
-const TWINS: &str = "build.rustflags=[\"--cfg=barrier_lint_twin\"]";
+/// Sets the flag that makes the attributes emit twins; programs are never built with it. As a wrapper of the workspace's own
+/// crates, so that the others need not be built anew.
+const TWINS: &str = "barrier-lint/tests/with_twins.sh";
 
 const WORD_INDEX: [&str; 5] = ["lint-barriers", "--package", "tricolor", "--example", "word_index"];
 
@@ -129,8 +130,8 @@ fn compile_fail(workspace: &Workspace) -> Plan {
 
 /// The sources once more, with what the attributes emit for the compiler to look at (`barrier-lint`'s twins).
 fn twins(workspace: &Workspace) -> Plan {
-    let mut command = workspace.cargo(&["check", "--package", "gc-core", "--package", "tricolor", "--target-dir"]);
-    command.arg(workspace.target.join("twin")).args(["--config", TWINS]);
+    let mut command = workspace.cargo(&["check", "--package", "gc-core", "--package", "tricolor"]);
+    command.env("RUSTC_WORKSPACE_WRAPPER", workspace.root.join(TWINS));
     Ok(vec![Step::new(command, Expect::Success)])
 }
 
