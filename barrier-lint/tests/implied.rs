@@ -6,6 +6,8 @@ fn pass_and_fail_with_twins() {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| here.join("../target"), Into::into);
     // SAFETY: the only test of this program, and no thread of its own yet.
     unsafe {
+        // Nobody debugs these, nor what they are linked with.
+        std::env::set_var("CARGO_PROFILE_DEV_DEBUG", "0");
         std::env::set_var("RUSTC_WRAPPER", here.join("tests/with_twins.sh"));
         std::env::set_var("CARGO_TARGET_DIR", target.join("twin"));
     }
