@@ -1,7 +1,7 @@
 //! The program: `cargo cycles`.
 
 use super::explore::{Chooser, HELD, explore, replay};
-use super::run::{self, Plan};
+use super::run::{self, Executions, Plan};
 use super::{MODELS, Model, find};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -74,6 +74,9 @@ struct Choice {
     /// Executions with each scheduler, for all models
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
+    /// N times as many executions as each model has by itself
+    #[arg(long, value_name = "N", conflicts_with = "iterations", value_parser = clap::value_parser!(u64).range(1..))]
+    times: Option<u64>,
     /// Only with priorities that change DEPTH - 1 times in an execution (probabilistic concurrency testing)
     #[arg(long, value_name = "DEPTH", value_parser = clap::value_parser!(u64).range(1..))]
     pct: Option<u64>,
@@ -91,7 +94,11 @@ impl From<Choice> for Plan {
             (None, true) => vec![Chooser::Random],
             (None, false) => vec![Chooser::Pct(DEPTH), Chooser::Random],
         };
-        Plan { seed, iterations: c.iterations.map(|n| n as usize), choosers }
+        let executions = match (c.iterations, c.times) {
+            (Some(n), _) => Executions::Exactly(n as usize),
+            (None, times) => Executions::Times(times.unwrap_or(1) as usize),
+        };
+        Plan { seed, executions, choosers }
     }
 }
 
@@ -115,7 +122,7 @@ pub fn main() -> ExitCode {
             gc_core::faults::choose(fault.as_deref())?;
             let plan = Plan::from(choice);
             let chooser = *plan.choosers.first().expect("at least one");
-            let (n, steps) = explore(model, chooser, plan.seed, plan.iterations.unwrap_or(model.iterations));
+            let (n, steps) = explore(model, chooser, plan.seed, plan.executions.of(model.iterations));
             println!("{HELD}{n} {steps}");
             Ok(ExitCode::SUCCESS)
         }),

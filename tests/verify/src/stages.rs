@@ -182,7 +182,7 @@ fn models(workspace: &Workspace) -> Plan {
 
 fn cycles(workspace: &Workspace) -> Plan {
     // The same seed each time; where there is time, others.
-    let more: &[&str] = if workspace.tier == Tier::Long { &["--fresh", "--iterations", "100000"] } else { &[] };
+    let more: &[&str] = if workspace.tier == Tier::Long { &["--fresh", "--times", "25"] } else { &[] };
     Ok(vec![Step::new(workspace.cargo(&[&["cycles", "run"], more].concat()), Expect::Summary)])
 }
 
