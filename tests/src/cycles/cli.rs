@@ -71,12 +71,12 @@ struct Choice {
     /// Another seed each time
     #[arg(long, conflicts_with = "seed")]
     fresh: bool,
-    /// Executions with each scheduler, for all models
+    /// Executions with each scheduler, for all models; each leaks 20 KB (`collector`) to 120 KB (`scheduler`)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
     /// N times as many executions as each model has by itself
-    #[arg(long, value_name = "N", conflicts_with = "iterations", value_parser = clap::value_parser!(u64).range(1..))]
-    times: Option<u64>,
+    #[arg(long, value_name = "N", conflicts_with = "iterations", value_parser = clap::value_parser!(u32).range(1..))]
+    times: Option<u32>,
     /// Only with priorities that change DEPTH - 1 times in an execution (probabilistic concurrency testing)
     #[arg(long, value_name = "DEPTH", value_parser = clap::value_parser!(u64).range(1..))]
     pct: Option<u64>,

@@ -22,7 +22,7 @@ pub struct Plan {
     pub choosers: Vec<Chooser>,
 }
 
-/// How many executions with each scheduler. Each leaves behind what it has leaked: some 20 KB for `collector`, 120 for `scheduler`.
+/// How many executions with each scheduler.
 pub enum Executions {
     /// So many for all models.
     Exactly(usize),
